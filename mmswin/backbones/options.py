@@ -1,0 +1,186 @@
+"""Checks and defaults of the backbones' arguments, and the layers that configs name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+from torch import nn
+
+ALIASES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large'}
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def positive_pair(name: str, value: object) -> tuple[int, int]:
+    """(rows, columns) from one positive integer or two.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    pair = (value, value) if _is_int(value) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(pair) == 1:
+        pair *= 2
+    if len(pair) != 2 or not all(_is_int(side) and side > 0 for side in pair):
+        raise ValueError(f'{name}={value!r} must be a positive integer or a pair of them (rows, columns)')
+    return int(pair[0]), int(pair[1])
+
+
+def _positive_ints(name: str, values: object) -> tuple[int, ...]:
+    if not isinstance(values, (list, tuple)) or not values or not all(_is_int(v) and v > 0 for v in values):
+        raise ValueError(f'{name}={values!r} must be a sequence of positive integers, one for each stage')
+    return tuple(int(v) for v in values)
+
+
+def resolve_variant(
+    variants: dict[str, dict],
+    arch: str | None,
+    embed_dims: int | None,
+    depths: Sequence[int] | None,
+    num_heads: Sequence[int] | None,
+) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """(embed_dims, depths, num_heads), those not given taken from the variant.
+
+    Raises:
+        ValueError: The variant is unknown, or a value is no positive integer (or sequence of them).
+    """
+    name = 'tiny' if arch is None else ALIASES.get(arch, arch)
+    if name not in variants:
+        raise ValueError(f'arch={arch!r} is unknown; choose one of {str(list(variants))[1:-1]}')
+    variant = variants[name]
+    embed_dims = variant['embed_dims'] if embed_dims is None else embed_dims
+    if not _is_int(embed_dims) or embed_dims <= 0:
+        raise ValueError(f'embed_dims={embed_dims!r} must be a positive integer')
+    depths = _positive_ints('depths', variant['depths'] if depths is None else depths)
+    return int(embed_dims), depths, _positive_ints('num_heads', variant['num_heads'] if num_heads is None else num_heads)
+
+
+def check_structure(
+    embed_dims: int,
+    depths: tuple[int, ...],
+    num_heads: tuple[int, ...],
+    strides: Sequence[int],
+    mlp_ratio: float,
+    in_channels: int,
+) -> None:
+    """Check what must fit together.
+
+    Raises:
+        ValueError: Lengths differ, a width is not divisible by its heads, or a number is out of range.
+    """
+    if len(num_heads) != len(depths):
+        raise ValueError(
+            f'num_heads={num_heads} has {len(num_heads)} stages, depths={depths} has {len(depths)}: give one number '
+            'for each stage in both'
+        )
+    if not isinstance(strides, (list, tuple)) or len(strides) != len(depths):
+        raise ValueError(
+            f'strides={strides!r} must have {len(depths)} entries as depths={depths} has: the patch embedding\'s, then '
+            'one for each patch merging'
+        )
+    _positive_ints('strides[1:]', list(strides[1:]) or [1])
+    for i, heads in enumerate(num_heads):
+        if embed_dims * 2**i % heads:
+            raise ValueError(
+                f'num_heads[{i}]={heads} does not divide the width of stage {i}, {embed_dims * 2**i} '
+                f'(embed_dims={embed_dims} doubled at each stage)'
+            )
+    if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
+        raise ValueError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
+    if not _is_int(in_channels) or in_channels < 1:
+        raise ValueError(f'in_channels={in_channels!r} must be a positive integer')
+
+
+def check_rates(**rates: float) -> None:
+    """Check that each rate is a probability.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name, rate in rates.items():
+        if not isinstance(rate, Real) or not 0 <= rate <= 1:
+            raise ValueError(f'{name}={rate!r} must be a probability between 0 and 1')
+
+
+def resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
+    """Stages to return as indices from 0, in the order asked for.
+
+    Raises:
+        ValueError: None, one out of range, or one twice.
+    """
+    given = (out_indices,) if _is_int(out_indices) else out_indices
+    if not isinstance(given, (list, tuple)) or not given or not all(_is_int(i) for i in given):
+        raise ValueError(f'out_indices={out_indices!r} must be a non-empty sequence of stage indices')
+    if not all(-num_stages <= i < num_stages for i in given):
+        raise ValueError(
+            f'out_indices={out_indices!r}: with {num_stages} stages an index lies between {-num_stages} and '
+            f'{num_stages - 1}'
+        )
+    resolved = tuple(int(i) % num_stages for i in given)
+    if len(set(resolved)) != len(resolved):
+        raise ValueError(f'out_indices={out_indices!r} names a stage twice')
+    return resolved
+
+
+def check_frozen_stages(frozen_stages: int, num_stages: int) -> int:
+    """Check the number of frozen stages.
+
+    Raises:
+        ValueError: It is no integer between -1 and ``num_stages``.
+    """
+    if not _is_int(frozen_stages) or not -1 <= frozen_stages <= num_stages:
+        raise ValueError(
+            f'frozen_stages={frozen_stages!r} must be an integer between -1 (nothing frozen) and {num_stages} (all '
+            'stages; 0 is the patch embedding alone)'
+        )
+    return int(frozen_stages)
+
+
+def merge_pretrained(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:
+    """The ``init_cfg`` that ``pretrained`` stands for, or ``init_cfg`` itself.
+
+    Raises:
+        TypeError: ``pretrained`` is no string.
+        ValueError: Both are given.
+    """
+    if pretrained is None:
+        return init_cfg
+    if not isinstance(pretrained, str):
+        raise TypeError(f'pretrained={pretrained!r} must be a path or URL')
+    if init_cfg:
+        raise ValueError(f'give either pretrained={pretrained!r} or init_cfg={init_cfg!r}, not both')
+    warnings.warn(
+        "'pretrained' is the old spelling of init_cfg=dict(type='Pretrained', checkpoint=...)",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return dict(type='Pretrained', checkpoint=pretrained)
+
+
+def _with_mmcv(kind: str, cfg: dict):
+    try:
+        from mmcv import cnn
+    except ImportError as error:
+        raise ImportError(f'{kind} {cfg["type"]!r} comes from mmcv, which cannot be imported: {error}') from error
+    return cnn
+
+
+def build_norm(cfg: dict, dim: int) -> nn.Module:
+    """The normalisation that a config names, over ``dim`` channels in the last axis.
+
+    ``LN`` takes nn.LayerNorm's arguments and ``requires_grad``; other types come from mmcv's registry.
+    """
+    if cfg.get('type') != 'LN':
+        return _with_mmcv('norm_cfg', cfg).build_norm_layer(cfg, dim)[1]
+    kwargs = {key: value for key, value in cfg.items() if key not in ('type', 'requires_grad')}
+    return nn.LayerNorm(dim, **kwargs).requires_grad_(cfg.get('requires_grad', True))
+
+
+def build_activation(cfg: dict) -> nn.Module:
+    """The activation that a config names: ``GELU`` (exact by default), others from mmcv's registry."""
+    if cfg.get('type') != 'GELU':
+        return _with_mmcv('act_cfg', cfg).build_activation_layer(cfg)
+    return nn.GELU(**{key: value for key, value in cfg.items() if key != 'type'})

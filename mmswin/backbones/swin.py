@@ -1,0 +1,421 @@
+"""Swin Transformer for dense prediction (Liu et al., arXiv 2103.14030), read top to bottom.
+
+The reference is the authors' dense-prediction backbone, which mmdet and mmseg follow: see :mod:`mmswin.ops.windows`
+for what that means on small and odd maps. Maps are ``B x H x W x C`` throughout and ``B x C x H x W`` at the output.
+Parameters bear the authors' names, so that the released files load as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.init import trunc_normal_
+from torch.utils.checkpoint import checkpoint
+
+from mmswin.backbones import options
+from mmswin.checkpoints.loading import LoadReport, load_pretrained, translate_in_place
+from mmswin.ops.window_attention import resolve_backend, window_attention
+from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index
+from mmswin.registry import MODELS
+
+# What makes Swin-T differ from Swin-S (paper, section 3.3).
+VARIANTS = {
+    'tiny': dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    'small': dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
+    'base': dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+    'large': dict(embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
+}
+
+
+def _fill_to_multiple(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Append zeros at the bottom and right of the last two axes up to multiples of ``rows`` and ``columns``."""
+    bottom, right = -x.shape[-2] % rows, -x.shape[-1] % columns
+    if not capturing() and not bottom and not right:
+        return x
+    return F.pad(x, (0, right, 0, bottom))
+
+
+def _drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Stochastic depth: drop the whole branch of a sample with probability ``rate``, scaling the kept ones."""
+    if not training or not rate:
+        return x
+    kept = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - rate)
+    return x * (kept / (1 - rate) if rate < 1 else kept)
+
+
+class PatchEmbed(nn.Module):
+    """Cut the image into patches and project each (paper, section 3.1).
+
+    An image whose sides are no multiples of the patch is zero-padded at the bottom and right first.
+    """
+
+    def __init__(self, in_channels: int, dim: int, patch_size: tuple[int, int], norm_cfg: dict | None) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
+        if norm_cfg is not None:
+            self.norm = options.build_norm(norm_cfg, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x 3 x H x W`` to ``B x ceil(H / patch) x ceil(W / patch) x C``."""
+        x = self.proj(_fill_to_multiple(x, *self.patch_size)).permute(0, 2, 3, 1)
+        return self.norm(x) if hasattr(self, 'norm') else x
+
+
+class PatchMerging(nn.Module):
+    """Concatenate 2x2 neighbours, normalise and halve the width: ``4C`` to ``2C`` (paper, section 3.1).
+
+    The neighbours stand in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column). With a stride other than 2 the
+    2x2 groups overlap or leave gaps.
+    """
+
+    def __init__(self, dim: int, stride: int, norm_cfg: dict | None) -> None:
+        super().__init__()
+        self.stride = stride
+        if norm_cfg is not None:
+            self.norm = options.build_norm(norm_cfg, 4 * dim)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x H x W x C`` to ``B x ceil(H / stride) x ceil(W / stride) x 2C``; odd sides are zero-padded."""
+        step = self.stride
+        rows, columns = (-(-side // step) for side in x.shape[1:3])
+        # The last group starts at (rows - 1) * step and reaches one token further.
+        bottom, right = (rows - 1) * step + 2 - x.shape[1], (columns - 1) * step + 2 - x.shape[2]
+        if step > 2:  # groups leave gaps, and the last one may end before the map does
+            bottom, right = torch.sym_max(bottom, 0), torch.sym_max(right, 0)
+        if capturing() or bottom or right:
+            x = F.pad(x, (0, 0, 0, right, 0, bottom))
+        row_span, column_span = (rows - 1) * step + 1, (columns - 1) * step + 1
+        x = torch.cat(
+            [x[:, r : r + row_span : step, c : c + column_span : step] for c in (0, 1) for r in (0, 1)], dim=-1
+        )
+        return self.reduction(self.norm(x) if hasattr(self, 'norm') else x)
+
+
+class WindowAttention(nn.Module):
+    """(Shifted-)window multi-head self-attention with relative position bias (paper, section 3.2).
+
+    Holds the parameters; :func:`mmswin.ops.window_attention.window_attention` computes.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: tuple[int, int],
+        shift: tuple[int, int],
+        qkv_bias: bool,
+        qk_scale: float | None,
+        attn_drop: float,
+        proj_drop: float,
+        relative_bias: bool,
+        backend: str,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window = window
+        self.shift = shift
+        self.scale = (dim // num_heads) ** -0.5 if qk_scale is None else qk_scale
+        self.attn_drop = attn_drop
+        self.attend = resolve_backend(backend)
+        if relative_bias:
+            self.relative_position_bias_table = nn.Parameter(torch.zeros(bias_table_rows(window), num_heads))
+        else:
+            self.register_parameter('relative_position_bias_table', None)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def relative_position_bias(self) -> Tensor | None:
+        """``heads x tokens x tokens``, looked up in the table; None without one."""
+        table = self.relative_position_bias_table
+        if table is None:
+            return None
+        index = relative_position_index(self.window, table)
+        return table[index.flatten()].reshape(*index.shape, self.num_heads).permute(2, 0, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x H x W x C`` to the same."""
+        x = window_attention(
+            self.qkv(x),
+            self.relative_position_bias(),
+            self.window,
+            self.shift,
+            self.num_heads,
+            self.scale,
+            pad_value=self.qkv.bias,
+            dropout=self.attn_drop if self.training else 0.0,
+            backend=self.attend,
+        )
+        return self.proj_drop(self.proj(x))
+
+
+class Mlp(nn.Module):
+    """Linear, activation (exact GELU by default), linear."""
+
+    def __init__(self, dim: int, hidden_dim: int, act_cfg: dict, drop: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.act = options.build_activation(act_cfg)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``... x C`` to the same."""
+        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+
+
+class SwinBlock(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)) (paper, equation 3), each branch under stochastic depth."""
+
+    def __init__(
+        self, dim: int, mlp_ratio: float, drop: float, drop_path: float, act_cfg: dict, norm_cfg: dict, **attention
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.norm1 = options.build_norm(norm_cfg, dim)
+        self.attn = WindowAttention(dim, proj_drop=drop, **attention)
+        self.norm2 = options.build_norm(norm_cfg, dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x H x W x C`` to the same."""
+        x = x + _drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
+        return x + _drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
+
+
+class SwinStage(nn.Module):
+    """Blocks with regular and shifted windows in turn, then patch merging unless the stage is the last one built."""
+
+    def __init__(self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None, with_cp: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``B x H x W x C`` to (the same after the blocks, what the next stage takes)."""
+        for block in self.blocks:
+            if self.with_cp and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x, x if self.downsample is None else self.downsample(x)
+
+
+@MODELS.register_module()
+class SwinTransformer(BaseModule):
+    """Swin Transformer backbone with the arguments of mmdet's class, and a few more.
+
+    Args:
+        pretrain_img_size: Image side (or (height, width)) in pixels that the absolute position embedding covers.
+        in_channels: Channels of the image.
+        embed_dims: Width C of the first stage; the variant's by default.
+        patch_size: Patch side in pixels.
+        window_size: Window side in tokens, or (rows, columns).
+        mlp_ratio: Hidden width of the MLP over its width.
+        depths: Blocks of each stage; the variant's by default.
+        num_heads: Heads of each stage; the variant's by default.
+        strides: Stride of the patch embedding (equal to ``patch_size``), then of each patch merging.
+        out_indices: Stages to return, in this order; negative ones count from the last. Stages behind the deepest one
+            are not built.
+        qkv_bias: Whether q, k and v have a bias.
+        qk_scale: Factor on Q K^T; head width ** -0.5 by default.
+        patch_norm: Whether patch embedding and merging normalise.
+        drop_rate: Dropout after the embedding, the attention's projection and both MLP layers.
+        attn_drop_rate: Dropout of attention weights.
+        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 over all blocks of the network.
+        use_abs_pos_embed: Whether to add an absolute position embedding; resized to the image at run time.
+        act_cfg: The MLP's activation.
+        norm_cfg: The normalisation.
+        with_cp: Recompute each block in backward instead of keeping its activations.
+        pretrained: Old way to write ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+        convert_weights: Accepted and not needed: a checkpoint's format is recognised by its keys.
+        frozen_stages: -1 freezes nothing, 0 the patch embedding, n > 0 also the first n stages with their output
+            norms. Frozen from construction.
+        init_cfg: mmengine's initialisation, a dict or a list of dicts.
+        arch: Variant, 'tiny', 'small', 'base' or 'large', which fills in embed_dims, depths and num_heads where they
+            are not given; 'tiny' by default.
+        shift_windows: False leaves out the shift (paper, table 4).
+        use_rel_pos_bias: False leaves out the relative position bias (paper, table 4).
+        attn_backend: Name of the attention backend, see :mod:`mmswin.ops.window_attention`.
+
+    Attributes:
+        load_report: What the last load of weights did, a :class:`mmswin.checkpoints.LoadReport`; None before any.
+        num_features: Width of every stage of the network, built or not.
+
+    Raises:
+        ValueError: Arguments that are out of range or do not fit together.
+    """
+
+    def __init__(
+        self,
+        pretrain_img_size: int | tuple[int, int] = 224,
+        in_channels: int = 3,
+        embed_dims: int | None = None,
+        patch_size: int | tuple[int, int] = 4,
+        window_size: int | tuple[int, int] = 7,
+        mlp_ratio: float = 4,
+        depths: Sequence[int] | None = None,
+        num_heads: Sequence[int] | None = None,
+        strides: Sequence[int] = (4, 2, 2, 2),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        patch_norm: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        use_abs_pos_embed: bool = False,
+        act_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        with_cp: bool = False,
+        pretrained: str | None = None,
+        convert_weights: bool = False,
+        frozen_stages: int = -1,
+        init_cfg: dict | list[dict] | None = None,
+        *,
+        arch: str | None = None,
+        shift_windows: bool = True,
+        use_rel_pos_bias: bool = True,
+        attn_backend: str = 'auto',
+    ) -> None:
+        super().__init__(init_cfg=options.merge_pretrained(pretrained, init_cfg))
+        embed_dims, depths, num_heads = options.resolve_variant(VARIANTS, arch, embed_dims, depths, num_heads)
+        options.check_structure(embed_dims, depths, num_heads, strides, mlp_ratio, in_channels)
+        options.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        window = options.positive_pair('window_size', window_size)
+        patch = options.positive_pair('patch_size', patch_size)
+        if options.positive_pair('strides[0]', strides[0]) != patch:
+            raise ValueError(
+                f'strides[0]={strides[0]} must equal patch_size={patch_size}: patches do not overlap; set both alike'
+            )
+        norm_cfg = norm_cfg or dict(type='LN')
+        act_cfg = act_cfg or dict(type='GELU')
+        self.out_indices = options.resolve_out_indices(out_indices, len(depths))
+        self.frozen_stages = options.check_frozen_stages(frozen_stages, len(depths))
+        self.depths = depths
+        self.window_size = window
+        self.num_features = [embed_dims * 2**i for i in range(len(depths))]
+        self.load_report: LoadReport | None = None
+
+        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch, norm_cfg if patch_norm else None)
+        if use_abs_pos_embed:
+            height, width = options.positive_pair('pretrain_img_size', pretrain_img_size)
+            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, embed_dims, height // patch[0], width // patch[1]))
+        else:
+            self.register_parameter('absolute_pos_embed', None)
+        self.pos_drop = nn.Dropout(drop_rate)
+
+        last = max(self.out_indices)
+        drop_paths = torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist()
+        self.layers = nn.ModuleList()
+        for i, dim in enumerate(self.num_features[: last + 1]):
+            blocks = [
+                SwinBlock(
+                    dim,
+                    mlp_ratio,
+                    drop_rate,
+                    drop_paths[sum(depths[:i]) + j],
+                    act_cfg,
+                    norm_cfg,
+                    num_heads=num_heads[i],
+                    window=window,
+                    shift=(window[0] // 2, window[1] // 2) if shift_windows and j % 2 else (0, 0),
+                    qkv_bias=qkv_bias,
+                    qk_scale=qk_scale,
+                    attn_drop=attn_drop_rate,
+                    relative_bias=use_rel_pos_bias,
+                    backend=attn_backend,
+                )
+                for j in range(depths[i])
+            ]
+            merging = PatchMerging(dim, strides[i + 1], norm_cfg if patch_norm else None) if i < last else None
+            self.layers.append(SwinStage(blocks, merging, with_cp))
+        for i in sorted(self.out_indices):
+            self.add_module(f'norm{i}', options.build_norm(norm_cfg, self.num_features[i]))
+        self._freeze()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of an image batch.
+
+        Args:
+            x: ``B x in_channels x H x W``, H and W at least 1 pixel.
+
+        Returns:
+            For each of ``out_indices``, in that order, ``B x C_i x H_i x W_i`` with C_i = C * 2^i and, at the default
+            strides, H_i = ceil(H / (4 * 2^i)).
+        """
+        x = self.patch_embed(x)
+        if self.absolute_pos_embed is not None:
+            x = x + self._position_embedding(x.shape[1], x.shape[2])
+        x = self.pos_drop(x)
+        outs = {}
+        for i, layer in enumerate(self.layers):
+            out, x = layer(x)
+            if i in self.out_indices:
+                outs[i] = getattr(self, f'norm{i}')(out).permute(0, 3, 1, 2).contiguous()
+        return tuple(outs[i] for i in self.out_indices)
+
+    def _position_embedding(self, height: int, width: int) -> Tensor:
+        embedding = self.absolute_pos_embed
+        if capturing() or (height, width) != tuple(embedding.shape[2:]):
+            embedding = F.interpolate(embedding, size=(height, width), mode='bicubic', align_corners=False)
+        return embedding.permute(0, 2, 3, 1)
+
+    def init_weights(self) -> None:
+        """Initialise as the authors do, then as ``init_cfg`` says; pretrained weights come last.
+
+        ========================================  =====================================
+        linear layers                             truncated normal, std 0.02; bias 0
+        relative bias tables, position embedding  truncated normal, std 0.02
+        LayerNorm                                 weight 1, bias 0
+        patch projection                          torch's default
+        ========================================  =====================================
+
+        Raises:
+            mmswin.checkpoints.CheckpointError: The pretrained file cannot be read or is for another network.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, WindowAttention) and module.relative_position_bias_table is not None:
+                trunc_normal_(module.relative_position_bias_table, std=0.02)
+        if self.absolute_pos_embed is not None:
+            trunc_normal_(self.absolute_pos_embed, std=0.02)
+        load_pretrained(self, self.init_cfg)
+        self._is_init = True
+
+    def train(self, mode: bool = True) -> SwinTransformer:
+        """Set training mode, frozen parts staying in evaluation mode; returns self."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        return self
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.frozen_stages < 0:
+            return []
+        frozen = [self.patch_embed, self.pos_drop, *self.layers[: self.frozen_stages]]
+        return frozen + [getattr(self, f'norm{i}') for i in self.out_indices if i < self.frozen_stages]
+
+    def _freeze(self) -> None:
+        for module in self._frozen_modules():
+            module.eval().requires_grad_(False)
+        if self.frozen_stages >= 0 and self.absolute_pos_embed is not None:
+            self.absolute_pos_embed.requires_grad_(False)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        # Every way of loading passes here, alone or inside a detector.
+        self.load_report = translate_in_place(self, state_dict, prefix) or self.load_report
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
