@@ -31,8 +31,8 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
     another image in training. The distinct bad files are counted over all workers of a data loader; the transform
     raises as soon as they are more than ``max_bad_fraction`` of the data set. The size of the data set is known inside
     a worker; with ``num_workers=0`` it is not, and then the images seen so far stand for it, once ``1 /
-    max_bad_fraction`` of them were seen or a bad file comes by for the second time. In distributed training each process
-    counts for itself.
+    max_bad_fraction`` of them were seen or a bad file comes by for the second time. In distributed training each
+    process counts for itself.
 
     Args:
         max_bad_fraction: Fraction of the images that may be bad, at least 0 and below 1. With 0, as needed in testing,
@@ -76,8 +76,8 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if self.max_bad_fraction == 0:
             raise BadImageError(
-                f'cannot load image {path!r} ({reason}). Every image is needed here: restore the file or remove it from '
-                'the annotation file. tools/check_data.py CONFIG --decode lists all such files.') from error
+                f'cannot load image {path!r} ({reason}). Every image is needed here: restore the file or remove it '
+                'from the annotation file. tools/check_data.py CONFIG --decode lists all such files.') from error
 
         slot = zlib.crc32(path.encode()) % _SLOTS
         known = bool(self._bad[slot])

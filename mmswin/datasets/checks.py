@@ -1,0 +1,286 @@
+"""Find faults of the data that a configuration names, before anything is trained.
+
+Reads annotation files and directories; builds neither a dataset nor a model. Checking a COCO file needs json and numpy;
+mmdet is asked only for the classes of a dataset whose configuration does not name them.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmswin.datasets.coco_checks import (
+    check_boxes,
+    check_classes,
+    check_evaluation,
+    check_ids,
+    check_masks,
+    check_usable,
+    listing,
+    usable_images,
+)
+from mmswin.datasets.coco_file import AnnotationFileError, CocoFile, read_coco
+from mmswin.datasets.config_facts import (
+    dataset_facts,
+    default_classes,
+    is_coco,
+    leaf_datasets,
+    mask_user,
+    max_bad_fraction,
+    model_num_classes,
+)
+from mmswin.datasets.image_files import folder_entries, missing_files, undecodable_files
+
+_GET_DATA = (
+    'Get COCO 2017 from https://cocodataset.org/#download, make a miniature with tools/make_miniature_coco.py, or say '
+    "where yours is (with this package's COCO configurations: export MMSWIN_COCO_DIR=DIRECTORY)")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault.
+
+    Attributes:
+        level: ``'error'``: the run would stop or be wrong. ``'warning'``: it goes on without some of the data.
+        message: What is wrong, where, and what to do.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+    """
+
+    level: str
+    message: str
+    split: str
+
+    def __str__(self) -> str:
+        return f'{self.level} ({self.split}): {self.message}'
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        findings: The faults, in the order of the splits.
+        summaries: One line on each dataset that could be read.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    summaries: list[str] = field(default_factory=list)
+
+    @property
+    def num_errors(self) -> int:
+        """How many of the findings are errors."""
+        return sum(finding.level == 'error' for finding in self.findings)
+
+
+def check_config(cfg: Mapping[str, Any],
+                 splits: Sequence[str] = ('train', 'val'),
+                 decode: bool = False) -> list[Finding]:
+    """Faults of the data of a configuration; see :func:`inspect_config`."""
+    return inspect_config(cfg, splits, decode).findings
+
+
+def inspect_config(cfg: Mapping[str, Any],
+                   splits: Sequence[str] = ('train', 'val'),
+                   decode: bool = False) -> Report:
+    """Check the data of a configuration without training.
+
+    Args:
+        cfg: A configuration of mmdet or mmseg (an mmengine ``Config`` or a dict).
+        splits: Which of ``'train'``, ``'val'`` and ``'test'`` to check. One without a data loader is passed over.
+        decode: Also read every image to its end (minutes on a large data set).
+
+    Returns:
+        The findings, and a line on each dataset read.
+
+    Raises:
+        ValueError: An unknown split.
+    """
+    unknown = set(splits) - {'train', 'val', 'test'}
+    if unknown:
+        raise ValueError(f'unknown split {listing(sorted(unknown))}: expected train, val or test')
+    report = Report()
+    cache: dict[str, CocoFile] = {}
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if not loader:
+            continue
+        paths = []
+        for where, dataset in leaf_datasets(loader.get('dataset') or {}, f'{split}_dataloader.dataset'):
+            check = _DatasetCheck(cfg, split, where, dataset, decode, report, cache)
+            check.run()
+            paths.append(check.facts.ann_file)
+        if split != 'train':
+            for level, message in _check_evaluators(cfg, split, paths):
+                report.findings.append(Finding(level, message, split))
+    return report
+
+
+class _DatasetCheck:
+    """The checks of one dataset of one split."""
+
+    def __init__(self, cfg: Mapping[str, Any], split: str, where: str, dataset: Mapping[str, Any], decode: bool,
+                 report: Report, cache: dict[str, CocoFile]) -> None:
+        self.cfg, self.split, self.where, self.dataset = cfg, split, where, dataset
+        self.decode, self.report, self.cache = decode, report, cache
+        self.facts = dataset_facts(dataset)
+
+    def add(self, level: str, message: str) -> None:
+        self.report.findings.append(Finding(level, message, self.split))
+
+    def run(self) -> None:
+        facts = self.facts
+        if facts.remote:
+            self.add('warning', f'{self.where} reads from {facts.remote}, which cannot be checked from here')
+            return
+        if not self._check_places():
+            return
+        if not is_coco(self.dataset, self.cfg.get('default_scope')):
+            self.report.summaries.append(
+                f'{self.split}: {self.where} exists; the contents of a {self.dataset.get("type")} are not checked')
+            return
+        try:
+            if facts.ann_file not in self.cache:
+                self.cache[facts.ann_file] = read_coco(facts.ann_file, may_lack_annotations=self.split == 'test')
+        except AnnotationFileError as error:
+            self.add('error', str(error))
+            return
+        self._check_coco(self.cache[facts.ann_file])
+
+    def _check_places(self) -> bool:
+        """The data root, the annotation file and the image directories; False if the rest cannot be checked."""
+        facts = self.facts
+        option = f'--cfg-options {self.where}.data_root=/path/to/data'
+        if facts.data_root and not os.path.isdir(facts.data_root):
+            wanted = facts.ann_file or next(iter(facts.prefixes.values()), '')
+            self.add('error', (
+                f'the data root {facts.data_root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. '
+                f'{_GET_DATA}: {option}'))
+            return False
+        good = True
+        if facts.ann_file and not os.path.isfile(facts.ann_file):
+            folder = os.path.dirname(facts.ann_file)
+            there = sorted(folder_entries(folder))
+            self.add('error', (
+                f'the annotation file {facts.ann_file!r} does not exist; {folder or "."!r} '
+                + (f'holds {listing(there)}' if there else 'is empty or not there')
+                + f'. {_GET_DATA}: {option} or --cfg-options {self.where}.ann_file=FILE'))
+            good = False
+        for key, directory in facts.prefixes.items():
+            if not os.path.isdir(directory):
+                self.add('error', (
+                    f'the directory {directory!r} ({self.where}.data_prefix.{key}) does not exist. {_GET_DATA}: '
+                    f'{option} or --cfg-options {self.where}.data_prefix.{key}=DIRECTORY'))
+                good = False
+        return good
+
+    def _check_coco(self, coco: CocoFile) -> None:
+        faults: list[tuple[str, str]] = [*check_ids(coco), *check_boxes(coco)]
+        classes, given, problem = self._classes()
+        if problem:
+            faults.append(problem)
+        if classes is not None:
+            faults += check_classes(coco, classes, given, self.where)
+            faults += self._check_num_classes(classes)
+        training = not self.dataset.get('test_mode', False)
+        filters = self.dataset.get('filter_cfg') or {}
+        rule = (classes, filters.get('min_size', 0), bool(filters.get('filter_empty_gt', False)))
+        if training:
+            faults += check_usable(coco, *rule)
+        if self.split != 'train':
+            faults += check_evaluation(coco)
+        user = mask_user(self.cfg, self.dataset, self.where)
+        if user and not coco.unlabelled:
+            faults += check_masks(coco, user)
+        faults += self._check_images(coco)
+        for level, message in faults:
+            self.add(level, message)
+        usable = f', {usable_images(coco, *rule).sum()} of them usable for training' if training else ''
+        self.report.summaries.append(
+            f'{self.split}: {len(coco.images)} images{usable}; {len(coco.annotations)} annotations, '
+            f'{len(coco.categories)} categories in {coco.path}')
+
+    def _classes(self) -> tuple[Sequence[str] | None, bool, tuple[str, str] | None]:
+        """Classes that the dataset expects, whether the configuration names them, and what is wrong with that."""
+        metainfo = self.dataset.get('metainfo') or {}
+        classes = metainfo.get('classes')
+        if classes is None:
+            if 'CLASSES' in metainfo:
+                return None, False, ('error', (
+                    f"{self.where}.metainfo has 'CLASSES', which mmdet 3 does not read: write it in lower case, "
+                    'metainfo=dict(classes=(...))'))
+            classes, reason = default_classes(self.dataset, self.cfg.get('default_scope'))
+            if classes is None:
+                return None, False, ('warning', f'{self.where}: the expected classes are unknown ({reason})')
+            return classes, False, None
+        if isinstance(classes, str):
+            if os.path.isfile(classes):
+                with open(classes, encoding='utf-8') as file:
+                    return [line.rstrip('\n\r') for line in file], True, None
+            return None, True, ('error', (
+                f'{self.where}.metainfo.classes is the text {classes!r}, which mmdet would take letter by letter (or, '
+                f'were it a file, line by line): write a tuple, ({classes!r},)'))
+        return list(classes), True, None
+
+    def _check_num_classes(self, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+        wrong = {
+            path: number
+            for path, number in model_num_classes(self.cfg.get('model') or {}).items() if number != len(classes)
+        }
+        if wrong:
+            options = ' '.join(f'{path}={len(classes)}' for path in wrong)
+            yield 'error', (
+                f'{self.where} has {len(classes)} classes ({listing(classes)}), and the model expects another number: '
+                + listing(f'{path}={number}' for path, number in wrong.items())
+                + f'. Set them: --cfg-options {options}')
+
+    def _check_images(self, coco: CocoFile) -> Iterator[tuple[str, str]]:
+        directory = self.facts.prefixes.get('img')
+        if directory is None:
+            yield 'error', (
+                f"{self.where}.data_prefix has no 'img', the directory of the images: set data_prefix=dict(img='...')")
+            return
+        names = list(dict.fromkeys(image['file_name'] for image in coco.images))
+        missing = missing_files(directory, names)
+        bad = dict.fromkeys(missing, 'missing')
+        if names and len(missing) == len(names):
+            there = sorted(folder_entries(directory))
+            yield 'error', (
+                f'none of the {len(names)} images that {coco.path} lists is in {directory!r} (looked for '
+                f'{names[0]!r}; the directory ' + (f'holds {len(there)} entries, such as {there[0]!r}'
+                                                   if there else 'is empty') + f'). Set {self.where}.data_prefix.img')
+            return
+        if self.decode:
+            bad |= undecodable_files(directory, [name for name in names if name not in bad])
+        if not bad:
+            return
+        share, allowed = len(bad) / len(names), max_bad_fraction(self.dataset)
+        named = listing(f'{os.path.join(directory, name)} ({reason})' for name, reason in bad.items())
+        text = f'{len(bad)} of {len(names)} images ({share:.2%}) are missing or do not decode: {named}.'
+        if share <= allowed:
+            yield 'warning', f'{text} Training skips them'
+        elif allowed:
+            yield 'error', f'{text} At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile)'
+        else:
+            yield 'error', (
+                f'{text} This pipeline cannot skip an image: restore the files or remove them from {coco.path}'
+                + ('' if self.dataset.get('test_mode') else ', or load with type=\'mmswin.LoadImageFromFile\''))
+
+
+def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The metric's annotation file against those of the datasets."""
+    evaluators = cfg.get(f'{split}_evaluator') or ()
+    many = not isinstance(evaluators, Mapping)
+    for index, evaluator in enumerate(evaluators if many else [evaluators]):
+        path = evaluator.get('ann_file') if isinstance(evaluator, Mapping) else None
+        if not isinstance(path, str) or '://' in path:
+            continue
+        option = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
+        local = [other for other in paths if other]
+        advice = f'--cfg-options {option}={local[0] if local else "FILE"}'
+        if not os.path.isfile(path):
+            if path not in map(os.path.normpath, local) and path not in local:
+                yield 'error', f'the annotation file of the metric, {path!r}, does not exist; set it: {advice}'
+        elif local and os.path.realpath(path) not in map(os.path.realpath, local):
+            yield 'error', (
+                f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
+                f'annotations of other images. Set it: {advice}')
