@@ -6,9 +6,11 @@ packages in its ``locations``, so that no ``custom_imports`` is needed.
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
@@ -28,6 +30,8 @@ HOOKS = _node(MMENGINE_HOOKS, 'mmswin.hooks')
 METRICS = _node(MMENGINE_METRICS, 'mmswin.datasets')
 OPTIM_WRAPPER_CONSTRUCTORS = _node(MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'mmswin.optimizers')
 VISUALIZERS = _node(MMENGINE_VISUALIZERS, 'mmswin.visualization')
+LOOPS = _node(MMENGINE_LOOPS, 'mmswin.runner')
+OPTIM_WRAPPERS = _node(MMENGINE_OPTIM_WRAPPERS, 'mmswin.runner')
 RUNNERS = _node(MMENGINE_RUNNERS, 'mmswin.runner')
 
 # A run that uses mmswin must be able to resume from its own checkpoints on torch >= 2.6.

@@ -1,0 +1,55 @@
+"""What a user can mend: errors that the tools print as one line instead of a traceback."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+
+from mmswin.checkpoints import CheckpointError
+
+
+class RunError(ValueError):
+    """A run that cannot be right, found before or while it goes; the message says what to do."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss became NaN or infinite; the message names the iteration, the terms and the images."""
+
+
+# mmengine's registry puts one such clause in front of a message for each level of nested building.
+_BUILD_CLAUSE = re.compile(r'^(?:class `[^`]+` in \S+: )+')
+
+_LOCAL_RANK_VARIABLES = ('LOCAL_RANK', 'SLURM_LOCALID', 'OMPI_COMM_WORLD_LOCAL_RANK')
+
+
+def plain_message(error: BaseException) -> str:
+    """The error's own words, without the chain of classes that mmengine's registry prepends."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return _BUILD_CLAUSE.sub('', text.strip())
+
+
+def is_first_local_process() -> bool:
+    """True in the one process of each machine that should print (before any process group exists)."""
+    for name in _LOCAL_RANK_VARIABLES:
+        if name in os.environ:
+            return os.environ[name] == '0'
+    return True
+
+
+def run_tool(main: Callable[[], None]) -> int:
+    """Call a tool's work and turn what a user can mend into one line on stderr.
+
+    Args:
+        main: The work of the tool.
+
+    Returns:
+        The exit status: 0 done, 2 a user error found before the run, 1 a loss that stopped being finite. Any other
+        exception passes through with its traceback.
+    """
+    try:
+        main()
+    except (RunError, CheckpointError, NonFiniteLossError) as error:
+        if is_first_local_process():
+            print(f'error: {plain_message(error)}', file=sys.stderr, flush=True)
+        return 1 if isinstance(error, NonFiniteLossError) else 2
+    return 0
