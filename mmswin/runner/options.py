@@ -16,14 +16,32 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import mmengine.registry
 from mmengine.config import Config
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
-from mmengine.registry import Registry
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    EVALUATOR,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TASK_UTILS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+)
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
 from mmswin.runner.errors import RunError
+
+# What a `type` in a config may name.
+_REGISTRIES = (MODELS, DATASETS, TRANSFORMS, TASK_UTILS, OPTIMIZERS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, HOOKS, LOOPS,
+               METRICS, EVALUATOR, DATA_SAMPLERS, VISUALIZERS, VISBACKENDS)
 
 # Read from `runner.cfg` or by the tools, beside the arguments of the Runner itself.
 _TOP_LEVEL = frozenset({
@@ -175,12 +193,11 @@ def resolve_type(type_name: Any, scope: str | None) -> list[Callable]:
     if callable(type_name):
         return [type_name]
     found = []
-    for registry in vars(mmengine.registry).values():
-        if isinstance(registry, Registry) and registry.scope == 'mmengine':
-            with registry.switch_scope_and_registry(scope) as local:
-                entry = local.get(type_name)
-            if callable(entry) and entry not in found:
-                found.append(entry)
+    for registry in _REGISTRIES:
+        with registry.switch_scope_and_registry(scope) as local:
+            entry = local.get(type_name)
+        if callable(entry) and entry not in found:
+            found.append(entry)
     return found
 
 
@@ -235,7 +252,8 @@ def _unknown(cfg: Config, key: str, path: str, part: str) -> str:
     # The right name in the wrong place is the commonest slip after a typing error.
     leaf = key.rpartition('.')[2]
     close += [p for p in known if p.rpartition('.')[2] == leaf][:3]
-    close += difflib.get_close_matches(key, known, n=3, cutoff=0.75)
+    if not close:
+        close = [p for p in difflib.get_close_matches(key, known, n=3, cutoff=0.75) if not key.startswith(f'{p}.')]
     nearest = list(dict.fromkeys(close))[:4]
     where = f'{path} has no entry {part!r}' if path else f'the config has no key {part!r}'
     hint = f'; nearest: {", ".join(nearest)}' if nearest else ''
