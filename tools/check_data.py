@@ -1,46 +1,49 @@
-#!/usr/bin/env python
-"""Check the data of a configuration without training."""
+"""Check the data of a config without training: python tools/check_data.py CONFIG [options]."""
 
 import argparse
 import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(
-        description='Find faults of the data that a configuration names: missing files, broken annotation files, '
-        'classes that do not match the model. Trains nothing. Exit status 1 if there is an error.')
-    parser.add_argument('config', help='configuration file')
-    parser.add_argument(
-        '--split', nargs='+', choices=('train', 'val', 'test'), default=['train', 'val'], help='default: train val')
+        description='Find faults of the data that a config names, without training: missing files, broken annotation '
+        'files, classes that do not match the model. Exit status: 0 no error, 1 errors, 2 an unusable config.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--split', nargs='+', choices=('train', 'val', 'test'), default=['train', 'val'],
+                        help='parts of the data to check (default: train val)')
     parser.add_argument('--decode', action='store_true', help='also read every image to its end (slow)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='override settings')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='change entries of the config, as in tools/train.py')
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
-    from mmengine.config import Config
-
+def check(config: str, split: list[str], decode: bool, cfg_options: dict | None) -> int:
     from mmswin.datasets.checks import inspect_config
+    from mmswin.runner.configure import load_config
 
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
     start = time.perf_counter()
-    report = inspect_config(cfg, args.split, args.decode)
-    for line in report.summaries:
+    report = inspect_config(load_config(config, cfg_options, None), split, decode)
+    for line in (*report.summaries, *report.findings):
         print(line)
-    for finding in report.findings:
-        print(finding)
     warnings = len(report.findings) - report.num_errors
-    print(f'{report.num_errors} errors, {warnings} warnings in {time.perf_counter() - start:.1f} s')
+    print(f'{report.num_errors} errors, {warnings} warnings, {time.perf_counter() - start:.1f} s')
     return 1 if report.num_errors else 0
+
+
+def main() -> int:
+    arguments = vars(parse_args())
+    from mmswin.runner.errors import run_tool
+
+    status = 0
+
+    def work() -> None:
+        nonlocal status
+        status = check(**arguments)
+
+    return run_tool(work) or status
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
-# The authors' ImageNet-1K classifiers, the starting point of every recipe. To load them from a directory (or a mirror) that
-# holds files of these names: export MMSWIN_PRETRAINED_DIR=/path. For one file of any name:
+# The authors' ImageNet-1K classifiers, the starting point of every recipe. To load them from a directory (or a mirror)
+# that holds files of these names: export MMSWIN_PRETRAINED_DIR=/path. For one file of any name:
 # --cfg-options model.backbone.init_cfg.checkpoint=/path/to/file.pth
 pretrained_dir = '{{$MMSWIN_PRETRAINED_DIR:https://github.com/SwinTransformer/storage/releases/download/v1.0.0}}'
 pretrained = dict(
