@@ -55,12 +55,14 @@ def _is_output_norm(name: str) -> bool:
     return name.startswith('norm') and name[4:5].isdigit()
 
 
-def _fit(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
+def _fit(module: nn.Module, name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
     """The tensor, resized if it is a position parameter for another window or image size."""
+    if tensor.shape == wanted.shape:
+        return tensor
     if name.endswith('relative_position_bias_table') and tensor.shape[1:] == wanted.shape[1:]:
-        old, new = resize.table_window(tensor.shape[0]), resize.table_window(wanted.shape[0])
-        if old and new:
-            return resize.resize_bias_table(tensor, old, new)
+        old = resize.table_window(tensor.shape[0])
+        if old:
+            return resize.resize_bias_table(tensor, old, module.get_submodule(name.rpartition('.')[0]).window)
     if name == 'absolute_pos_embed' and tensor.dim() in (3, 4):
         return resize.resize_position_embedding(tensor, tuple(wanted.shape[2:]))
     return tensor
@@ -90,12 +92,9 @@ def _cause(theirs: Variant, ours: Variant) -> str:
     return 'the structure agrees but the shapes of single tensors do not: look at the arguments of the backbone'
 
 
-def _adapt(
-    module: nn.Module, tensors: Mapping[str, Tensor], report: LoadReport
-) -> dict[str, Tensor]:
+def _adapt(module: nn.Module, tensors: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
     """Sort the file's tensors into the report and return what to load, fitted to the module's shapes."""
-    wanted = {name: value for name, value in module.named_parameters()}
-    wanted.update(module.named_buffers())
+    wanted = module.state_dict()
     built = len(module.layers)
     fitted, misfits = {}, []
     for name, tensor in tensors.items():
@@ -104,7 +103,7 @@ def _adapt(
             behind = stage.isdigit() and (int(stage) >= built or (int(stage) == built - 1 and '.downsample.' in name))
             (report.unused if behind or _is_output_norm(name) else report.unexpected).append(name)
             continue
-        value = _fit(name, tensor, wanted[name])
+        value = _fit(module, name, tensor, wanted[name])
         if value.shape != wanted[name].shape:
             misfits.append(f'{name} {tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}')
             continue
@@ -178,7 +177,9 @@ def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> No
             print_log(f'{type(module).__name__}: {module.load_report.summary()}', logger='current')
 
 
-def load_weights(module: nn.Module, path: str | os.PathLike, prefix: str | None = None, map_location='cpu') -> LoadReport:
+def load_weights(
+    module: nn.Module, path: str | os.PathLike, prefix: str | None = None, map_location: Any = 'cpu'
+) -> LoadReport:
     """Load a file of any recognised format into a backbone.
 
     Args:
@@ -198,7 +199,8 @@ def load_weights(module: nn.Module, path: str | os.PathLike, prefix: str | None 
         prefix = prefix if prefix.endswith('.') else prefix + '.'
         inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         if not inner:
-            raise CheckpointError(f'{path} has no entry below prefix={prefix!r}; the first is {next(iter(weights), None)!r}')
+            example = next(iter(weights), None)
+            raise CheckpointError(f'{path} has no entry below prefix={prefix!r}; the first is {example!r}')
         weights = inner
     module.load_source = str(path)
     try:

@@ -29,7 +29,6 @@ from threading import Lock
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 # The score added between tokens that were no neighbours before the shift. Not -inf: a value of the reference,
@@ -91,59 +90,75 @@ def window_plan(height: int, width: int, window: tuple[int, int], shift: tuple[i
     return (_plan if capturing() else _cached_plan)(height, width, window, shift)
 
 
-def pad(x: Tensor, plan: WindowPlan, value: Tensor | None = None) -> Tensor:
-    """Fill ``B x H x W x C`` up to whole windows at the bottom and the right.
+def _slots(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rolled row and column of every token of every window, in window order; ``windows * tokens`` numbers each."""
+    slot = torch.arange(plan.rows * plan.columns * plan.tokens, device=device)
+    window, token = slot // plan.tokens, slot % plan.tokens
+    row = window // plan.columns * plan.window[0] + token // plan.window[1]
+    return row, window % plan.columns * plan.window[1] + token % plan.window[1]
+
+
+def to_windows(x: Tensor, plan: WindowPlan, value: Tensor | None = None) -> Tensor:
+    """Pad a map at the bottom and the right, roll it and cut it: ``B x H x W x C`` to ``(B * windows) x tokens x C``.
 
     Args:
         x: The map.
         plan: Its plan.
         value: What a padded token holds, ``C`` numbers (gradients reach it); zeros by default.
     """
-    if not capturing() and not plan.pad_bottom and not plan.pad_right:
-        return x
-    if value is None:
-        return F.pad(x, (0, 0, 0, plan.pad_right, 0, plan.pad_bottom))
-    value = value.to(x.dtype)
-    batch, height, _, channels = x.shape
-    x = torch.cat([x, value.expand(batch, height, plan.pad_right, channels)], dim=2)
-    return torch.cat([x, value.expand(batch, plan.pad_bottom, x.shape[2], channels)], dim=1)
-
-
-def partition(x: Tensor, plan: WindowPlan) -> Tensor:
-    """Roll a padded map and cut it into windows: ``B x Hp x Wp x C`` to ``(B * windows) x tokens x C``."""
+    batch, height, width, channels = x.shape
+    value = x.new_zeros(channels) if value is None else value.to(x.dtype)
+    if capturing():
+        # One gather: reshapes of rolled and transposed maps would tie the recorded graph to the sizes at hand.
+        row, column = _slots(plan, x.device)
+        row = (row + plan.shift[0]) % (plan.rows * plan.window[0])
+        column = (column + plan.shift[1]) % (plan.columns * plan.window[1])
+        source = torch.where((row < height) & (column < width), row * width + column, height * width)
+        x = torch.cat([x.reshape(batch, height * width, channels), value.expand(batch, 1, channels)], dim=1)
+        return x.index_select(1, source).reshape(batch * plan.rows * plan.columns, plan.tokens, channels)
+    if plan.pad_right:
+        x = torch.cat([x, value.expand(batch, height, plan.pad_right, channels)], dim=2)
+    if plan.pad_bottom:
+        x = torch.cat([x, value.expand(batch, plan.pad_bottom, x.shape[2], channels)], dim=1)
     if plan.shifted:
         x = torch.roll(x, (-plan.shift[0], -plan.shift[1]), dims=(1, 2))
-    (m_rows, m_columns), channels = plan.window, x.shape[-1]
-    x = x.reshape(-1, plan.rows, m_rows, plan.columns, m_columns, channels).transpose(2, 3)
+    x = x.reshape(batch, plan.rows, plan.window[0], plan.columns, plan.window[1], channels).transpose(2, 3)
     return x.reshape(-1, plan.tokens, channels)
 
 
-def reverse(windows: Tensor, plan: WindowPlan) -> Tensor:
-    """Undo :func:`partition`, the roll and the padding: ``(B * windows) x tokens x C`` to ``B x H x W x C``."""
-    (m_rows, m_columns), channels = plan.window, windows.shape[-1]
-    x = windows.reshape(-1, plan.rows, plan.columns, m_rows, m_columns, channels).transpose(2, 3)
-    x = x.reshape(-1, plan.rows * m_rows, plan.columns * m_columns, channels)
+def from_windows(windows: Tensor, plan: WindowPlan) -> Tensor:
+    """Undo :func:`to_windows`: ``(B * windows) x tokens x C`` to ``B x H x W x C``."""
+    channels = windows.shape[-1]
+    if capturing():
+        place = torch.arange(plan.height * plan.width, device=windows.device)
+        row = (place // plan.width - plan.shift[0]) % (plan.rows * plan.window[0])
+        column = (place % plan.width - plan.shift[1]) % (plan.columns * plan.window[1])
+        window = row // plan.window[0] * plan.columns + column // plan.window[1]
+        token = row % plan.window[0] * plan.window[1] + column % plan.window[1]
+        x = windows.reshape(-1, plan.rows * plan.columns * plan.tokens, channels)
+        x = x.index_select(1, window * plan.tokens + token)
+        return x.reshape(-1, plan.height, plan.width, channels)
+    x = windows.reshape(-1, plan.rows, plan.columns, *plan.window, channels).transpose(2, 3)
+    x = x.reshape(-1, plan.rows * plan.window[0], plan.columns * plan.window[1], channels)
     if plan.shifted:
         x = torch.roll(x, plan.shift, dims=(1, 2))
     return x[:, : plan.height, : plan.width]
 
 
-def _regions(length: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Which of the up to three regions each position of a padded, rolled side belongs to."""
-    position = torch.arange(length, device=device)
+def _region(position: Tensor, length: int, window: int, shift: int) -> Tensor:
+    """Which of three regions a position of a padded, rolled side belongs to; one region without a shift."""
     if not shift:
         return torch.zeros_like(position)
     return (position >= length - window).long() + (position >= length - shift).long()
 
 
 def _region_mask(plan: WindowPlan, device: torch.device, dtype: torch.dtype) -> Tensor:
-    rows = _regions(plan.rows * plan.window[0], plan.window[0], plan.shift[0], device)
-    columns = _regions(plan.columns * plan.window[1], plan.window[1], plan.shift[1], device)
-    region = rows[:, None] * 3 + columns[None, :]
-    region = region.reshape(plan.rows, plan.window[0], plan.columns, plan.window[1]).transpose(1, 2)
-    region = region.reshape(-1, plan.tokens)
+    row, column = _slots(plan, device)
+    region = 3 * _region(row, plan.rows * plan.window[0], plan.window[0], plan.shift[0])
+    region = region + _region(column, plan.columns * plan.window[1], plan.window[1], plan.shift[1])
+    region = region.reshape(plan.rows * plan.columns, plan.tokens)
     apart = region[:, :, None] != region[:, None, :]
-    return torch.zeros(apart.shape, dtype=dtype, device=device).masked_fill_(apart, MASKED_SCORE)
+    return apart.to(dtype) * MASKED_SCORE
 
 
 _masks: OrderedDict[tuple, Tensor] = OrderedDict()

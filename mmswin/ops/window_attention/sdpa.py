@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmswin.ops.windows import WindowPlan, pad, partition, region_mask, reverse
+from mmswin.ops.windows import WindowPlan, from_windows, region_mask, to_windows
 
 
 def attend(
@@ -18,7 +18,7 @@ def attend(
     dropout: float,
 ) -> Tensor:
     """See :func:`mmswin.ops.window_attention.window_attention`."""
-    windows = partition(pad(qkv, plan, pad_value), plan)  # BW x N x 3C
+    windows = to_windows(qkv, plan, pad_value)  # BW x N x 3C
     count, tokens, width = windows.shape
     q, k, v = windows.reshape(count, tokens, 3, num_heads, width // 3 // num_heads).permute(2, 0, 3, 1, 4).unbind(0)
     added = None if bias is None else bias.to(q.dtype)[None]
@@ -27,4 +27,4 @@ def attend(
         mask = mask[:, None].expand(-1, num_heads, -1, -1) if added is None else mask[:, None] + added
         added = mask.repeat(count // mask.shape[0], 1, 1, 1)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=added, dropout_p=dropout, scale=scale)
-    return reverse(out.transpose(1, 2).reshape(count, tokens, width // 3), plan)
+    return from_windows(out.transpose(1, 2).reshape(count, tokens, width // 3), plan)
