@@ -116,8 +116,8 @@ def _batch_row(runner: Runner, warnings: list[str]) -> str:
         # mmengine scales by the images of one iteration, whether gradients are accumulated or not.
         scaled = lr * world * batch / base
         if accumulated > 1:
-            warnings.append(f'auto_scale_lr does not count accumulated gradients: it made the learning rate {scaled:g}; '
-                            f'for {images} images {lr * images / base:g} is in proportion.')
+            warnings.append(f'auto_scale_lr does not count accumulated gradients: the learning rate is {scaled:g}, '
+                            f'in proportion to {images} images it would be {lr * images / base:g}.')
         return f'{text}, learning rate {scaled:g} (scaled from {lr:g} for {base})'
     if images != base:
         warnings.append(f'The learning rate {lr:g} of this config is for {base} images per step; this run takes '
@@ -140,7 +140,7 @@ def _norm_row(runner: Runner) -> str:
         return ''
     synchronised = sum('Sync' in type(layer).__name__ for layer in layers)
     wanted = any(node.get('type') in SYNC_NORMS for node in dicts_in(runner.cfg.model)) or runner.cfg.get('sync_bn')
-    text = f'{synchronised} SyncBN, {len(layers) - synchronised} BN layers' if synchronised else f'{len(layers)} BN layers'
+    text = f'{synchronised} SyncBN, ' * bool(synchronised) + f'{len(layers) - synchronised} BN layers'
     if wanted and not synchronised:
         text += ' (the config has SyncBN; in one process that is BN)'
     return text

@@ -160,7 +160,10 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str, 
     Raises:
         CheckpointError: Too little matches for the purpose.
     """
-    match = match_weights(model, weights_of(checkpoint))
+    try:
+        match = match_weights(model, weights_of(checkpoint))
+    except CheckpointError as error:  # a backbone that judges for itself; it does not know the file's name
+        raise CheckpointError(f'checkpoint {source} is not for this model: {error}') from error
     enough = {'test': MIN_MATCH_TEST, 'resume': 1.0, 'load': MIN_MATCH_LOAD}[purpose]
     if match.fraction >= enough:
         return match

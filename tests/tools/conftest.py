@@ -1,4 +1,4 @@
-"""A tiny COCO and tiny configs, made anew for the end-to-end tests of the tools, and a way to call a tool as a user does."""
+"""A tiny COCO and tiny configs, made anew for the end-to-end tests, and a way to call a tool as a user does."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,20 +169,21 @@ class Workplace:
         self.segmentation = directory / 'tiny_segmentation.py'
         self.segmentation.write_text(SEGMENTATION.replace('{data!r}', repr(str(self.data))))
 
-    def start(self, *command: object) -> subprocess.Popen:
-        """Start a tool; its output, errors included, is a pipe."""
+    def start(self, *command: object, path: Path | None = None, **variables: str) -> subprocess.Popen:
+        """Start a tool; its output, errors included, is a pipe. ``path`` comes first in PATH."""
         environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1', 'PYTHON': sys.executable,
-                       'PYTHONUNBUFFERED': '1'}
-        environment['PYTHONPATH'] = str(ROOT)
+                       'PYTHONUNBUFFERED': '1', 'PYTHONPATH': str(ROOT), **variables}
+        if path is not None:
+            environment['PATH'] = f'{path}{os.pathsep}{environment["PATH"]}'
         words = [str(word) for word in command]
         program = ['bash', str(ROOT / 'tools' / words[0])] if words[0].endswith('.sh') else [
             sys.executable, str(ROOT / 'tools' / words[0])]
         return subprocess.Popen([*program, *words[1:]], cwd=self.directory, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def call(self, *command: object) -> Finished:
-        """Run a tool to its end."""
-        process = self.start(*command)
+    def call(self, *command: object, **options: Any) -> Finished:
+        """Run a tool to its end; ``options`` as for :meth:`start`."""
+        process = self.start(*command, **options)
         output, _ = process.communicate(timeout=600)
         return Finished(process.returncode, output)
 

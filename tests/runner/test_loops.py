@@ -1,0 +1,101 @@
+"""A run that stopped inside an epoch and was resumed sees the very batches of an uninterrupted run and ends with the
+same weights; skipped samples are not read. With mmengine's own loops the epoch starts over."""
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmswin.hooks.stop_on_signal import save_atomically
+from mmswin.runner.loops import _init_shielded_worker, _Skipping
+
+EPOCHS = {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}
+ITERATIONS = {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': 15}
+
+
+class StopAfter(Hook):
+    """Saves after an iteration and ends the run, as a signal does."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if runner.iter + 1 == self.iteration:
+            from pathlib import Path
+            save_atomically(runner, Path(runner.work_dir) / 'stop.pth', runner.epoch, self.iteration)
+            raise KeyboardInterrupt
+
+
+def interrupted(toy_runner, tmp_path, stop, train_cfg, sampler):
+    """Batches of the run up to its stop, of the resumed run, and the resumed runner."""
+    first = toy_runner(tmp_path, train_cfg, sampler, hooks=[StopAfter(stop)])
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    second = toy_runner(tmp_path, train_cfg, sampler, resume=True, load_from=str(tmp_path / 'stop.pth'))
+    second.train()
+    return first.model.seen, second
+
+
+@pytest.mark.parametrize('stop', [1, 5, 7, 10, 14])
+@pytest.mark.parametrize(('train_cfg', 'sampler'), [
+    (EPOCHS, 'DefaultSampler'), (ITERATIONS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')])
+def test_resumed_run_goes_on_where_it_stopped(toy_runner, tmp_path, stop, train_cfg, sampler, monkeypatch):
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
+    whole = toy_runner(tmp_path / 'whole', train_cfg, sampler)
+    whole.train()
+    before, resumed = interrupted(toy_runner, tmp_path / 'parts', stop, train_cfg, sampler)
+
+    assert len(whole.model.seen) == 15
+    assert before == whole.model.seen[:stop]
+    assert resumed.model.seen == whole.model.seen[stop:]
+    assert resumed.iter == whole.iter == 15
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+
+
+def test_skipped_samples_are_not_read(toy_runner, tmp_path):
+    _, resumed = interrupted(toy_runner, tmp_path, 3, ITERATIONS, 'InfiniteSampler')
+    # Two loaders are opened (one before, one after the position is known), neither reads ahead without workers.
+    assert resumed.train_dataloader.dataset.read == 2 * (15 - 3)
+
+
+def test_mmengines_loop_repeats_the_epoch(toy_runner, tmp_path):
+    """Why the loops exist: should this fail, mmengine has learnt to resume inside an epoch."""
+    _, resumed = interrupted(toy_runner, tmp_path, 7, {'type': 'EpochBasedTrainLoop', 'max_epochs': 3},
+                             'DefaultSampler')
+    assert resumed.iter > 15
+
+
+def test_epoch_restarts_when_the_position_makes_no_sense(toy_runner, tmp_path):
+    """Data or batch size changed in between: the epoch starts over instead of failing or being skipped."""
+    runner = toy_runner(tmp_path, EPOCHS)
+    loop = runner.build_train_loop(EPOCHS)
+    runner._train_loop = loop
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    loop._epoch, loop._iter = 1, 40
+    loop.run_epoch()
+    assert (loop.epoch, loop.iter) == (2, 45)
+
+
+def test_only_the_first_pass_is_shortened():
+    """Persistent workers keep the shortened sampler; the next epoch must be whole again."""
+    sampler = _Skipping([[0], [1], [2]], 2)
+    assert list(sampler) == [[2]]
+    assert list(sampler) == [[0], [1], [2]]
+    assert len(sampler) == 3
+
+
+def test_worker_survives_one_sigterm_and_keeps_its_seeding(monkeypatch):
+    import signal
+    handlers, seeded, raised = {}, [], []
+    monkeypatch.setattr(signal, 'signal', lambda signum, handler: handlers.__setitem__(signum, handler))
+    monkeypatch.setattr(signal, 'raise_signal', raised.append)
+    _init_shielded_worker(seeded.append, 3)
+    assert seeded == [3]
+    handler = handlers[signal.SIGTERM]
+    handler(signal.SIGTERM, None)
+    assert raised == []
+    handler(signal.SIGTERM, None)
+    assert raised == [signal.SIGTERM]
+    assert handlers[signal.SIGTERM] is signal.SIG_DFL
