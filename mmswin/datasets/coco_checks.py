@@ -137,8 +137,8 @@ def check_classes(coco: CocoFile, classes: Sequence[str], given: bool, where: st
         first = next(i for i, (a, b) in enumerate(zip(order, classes, strict=True)) if a != b)
         yield 'error', (
             f'{coco.path} lists its categories in another order than {source}: label {first} is {order[first]!r} in '
-            f'the file and {classes[first]!r} there. mmdet numbers labels in the order of the file, so results would bear '
-            f'the wrong names: set metainfo=dict(classes={_tuple(order)})')
+            f'the file and {classes[first]!r} there. mmdet numbers labels in the order of the file, so results would '
+            f'bear the wrong names: set metainfo=dict(classes={_tuple(order)})')
 
 
 def _parents(coco: CocoFile) -> set[str]:
