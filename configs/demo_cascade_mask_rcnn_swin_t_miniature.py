@@ -18,36 +18,36 @@ box_heads = [
 ]
 model = dict(
     data_preprocessor=dict(pad_size_divisor=4),
-    backbone=dict(drop_path_rate=0.0, init_cfg=None),
-    neck=dict(out_channels=channels),
+    backbone=dict(embed_dims=48, drop_path_rate=0.0, init_cfg=None),
+    neck=dict(in_channels=[48, 96, 192, 384], out_channels=channels),
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_roi_extractor=region_levels,
-        mask_roi_extractor=region_levels,
+        mask_roi_extractor=dict(region_levels, roi_layer=dict(output_size=7)),
         bbox_head=box_heads,
         mask_head=dict(num_classes=len(classes), num_convs=2, in_channels=channels, conv_out_channels=channels)),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=200, max_per_img=100),
-        rcnn=[dict(stage, sampler=dict(stage.sampler, num=32)) for stage in _base_.model.train_cfg.rcnn]),
-    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=20)))
+        rcnn=[dict(stage, sampler=dict(stage.sampler, num=32), mask_size=14) for stage in _base_.model.train_cfg.rcnn]),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)))
 
 data = dict(data_root='data/miniature_coco/', metainfo=dict(classes=classes))
 train_pipeline = [step for step in _base_.train_pipeline if step.type != 'RandomChoice']
 test_pipeline = [step for step in _base_.test_pipeline if step.type != 'Resize']
-train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(data, pipeline=train_pipeline))
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(data, pipeline=train_pipeline))
 val_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file='data/miniature_coco/annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-iterations = 800
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=100)
-optim_wrapper = dict(optimizer=dict(lr=5e-4), clip_grad=dict(max_norm=10))
+iterations = 1000
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=200)
+optim_wrapper = dict(optimizer=dict(lr=7e-4), clip_grad=dict(max_norm=10))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=iterations, T_max=iterations - 50, eta_min=1e-5),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100, eta_min=1e-5),
 ]
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1))
+    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=1))
 log_processor = dict(by_epoch=False)

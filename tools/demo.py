@@ -1,0 +1,41 @@
+"""Train and test Cascade Mask R-CNN with Swin on a miniature COCO, with pictures: python tools/demo.py."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmswin.datasets.miniature import MiniatureError
+from mmswin.demo import DemoError, plan_demo, run_demo
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Make a miniature COCO, train Cascade Mask R-CNN with Swin on it through tools/train.py, test it '
+        'through tools/test.py, and draw predictions and curves. Each run gets a new directory.')
+    parser.add_argument('--data-dir', type=Path, metavar='DIR',
+                        help='where the data set is, or is made (data/miniature_coco)')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR',
+                        help='gets a new directory run_N with all results (work_dirs/demo)')
+    parser.add_argument('--quick', action='store_true',
+                        help='a few iterations on a few images: shows in a minute that everything runs, learns nothing')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    data_dir, work_dir = (path and path.absolute() for path in (args.data_dir, args.work_dir))
+    try:
+        run_demo(plan_demo(ROOT, data_dir, work_dir, args.quick), say=lambda line: print(line, flush=True))
+    except (DemoError, MiniatureError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('stopped; what is there stays, and the next run begins a new directory', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
