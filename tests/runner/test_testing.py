@@ -1,0 +1,98 @@
+"""What test.py adds to a config: TTA for boxes with a default, refusal for masks, pictures where they are wanted."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmswin.runner.errors import RunError
+from mmswin.runner.testing import check_outputs, enable_tta, show_into
+
+
+def detection(**model) -> Config:
+    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'Resize', 'scale': (64, 64)},
+                {'type': 'PackDetInputs', 'meta_keys': ('img_id', 'scale_factor')}]
+    return Config({'default_scope': 'mmdet', 'model': {'type': 'RetinaNet', **model},
+                   'test_dataloader': {'dataset': {'type': 'Repeat', 'dataset': {'pipeline': pipeline}}},
+                   'test_evaluator': {'metric': 'bbox'},
+                   'default_hooks': {'visualization': {'type': 'DetVisualizationHook'}}})
+
+
+def test_boxes_get_a_flip_and_nms_by_default():
+    cfg = detection()
+    enable_tta(cfg)
+    assert cfg.model.type == 'DetTTAModel'
+    assert cfg.model.module.type == 'RetinaNet'
+    *steps, views = cfg.test_dataloader.dataset.dataset.pipeline
+    assert [step.type for step in steps] == ['LoadImageFromFile', 'Resize']
+    assert [view.prob for view in views.transforms[0]] == [1.0, 0.0]
+    pack = views.transforms[1][0]
+    assert pack.type == 'PackDetInputs'
+    assert {'img_id', 'scale_factor', 'flip', 'flip_direction'} == set(pack.meta_keys)
+
+
+def test_own_tta_of_the_config_is_kept():
+    cfg = detection()
+    cfg.tta_model = {'type': 'MyTTA'}
+    cfg.tta_pipeline = [{'type': 'Mine'}]
+    enable_tta(cfg)
+    assert cfg.model.type == 'MyTTA'
+    assert [step.type for step in cfg.test_dataloader.dataset.dataset.pipeline] == ['Mine']
+
+
+@pytest.mark.parametrize('cfg', [
+    detection(roi_head={'mask_head': {'type': 'FCNMaskHead'}}),
+    detection(panoptic_head={'type': 'X'}),
+])
+def test_masks_are_refused(cfg):
+    with pytest.raises(RunError, match='predicts masks'):
+        enable_tta(cfg)
+
+
+def test_model_scored_on_masks_is_refused():
+    cfg = detection()
+    cfg.test_evaluator = [{'metric': ['bbox', 'segm']}]
+    with pytest.raises(RunError, match='predicts masks'):
+        enable_tta(cfg)
+
+
+def test_roi_head_whose_mask_head_is_none_has_no_masks():
+    cfg = detection(roi_head={'mask_head': None})
+    enable_tta(cfg)
+    assert cfg.model.type == 'DetTTAModel'
+
+
+def test_segmentation_needs_its_own_tta():
+    cfg = detection()
+    cfg.default_scope = 'mmseg'
+    with pytest.raises(RunError, match='no tta_model and no tta_pipeline'):
+        enable_tta(cfg)
+
+
+def test_pictures_go_where_they_were_asked_for(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cfg = detection()
+    show_into(cfg, 'shown')
+    assert cfg.default_hooks.visualization.draw is True
+    assert cfg.default_hooks.visualization.test_out_dir == str(tmp_path / 'shown')
+    cfg = Config({'default_scope': 'mmseg', 'visualizer': {}, 'default_hooks': {'visualization': {'interval': 50}}})
+    show_into(cfg, 'shown')
+    assert cfg.default_hooks.visualization.interval == 1
+    assert cfg.visualizer.save_dir == str(tmp_path / 'shown')
+    with pytest.raises(RunError, match='default_hooks.visualization'):
+        show_into(Config({'default_scope': 'mmdet'}), 'shown')
+
+
+def test_existing_outputs_are_kept(tmp_path):
+    out, shown = tmp_path / 'p.pkl', tmp_path / 'shown'
+    shown.mkdir()
+    check_outputs(str(out), str(shown), overwrite=False)
+    out.touch()
+    (shown / 'a.png').touch()
+    with pytest.raises(RunError, match=r'p\.pkl exists'):
+        check_outputs(str(out), None, overwrite=False)
+    with pytest.raises(RunError, match='shown exists and is not empty'):
+        check_outputs(None, str(shown), overwrite=False)
+    check_outputs(str(out), str(shown), overwrite=True)
+    with pytest.raises(RunError, match=r'\.pkl or \.pickle'):
+        check_outputs(str(Path('p.txt')), None, overwrite=True)
