@@ -211,12 +211,11 @@ def check_masks(coco: CocoFile, user: str) -> Iterator[Fault]:
     without = sum(1 for index in kept if not coco.annotations[index].get('segmentation'))
     if not without:
         return
-    amount = 'none of its' if without == len(kept) else f'{without} of its'
-    verb = 'has' if without == len(kept) else 'have no'
+    amount = (f'none of its {len(kept)} annotations has a segmentation'
+              if without == len(kept) else f'{without} of its {len(kept)} annotations have no segmentation')
     yield 'error', (
-        f'{coco.path}: {amount} {len(kept)} annotations {verb} a segmentation, and {user} needs masks. Train without '
-        'masks on the box-only twin (configs/cascade_rcnn_swin_t_coco.py, configs/faster_rcnn_swin_t_coco.py), or add '
-        'the masks')
+        f'{coco.path}: {amount}, and {user} needs masks. Train without masks on the box-only twin '
+        '(configs/cascade_rcnn_swin_t_coco.py, configs/faster_rcnn_swin_t_coco.py), or add the masks')
 
 
 def check_evaluation(coco: CocoFile) -> Iterator[Fault]:

@@ -164,13 +164,15 @@ def _require(path: str, section: str, entries: Sequence[Any], keys: tuple[str, .
 
 def _numbers(path: str, section: str, what: str, rows: Sequence[Any], columns: int) -> np.ndarray:
     """The rows as a float array of finite numbers with ``columns`` columns."""
+    if not rows:
+        return np.zeros((0, columns))
     try:
         array = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
-        good = array.shape[1] == columns or not rows
+        good = array.shape[1] == columns
     except (TypeError, ValueError):
         good = False
     if good and np.isfinite(array).all():
-        return array.reshape(-1, columns)
+        return array
     index = next(i for i, row in enumerate(rows) if not _is_row(row, columns))
     raise AnnotationFileError(
         f'{path}: {section}[{index}] has {what} {rows[index]!r}, expected {columns} finite number'

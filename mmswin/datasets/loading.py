@@ -30,9 +30,9 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
     A bad file is logged once with its path and skipped: the transform returns None, for which mmengine's data sets load
     another image in training. The distinct bad files are counted over all workers of a data loader; the transform
     raises as soon as they are more than ``max_bad_fraction`` of the data set. The size of the data set is known inside
-    a worker; with ``num_workers=0`` it is not, and then the images seen so far stand for it, once ``1 /
-    max_bad_fraction`` of them were seen or a bad file comes by for the second time. In distributed training each
-    process counts for itself.
+    a worker; with ``num_workers=0`` it is not, and then the highest index seen stands for it, once ``1 /
+    max_bad_fraction`` images were seen or a bad file comes by for the second time. In distributed training each process
+    counts for itself.
 
     Args:
         max_bad_fraction: Fraction of the images that may be bad, at least 0 and below 1. With 0, as needed in testing,
@@ -55,6 +55,7 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         self.max_bad_fraction = max_bad_fraction
         self._bad = torch.zeros(_SLOTS, dtype=torch.uint8).share_memory_()
         self._seen: set[int] = set()
+        self._highest_index = -1
 
     @property
     def num_bad(self) -> int:
@@ -66,6 +67,7 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         path = results['img_path']
         if torch.utils.data.get_worker_info() is None:
             self._seen.add(hash(path))
+            self._highest_index = max(self._highest_index, results.get('sample_idx', -1))
         try:
             return super().transform(results)
         except _BAD_FILE_ERRORS as error:
@@ -100,7 +102,7 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         if worker is not None:
             return len(worker.dataset)
         if again or len(self._seen) >= ceil(1 / self.max_bad_fraction):
-            return len(self._seen)
+            return max(len(self._seen), self._highest_index + 1)
         return None
 
     def __repr__(self) -> str:
