@@ -33,8 +33,9 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)))
 
 data = dict(data_root='data/miniature_coco/', metainfo=dict(classes=classes))
-train_pipeline = [step for step in _base_.train_pipeline if step.type != 'RandomChoice']
-test_pipeline = [step for step in _base_.test_pipeline if step.type != 'Resize']
+resize = dict(type='Resize', scale=(112, 112), keep_ratio=True)
+train_pipeline = [resize if step.type == 'RandomChoice' else step for step in _base_.train_pipeline]
+test_pipeline = [resize if step.type == 'Resize' else step for step in _base_.test_pipeline]
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(data, pipeline=train_pipeline))
 val_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
@@ -43,11 +44,12 @@ test_evaluator = val_evaluator
 
 iterations = 1000
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=200)
-optim_wrapper = dict(optimizer=dict(lr=7e-4), clip_grad=dict(max_norm=10))
+optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=10))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100, eta_min=1e-5),
 ]
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=1))
+    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=1, save_best=None))
+auto_scale_lr = dict(base_batch_size=4)
 log_processor = dict(by_epoch=False)

@@ -1,0 +1,170 @@
+"""The demo from end to end in a few iterations through the real tools: every file that it promises is there, its table
+shows the figures of the test, it shows progress, and it leaves what an earlier run made alone.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from mmswin.datasets.miniature import MiniatureSettings, is_complete
+from mmswin.demo import (
+    DemoError,
+    DemoPlan,
+    Progress,
+    ap_table,
+    duration,
+    new_run_dir,
+    plan_demo,
+    read_scores,
+    run_demo,
+    run_tool,
+)
+from mmswin.visualization.curves import read_scalars
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Work dir and output of one quick demo, which follows an older one."""
+    base = tmp_path_factory.mktemp('demo')
+    (base / 'work' / 'run_1').mkdir(parents=True)
+    (base / 'work' / 'run_1' / 'mine.txt').write_text('mine')
+    command = [sys.executable, ROOT / 'tools' / 'demo.py', '--quick', '--data-dir', base / 'data']
+    result = subprocess.run(
+        [*command, '--work-dir', base / 'work'], cwd=base, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert result.returncode == 0, result.stdout
+    return base, result.stdout
+
+
+@pytest.mark.slow
+def test_all_that_is_promised_is_there(demo: tuple[Path, str]) -> None:
+    base, output = demo
+    assert is_complete(base / 'data', plan_demo(ROOT, quick=True).settings)
+    run = base / 'work' / 'run_2'
+    for path in ('pictures/contact_sheet.png', 'curves.png'):
+        assert str(run / Path(path)) in output
+        assert min(cv2.imread(str(run / path)).shape[:2]) > 200
+    assert len(list((run / 'pictures').glob('0*.png'))) == 4
+    train, val = read_scalars(run / 'train')
+    assert [record['step'] for record in train] == [1, 2, 3, 4] and [record['step'] for record in val] == [2, 4]
+    assert (run / 'predictions.pkl').stat().st_size > 0
+    checkpoint = Path((run / 'train' / 'last_checkpoint').read_text())
+    assert checkpoint.is_file() and str(checkpoint) in output
+
+
+@pytest.mark.slow
+def test_the_table_has_the_figures_of_the_test(demo: tuple[Path, str]) -> None:
+    base, output = demo
+    scores = read_scores(base / 'work' / 'run_2' / 'test')
+    assert {'coco/bbox_mAP_50', 'coco/segm_mAP_50'} <= set(scores)
+    assert ap_table(scores) in output
+
+
+@pytest.mark.slow
+def test_each_step_is_visible_while_it_runs(demo: tuple[Path, str]) -> None:
+    output = demo[1]
+    for text in ('[1/4] data', '[2/4] train', 'This run (', 'iteration 1/4', 'iteration 4/4', ' left', '[3/4] test',
+                 '[4/4]'):  # fmt: skip
+        assert text in output, text
+    assert 'paramwise_options' not in output, 'the full log belongs into the file'
+
+
+@pytest.mark.slow
+def test_an_older_run_is_left_alone(demo: tuple[Path, str]) -> None:
+    base = demo[0]
+    assert [path.name for path in (base / 'work' / 'run_1').iterdir()] == ['mine.txt']
+    assert sorted(path.name for path in (base / 'work').iterdir()) == ['run_1', 'run_2']
+
+
+def test_data_of_others_stop_the_demo_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'precious').write_text('x')
+    command = [sys.executable, ROOT / 'tools' / 'demo.py', '--quick', '--data-dir', tmp_path / 'data']
+    result = subprocess.run([*command, '--work-dir', tmp_path / 'work'], capture_output=True, text=True)
+    assert result.returncode == 1 and 'not made by this generator' in result.stderr
+    assert [path.name for path in tmp_path.rglob('*')] == ['data', 'precious']
+
+
+def test_a_tool_that_fails_stops_the_demo_with_its_last_words(tmp_path: Path) -> None:
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools' / 'train.py').write_text('print("one")\nraise SystemExit("error: no room on the moon")\n')
+    plan = DemoPlan(tmp_path, tmp_path / 'data', tmp_path / 'work', MiniatureSettings(1, 1, 32))
+    said: list[str] = []
+    with pytest.raises(DemoError, match='train.py failed with status 1(.|\n)*no room on the moon(.|\n)*train.txt'):
+        run_demo(plan, said.append)
+    assert '  error: no room on the moon' in said
+    assert (tmp_path / 'work' / 'run_1' / 'train.txt').read_text() == 'one\nerror: no room on the moon\n'
+
+
+def test_output_is_shown_while_the_tool_runs_and_kept_whole(tmp_path: Path) -> None:
+    script = tmp_path / 'tool.py'
+    lines = ['noise', 'Iter(train) [ 1/2]  lr: 1.0  loss: 3.5000  loss_rpn_cls: 0.1', 'a b', 'more noise']
+    script.write_text(f'print({chr(10).join(lines)!r})\n')
+    said: list[str] = []
+    run_tool([sys.executable, str(script)], tmp_path / 'log.txt', tmp_path, said.append)
+    assert (tmp_path / 'log.txt').read_text().splitlines() == lines
+    assert said == ['  iteration 1/2, loss 3.50']
+
+
+def test_time_left_counts_validations_too() -> None:
+    now = iter([100.0, 130.0, 190.0])
+    said: list[str] = []
+    progress = Progress(said.append, clock=lambda: next(now))
+    progress.feed('x - Iter(train) [ 20/100]  eta: 0:00:10  loss: 2.0000  loss_cls: 1.0')
+    progress.feed('x - Iter(train) [ 40/100]  eta: 0:00:10  loss: 1.5000  loss_cls: 1.0')
+    progress.feed('x - Iter(val) [ 5/10]    eta: 0:00:07  time: 1.9')
+    progress.feed('x - Iter(val) [10/10]    coco/bbox_mAP: 0.2000  coco/bbox_mAP_50: 0.4120  coco/segm_mAP_50: 0.3')
+    progress.feed('x - Iter(train) [ 60/100]  eta: 0:00:10  loss: nan  loss_cls: 1.0')
+    assert said == [
+        '  iteration  20/100, loss 2.00',
+        '  iteration  40/100, loss 1.50, 1 min 30 s left',
+        '  box AP50 0.412, mask AP50 0.300',
+        '  iteration  60/100, loss nan, 1 min 30 s left',
+    ]
+
+
+def test_the_banner_warnings_of_a_test_and_errors_are_shown() -> None:
+    said: list[str] = []
+    progress = Progress(said.append)
+    for line in ('11/20 - mmengine - INFO - This run (mmswin 0.1)', '  device     CPU', '11/20 - INFO - Hooks:', '  (x)',
+                 'Iter(test) [ 2/10]  eta: 0:00:07', 'a - mmengine - ERROR - odd', 'error: wrong'):  # fmt: skip
+        progress.feed(line)
+    assert said == ['  This run (mmswin 0.1)', '    device     CPU', '  batch 2/10', '  a - mmengine - ERROR - odd',
+                    '  error: wrong']  # fmt: skip
+
+
+def test_the_table() -> None:
+    scores = {'coco/bbox_mAP': 0.4312, 'coco/bbox_mAP_50': 0.7, 'coco/bbox_mAP_l': -1.0, 'coco/segm_mAP': 0.25}
+    lines = [line.split() for line in ap_table(scores).splitlines()]
+    assert lines[0] == ['AP', 'AP50', 'AP75', 'small', 'medium', 'large']
+    assert lines[1] == ['box', '0.431', '0.700', '-', '-', '-', '-']
+    assert lines[2] == ['mask', '0.250', '-', '-', '-', '-', '-']
+
+
+def test_scores_are_those_of_the_newest_test(tmp_path: Path) -> None:
+    for name, value in (('20260101_000000', 0.1), ('20260102_000000', 0.2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f'{name}.json').write_text(json.dumps({'coco/bbox_mAP': value, 'time': 1}) + '\n')
+    assert read_scores(tmp_path)['coco/bbox_mAP'] == 0.2
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DemoError, match='no AP in'):
+        read_scores(tmp_path / 'empty')
+
+
+def test_run_directories_are_never_used_twice(tmp_path: Path) -> None:
+    for name in ('run_1', 'run_12', 'run_x', 'other'):
+        (tmp_path / name).mkdir()
+    assert new_run_dir(tmp_path) == tmp_path / 'run_13'
+    assert new_run_dir(tmp_path / 'fresh') == tmp_path / 'fresh' / 'run_1'
+
+
+def test_durations() -> None:
+    assert [duration(seconds) for seconds in (-3, 0, 59.4, 59.6, 200)] == [
+        '0 s', '0 s', '59 s', '1 min 00 s', '3 min 20 s'
+    ]  # fmt: skip
