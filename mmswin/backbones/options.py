@@ -55,7 +55,8 @@ def resolve_variant(
     if not _is_int(embed_dims) or embed_dims <= 0:
         raise ValueError(f'embed_dims={embed_dims!r} must be a positive integer')
     depths = _positive_ints('depths', variant['depths'] if depths is None else depths)
-    return int(embed_dims), depths, _positive_ints('num_heads', variant['num_heads'] if num_heads is None else num_heads)
+    num_heads = _positive_ints('num_heads', variant['num_heads'] if num_heads is None else num_heads)
+    return int(embed_dims), depths, num_heads
 
 
 def check_structure(

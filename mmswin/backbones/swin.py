@@ -200,11 +200,9 @@ class SwinStage(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``B x H x W x C`` to (the same after the blocks, what the next stage takes)."""
+        recompute = self.with_cp and torch.is_grad_enabled()
         for block in self.blocks:
-            if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
         return x, x if self.downsample is None else self.downsample(x)
 
 
@@ -252,6 +250,8 @@ class SwinTransformer(BaseModule):
     Raises:
         ValueError: Arguments that are out of range or do not fit together.
     """
+
+    variants = VARIANTS
 
     def __init__(
         self,

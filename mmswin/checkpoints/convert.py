@@ -111,12 +111,10 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     located = _locate(state_dict)
     other = foreign_network(state_dict)
     if located is None or other:
-        example = next(iter(state_dict), None)
-        raise CheckpointError(
-            f'the weights are {other}, not a Swin backbone of a known format'
-            if other
-            else f'the weights are no Swin backbone of a known format ({len(state_dict)} entries, the first is {example!r})'
-        )
+        if other:
+            raise CheckpointError(f'the weights are {other}, not a Swin backbone of a known format')
+        content = f'{len(state_dict)} entries, the first is {next(iter(state_dict), None)!r}'
+        raise CheckpointError(f'the weights are no Swin backbone of a known format ({content})')
     form, prefix = located
     tensors: dict[str, Tensor] = {}
     unused = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +44,8 @@ def _reason(path: Path, error: Exception) -> str:
             f'needs the type {refused[1]}, which is not among the safe ones, and was not opened: loading it could run '
             'code from the file. Save its weights alone, torch.save(model.state_dict(), ...)'
         )
-    head = path.read_bytes()[:512] if path.stat().st_size < 2**20 else path.open('rb').read(512)
+    with path.open('rb') as file:
+        head = file.read(512)
     if head.lstrip()[:1] == b'<':
         return 'is a web page, not a checkpoint: the download went to an error page'
     size = path.stat().st_size
@@ -78,9 +78,9 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
         raise CheckpointError(f'checkpoint {os.fspath(source)!r} {what}; give the path or URL of a .pth file')
     try:
         loaded = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
-            IndexError, UnicodeDecodeError, ImportError, AssertionError) as error:
+    except Exception as error:  # a damaged file can make the unpickler fail in any way
         raise CheckpointError(f'checkpoint {os.fspath(source)!r} {_reason(path, error)}') from error
     if not isinstance(loaded, Mapping):
-        raise CheckpointError(f'checkpoint {os.fspath(source)!r} holds a {type(loaded).__name__}, not a dictionary of weights')
+        kind = type(loaded).__name__
+        raise CheckpointError(f'checkpoint {os.fspath(source)!r} holds a {kind}, not a dictionary of weights')
     return dict(loaded)

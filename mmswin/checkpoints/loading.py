@@ -72,15 +72,15 @@ def _shape_of(variant: Variant) -> str:
     return f'embed_dims={variant.embed_dims}, depths={variant.depths}, num_heads={variant.num_heads}'
 
 
-def _cause(theirs: Variant, ours: Variant) -> str:
-    """The likeliest reason why a Swin's weights do not fit."""
-    from mmswin.backbones.swin import VARIANTS
+def _cause(theirs: Variant, ours: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
+    """The likeliest reason why a Swin's weights do not fit; ``variants`` are the backbone's, by name."""
 
     def named(variant: Variant) -> str | None:
-        for arch, values in VARIANTS.items():
-            if all(tuple(v)[: len(given)] == given for v, given in zip(list(values.values())[1:], variant[1:])):
-                if values['embed_dims'] == variant.embed_dims:
-                    return arch
+        for arch, values in variants.items():
+            # A backbone whose last stages are not built has fewer entries.
+            depths, heads = values['depths'][: len(variant.depths)], values['num_heads'][: len(variant.num_heads)]
+            if (values['embed_dims'], depths, heads) == variant:
+                return arch
         return None
 
     names = named(theirs), named(ours)
@@ -121,7 +121,7 @@ def _adapt(module: nn.Module, tensors: Mapping[str, Tensor], report: LoadReport)
         detail = f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
         raise CheckpointError(
             f'only {report.loaded} of {report.total} backbone tensors of {report.source} fit{detail}. '
-            f'{_cause(theirs, ours)}'
+            f'{_cause(theirs, ours, module.variants)}'
         )
     return fitted
 
@@ -130,7 +130,8 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
     """Replace the backbone's part of a state dict by what the module can load; called by its load hook.
 
     Args:
-        module: The backbone, with parameters under the authors' names and its stages in ``layers``.
+        module: The backbone, with parameters under the authors' names, its stages in ``layers`` and the table of its
+            variants in ``variants``.
         state_dict: Where the backbone's part lies under ``prefix``; changed.
         prefix: The module's name with a dot, or ''.
 

@@ -52,6 +52,6 @@ SAFE_GLOBALS: list = [
 
 
 def allow() -> None:
-    """Put :data:`SAFE_GLOBALS` on torch's list; does nothing on torch < 2.5, which does not load safely by default."""
-    if torch.__version__ >= torch.torch_version.TorchVersion('2.5'):
+    """Put :data:`SAFE_GLOBALS` on torch's list; does nothing on torch < 2.6, which does not load safely by default."""
+    if torch.__version__ >= torch.torch_version.TorchVersion('2.6'):
         torch.serialization.add_safe_globals(SAFE_GLOBALS)

@@ -26,7 +26,8 @@ def resolve_backend(name: str) -> Callable[..., Tensor]:
     if name == AUTO:
         return BACKENDS['reference']
     if name not in BACKENDS:
-        raise ValueError(f'attention backend {name!r} is unknown; choose one of {AUTO!r}, {str(sorted(BACKENDS))[1:-1]}')
+        known = ', '.join(map(repr, [AUTO, *sorted(BACKENDS)]))
+        raise ValueError(f'attention backend {name!r} is unknown; choose one of {known}')
     return BACKENDS[name]
 
 

@@ -1,0 +1,72 @@
+"""The house rules that a machine can hold: imports point one way, and each layer needs no more than it should."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmswin
+
+PACKAGE = Path(mmswin.__file__).parent
+# A room may import itself and those before it.
+ORDER = ['ops', 'checkpoints', 'backbones']
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node.lineno
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+@pytest.mark.parametrize('room', ORDER)
+def test_imports_point_one_way(room):
+    allowed = ORDER[: ORDER.index(room) + 1] + ['registry']
+    files = sorted((PACKAGE / room).rglob('*.py'))
+    assert files
+    for path in files:
+        for module, line in _imports(path):
+            parts = module.split('.')
+            if parts[0] == 'mmswin' and len(parts) > 1:
+                assert parts[1] in allowed, f'{path.relative_to(PACKAGE)}:{line} imports {module}'
+
+
+def _without(blocked, statement):
+    """Run a statement in a fresh interpreter in which some packages cannot be imported."""
+    code = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {blocked!r}:
+            raise ImportError(name + ' is blocked')
+sys.meta_path.insert(0, Block())
+{statement}
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_itself_needs_nothing():
+    _without({'torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmseg'}, 'import mmswin; assert mmswin.__version__')
+
+
+def test_ops_need_torch_alone():
+    _without(
+        {'mmengine', 'mmcv', 'mmdet', 'mmseg'},
+        'import torch\n'
+        'from mmswin.ops.window_attention import window_attention\n'
+        'assert window_attention(torch.zeros(1, 5, 5, 12), None, (4, 4), (2, 2), 2, 1.0).shape == (1, 5, 5, 4)',
+    )
+
+
+def test_the_backbone_needs_mmengine_besides():
+    _without(
+        {'mmcv', 'mmdet', 'mmseg', 'torchvision'},
+        'import torch\n'
+        'from mmengine.registry import MODELS\n'
+        'model = MODELS.build(dict(type="mmswin.SwinTransformer", depths=(1, 1, 1, 1)))\n'
+        'assert len(model(torch.zeros(1, 3, 32, 32))) == 4',
+    )
