@@ -7,7 +7,9 @@ Here only the indices are skipped.
 
 import itertools
 import logging
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -59,30 +61,29 @@ def skipping(dataloader: DataLoader, batches: int) -> Iterator[None]:
 
 
 def _init_shielded_worker(init: Callable[[int], None] | None, worker_id: int) -> None:
-    """Start a loader worker that survives the first SIGTERM.
+    """Start a loader worker that only its training process can end by SIGTERM.
 
     ``timeout``, Slurm and service managers send the signal to all processes of a group. A worker that dies of it takes
-    the training process down in the middle of an iteration, before it can save. The loader itself ends its workers
-    with an event; should it ever have to terminate one, the second signal does.
+    the training process down in the middle of an iteration, before it can save. The training process itself does end
+    its workers by this signal, so the sender decides: a thread waits for it, as a handler is not told who it was.
     """
-    received = []
-
-    def on_terminate(signum: int, frame: Any) -> None:
-        received.append(signum)
-        if len(received) > 1:
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-
-    signal.signal(signal.SIGTERM, on_terminate)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_exit_when_parent_asks, daemon=True).start()
     if init is not None:
         init(worker_id)
+
+
+def _exit_when_parent_asks() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _shielded_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
     if not isinstance(dataloader, DataLoader):
         dataloader = runner.build_dataloader(dataloader, seed=runner.seed,
                                              diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
-    if dataloader.num_workers > 0:
+    if dataloader.num_workers > 0 and hasattr(signal, 'sigwaitinfo'):  # not on macOS and Windows
         dataloader.worker_init_fn = partial(_init_shielded_worker, dataloader.worker_init_fn)
     return dataloader
 
