@@ -58,6 +58,12 @@ def _unwrapped(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
+def _model_cfg(runner: Runner) -> dict:
+    """The model's config; empty for a Runner that was given a built model."""
+    cfg = runner.cfg.get('model')
+    return cfg if isinstance(cfg, dict) else {}
+
+
 def _model_row(runner: Runner) -> str:
     model = _unwrapped(runner)
     total = sum(p.numel() for p in model.parameters())
@@ -71,7 +77,7 @@ def _model_row(runner: Runner) -> str:
 
 
 def _backbone_name(runner: Runner, backbone: nn.Module) -> str:
-    cfg = runner.cfg.model.get('backbone') or {}
+    cfg = _model_cfg(runner).get('backbone') or {}
     arch = cfg.get('arch')
     return f'{cfg.get("type", type(backbone).__name__)}{f" ({arch})" if isinstance(arch, str) else ""}'
 
@@ -105,7 +111,7 @@ def _batch_row(runner: Runner, warnings: list[str]) -> str:
     world, batch, accumulated = images_per_step(runner)
     images = world * batch * accumulated
     text = f'{world} x {batch}' + (f' x {accumulated} accumulated' if accumulated > 1 else '') + f' = {images} images'
-    optimizer = runner.cfg.optim_wrapper.get('optimizer') or {}
+    optimizer = (runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
     scaling = runner.cfg.get('auto_scale_lr') or {}
     lr, base = optimizer.get('lr'), scaling.get('base_batch_size')
     if lr is None:
@@ -139,7 +145,7 @@ def _norm_row(runner: Runner) -> str:
     if not layers:
         return ''
     synchronised = sum('Sync' in type(layer).__name__ for layer in layers)
-    wanted = any(node.get('type') in SYNC_NORMS for node in dicts_in(runner.cfg.model)) or runner.cfg.get('sync_bn')
+    wanted = any(node.get('type') in SYNC_NORMS for node in dicts_in(_model_cfg(runner))) or runner.cfg.get('sync_bn')
     text = f'{synchronised} SyncBN, ' * bool(synchronised) + f'{len(layers) - synchronised} BN layers'
     if wanted and not synchronised:
         text += ' (the config has SyncBN; in one process that is BN)'
@@ -150,7 +156,7 @@ def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
     if runner.cfg.get('resume') and runner.iter > 0:
         return 'none needed: the weights are the checkpoint\'s'
     backbone = getattr(_unwrapped(runner), 'backbone', None)
-    named = [node.get('checkpoint') for node in dicts_in(runner.cfg.model.get('backbone') or {})
+    named = [node.get('checkpoint') for node in dicts_in(_model_cfg(runner).get('backbone') or {})
              if node.get('type') == 'Pretrained']
     report: Any = getattr(backbone, 'load_report', None)
     if report is not None:

@@ -103,6 +103,12 @@ def test_pretrained_weights_that_were_not_loaded_are_warned_of(runner):
     assert 'random weights' in runner.warnings[0]
 
 
+def test_runner_that_was_given_objects_instead_of_a_config(runner):
+    runner.cfg = Config({})
+    assert 'Detector, backbone Backbone' in banner(runner)
+    assert runner.warnings == []
+
+
 def test_resumed_run(runner):
     runner.cfg.resume, runner.iter = True, 40
     text = banner(runner)
