@@ -31,9 +31,10 @@ from mmswin.datasets.config_facts import (
 )
 from mmswin.datasets.image_files import folder_entries, missing_files, undecodable_files
 
-_GET_DATA = (
-    'Get COCO 2017 from https://cocodataset.org/#download, make a miniature with tools/make_miniature_coco.py, or say '
-    "where yours is (with this package's COCO configurations: export MMSWIN_COCO_DIR=DIRECTORY)")
+_GET_COCO = (
+    'Get COCO 2017 from https://cocodataset.org/#download (or make a miniature to try things out: python '
+    'tools/make_miniature_coco.py data/miniature_coco, for configs/demo_cascade_mask_rcnn_swin_t_miniature.py). '
+    "With this package's configurations, export MMSWIN_COCO_DIR=DIRECTORY names another place for all splits. ")
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,12 @@ class _DatasetCheck:
     def _check_places(self) -> bool:
         """The data root, the annotation file and the image directories; False if the rest cannot be checked."""
         facts = self.facts
-        option = f'--cfg-options {self.where}.data_root=/path/to/data'
+        remedy = f'{self._source()}If it is elsewhere: --cfg-options {self.where}.'
         if facts.data_root and not os.path.isdir(facts.data_root):
             wanted = facts.ann_file or next(iter(facts.prefixes.values()), '')
             self.add('error', (
                 f'the data root {facts.data_root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. '
-                f'{_GET_DATA}: {option}'))
+                f'{remedy}data_root=DIRECTORY'))
             return False
         good = True
         if facts.ann_file and not os.path.isfile(facts.ann_file):
@@ -163,15 +164,21 @@ class _DatasetCheck:
             self.add('error', (
                 f'the annotation file {facts.ann_file!r} does not exist; {folder or "."!r} '
                 + (f'holds {listing(there)}' if there else 'is empty or not there')
-                + f'. {_GET_DATA}: {option} or --cfg-options {self.where}.ann_file=FILE'))
+                + f'. {remedy}data_root=DIRECTORY or {self.where}.ann_file=FILE'))
             good = False
         for key, directory in facts.prefixes.items():
             if not os.path.isdir(directory):
                 self.add('error', (
-                    f'the directory {directory!r} ({self.where}.data_prefix.{key}) does not exist. {_GET_DATA}: '
-                    f'{option} or --cfg-options {self.where}.data_prefix.{key}=DIRECTORY'))
+                    f'the directory {directory!r} ({self.where}.data_prefix.{key}) does not exist. {remedy}'
+                    f'data_root=DIRECTORY or {self.where}.data_prefix.{key}=DIRECTORY'))
                 good = False
         return good
+
+    def _source(self) -> str:
+        """Where to get the data set, as far as its configuration tells which it is."""
+        if 'miniature' in self.facts.data_root:
+            return f'Make it: python tools/make_miniature_coco.py {self.facts.data_root}. '
+        return _GET_COCO if self.dataset.get('type') == 'CocoDataset' else ''
 
     def _check_coco(self, coco: CocoFile) -> None:
         faults: list[tuple[str, str]] = [*check_ids(coco), *check_boxes(coco)]

@@ -40,7 +40,8 @@ class Data:
                  'bbox': [10, 10, 40, 30], 'area': 1200, 'iscrowd': 0, 'segmentation': [[10, 10, 50, 10, 50, 40]]}
                 for number in range(1, 3 * NUM_IMAGES + 1)
             ]
-            categories = [{'id': number, 'name': name, 'supercategory': 'animal'} for number, name in enumerate(NAMES, 1)]
+            categories = [{'id': number, 'name': name, 'supercategory': 'animal'}
+                          for number, name in enumerate(NAMES, 1)]
             self.parts[split] = {'images': images, 'annotations': annotations, 'categories': categories}
         self.cfg: dict[str, Any] = {
             'default_scope': 'mmdet',
@@ -126,13 +127,19 @@ def test_data_root_that_does_not_exist(data: Data, tmp_path: Path) -> None:
     assert '--cfg-options train_dataloader.dataset.data_root=' in message
 
 
+def test_miniature_that_was_not_made(data: Data) -> None:
+    data.dataset['data_root'] = 'data/no_miniature/'
+    _, message = data.only()
+    assert 'Make it: python tools/make_miniature_coco.py data/no_miniature/. If it is elsewhere' in message
+
+
 def test_annotation_file_that_does_not_exist(data: Data) -> None:
     data.dataset['ann_file'] = 'annotations/instances_train2018.json'
     level, message = data.only()
     assert level == 'error'
     assert "instances_train2018.json' does not exist" in message
     assert 'holds instances_train2017.json, instances_val2017.json' in message
-    assert '--cfg-options train_dataloader.dataset.ann_file=' in message
+    assert 'train_dataloader.dataset.ann_file=FILE' in message
 
 
 def test_image_directory_that_does_not_exist(data: Data) -> None:
@@ -526,6 +533,7 @@ def test_segmentation_directories(tmp_path: Path) -> None:
     findings = check_config(cfg, ('train', ))
     assert len(findings) == 1 and findings[0].level == 'error'
     assert 'train_dataloader.dataset.data_prefix.seg_map_path' in findings[0].message
+    assert 'COCO' not in findings[0].message
     (tmp_path / 'annotations').mkdir()
     report = inspect_config(cfg, ('train', ))
     assert report.findings == []
