@@ -25,8 +25,8 @@ _AMP_ONLY = ('loss_scale', 'dtype', 'use_fsdp')
 class BFloat16OptimWrapper(OptimWrapper):
     """Optimizer wrapper that trains under bfloat16 autocast, on GPU and CPU; the weights stay float32.
 
-    Detection's RoI extractors are kept in float32: mmcv's RoIAlign has no bfloat16 kernel, and mmdet casts the boxes
-    to the type of the features, which at 8 bits of mantissa moves a corner at 1000 by up to 4 pixels.
+    Boxes are kept in float32: mmcv's RoIAlign and NMS have no bfloat16 kernels, and mmdet casts boxes to the type of
+    the features, which at 8 bits of mantissa moves a corner at 1000 by up to 4 pixels.
 
     Args:
         kwargs: As for ``mmengine.optim.OptimWrapper``.
@@ -40,31 +40,50 @@ class BFloat16OptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Forward and loss of one iteration run inside this context."""
         if id(model) not in self._prepared:
-            keep_roi_extractors_float32(model)
+            keep_boxes_float32(model)
             self._prepared.add(id(model))
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield
 
 
-def keep_roi_extractors_float32(model: nn.Module) -> int:
-    """Cast the feature maps that reach mmdet's RoI extractors under bfloat16 autocast to float32.
+def keep_boxes_float32(model: nn.Module) -> int:
+    """Have a detector of mmdet handle boxes in float32 under bfloat16 autocast.
+
+    The feature maps that reach RoI extractors and what dense heads and box heads return are cast to float32.
 
     Returns:
-        The number of extractors found.
+        The number of extractors and heads found.
     """
     try:
+        from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+        from mmdet.models.roi_heads.bbox_heads import BBoxHead
         from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
-    except ImportError:  # segmentation without mmdet has no RoI extractors
+    except ImportError:  # segmentation without mmdet has no boxes
         return 0
-    extractors = [module for module in model.modules() if isinstance(module, BaseRoIExtractor)]
-    for extractor in extractors:
-        extractor.register_forward_pre_hook(_features_to_float32)
-    return len(extractors)
+    count = 0
+    for module in model.modules():
+        if isinstance(module, BaseRoIExtractor):
+            module.register_forward_pre_hook(_features_to_float32)
+        elif isinstance(module, (BaseDenseHead, BBoxHead)):
+            module.register_forward_hook(_outputs_to_float32)
+        else:
+            continue
+        count += 1
+    return count
 
 
 def _features_to_float32(module: nn.Module, args: tuple) -> tuple:
-    features = tuple(f.float() if f.dtype is torch.bfloat16 else f for f in args[0])
-    return (features, *args[1:])
+    return _float32(args)
+
+
+def _outputs_to_float32(module: nn.Module, args: tuple, outputs: Any) -> Any:
+    return _float32(outputs)
+
+
+def _float32(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_float32(item) for item in value)
+    return value.float() if torch.is_tensor(value) and value.dtype is torch.bfloat16 else value
 
 
 def has_accelerator() -> bool:

@@ -1,13 +1,14 @@
-"""Precision: what --amp does on this hardware, and bfloat16 training on the CPU with RoI extractors in float32."""
+"""Precision: what --amp does on this hardware, and bfloat16 training on the CPU with boxes in float32."""
 
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from torch import nn
 
 from mmswin.runner import precision
 from mmswin.runner.errors import RunError
-from mmswin.runner.precision import BFloat16OptimWrapper, keep_roi_extractors_float32, set_precision
+from mmswin.runner.precision import BFloat16OptimWrapper, keep_boxes_float32, set_precision
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_roi_extractors_get_float32_features_and_exact_boxes():
 
     extractor = SingleRoIExtractor(
         roi_layer={'type': 'RoIAlign', 'output_size': 2, 'sampling_ratio': 0}, out_channels=4, featmap_strides=[4])
-    assert keep_roi_extractors_float32(nn.ModuleList([extractor])) == 1
+    assert keep_boxes_float32(nn.ModuleList([extractor])) == 1
     ramp = torch.arange(300.0).expand(1, 4, 4, 300).contiguous()
     rois = torch.tensor([[0.0, 1001.0, 0.0, 1009.0, 8.0]])
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -90,3 +91,26 @@ def test_roi_extractors_get_float32_features_and_exact_boxes():
     assert pooled.dtype is torch.float32
     # Centre of the box in feature pixels: 1005 / 4 - 0.5.
     assert pooled.mean().item() == pytest.approx(1005 / 4 - 0.5, abs=1e-3)
+
+
+def test_proposals_come_from_float32_outputs():
+    """mmcv's NMS refuses bfloat16 scores, so a two-stage detector could not train."""
+    from mmdet.models.dense_heads import RPNHead
+    from mmengine.structures import InstanceData
+
+    head = RPNHead(
+        in_channels=4, feat_channels=4,
+        anchor_generator={'type': 'AnchorGenerator', 'scales': [2], 'ratios': [1.0], 'strides': [8]},
+        train_cfg=Config({
+            'assigner': {'type': 'MaxIoUAssigner', 'pos_iou_thr': 0.7, 'neg_iou_thr': 0.3, 'min_pos_iou': 0.3},
+            'sampler': {'type': 'RandomSampler', 'num': 8, 'pos_fraction': 0.5},
+            'allowed_border': -1, 'pos_weight': -1, 'debug': False})._cfg_dict,
+        test_cfg=Config({'nms_pre': 50, 'max_per_img': 9, 'min_bbox_size': 0,
+                         'nms': {'type': 'nms', 'iou_threshold': 0.7}})._cfg_dict)
+    assert keep_boxes_float32(head) == 1
+    truth = DetDataSample(metainfo={'img_shape': (64, 64), 'pad_shape': (64, 64), 'batch_input_shape': (64, 64)})
+    truth.gt_instances = InstanceData(bboxes=torch.tensor([[8.0, 8.0, 30.0, 30.0]]), labels=torch.tensor([0]))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses, proposals = head.loss_and_predict((torch.randn(1, 4, 8, 8),), [truth], proposal_cfg=head.test_cfg)
+    assert proposals[0].bboxes.dtype is torch.float32
+    assert all(torch.isfinite(sum(values)) for values in losses.values())
