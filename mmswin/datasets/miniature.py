@@ -80,7 +80,7 @@ class _Category:
     number: int
     name: str
     form: str
-    hue: float | None
+    hue: float
 
 
 def _categories(settings: MiniatureSettings) -> list[_Category]:
@@ -95,10 +95,10 @@ def _categories(settings: MiniatureSettings) -> list[_Category]:
             for i, (number, name) in enumerate(zip(numbers, names, strict=True))
         ]
     # Numbers 2, 5, 8, ...: code that takes a category's number for its index goes wrong here as it would on COCO.
-    return [_Category(3 * i + 2, name, name, None) for i, name in enumerate(settings.classes)]
+    return [_Category(3 * i + 2, name, name, i / len(settings.classes)) for i, name in enumerate(settings.classes)]
 
 
-def _place(rng: Generator, form: str, hue: float | None, placed: list[Shape], height: int, width: int) -> Shape | None:
+def _place(rng: Generator, form: str, hue: float, placed: list[Shape], height: int, width: int) -> Shape | None:
     """A new shape on top that leaves enough to see of all the others, or None after some tries."""
     side = min(height, width)
     for _ in range(20):
@@ -117,7 +117,7 @@ def _place(rng: Generator, form: str, hue: float | None, placed: list[Shape], he
     return None
 
 
-def _crowd(rng: Generator, form: str, hue: float | None, height: int, width: int) -> list[Shape]:
+def _crowd(rng: Generator, form: str, hue: float, height: int, width: int) -> list[Shape]:
     """A group of small shapes of one form that touch and overlap."""
     side = min(height, width)
     middle = rng.uniform(0.2, 0.8, 2) * (width, height)

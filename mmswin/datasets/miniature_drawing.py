@@ -56,8 +56,10 @@ FORMS: dict[str, np.ndarray] = {
     'hexagon': _regular(6),
 }
 TEXTURES = ('dots', 'checks', 'stripes', 'plain', 'rings')
-# How often a form has the texture of its own (the one at its place, counted round) and not just any.
+# How often an object has the texture of its form (the one at its place, counted round) and the hue of its class, and
+# not just any: without such help a transformer needs far more than minutes to tell forms apart.
 _OWN_TEXTURE = 0.75
+_OWN_HUE = 0.9
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,17 @@ class Shape:
     texture: str
 
 
-def random_colour(rng: Generator, hue: float | None = None) -> np.ndarray:
-    """A saturated RGB colour as 3 floats from 0 to 255, of the given hue (0 to 1) or of any."""
-    if hue is None:
-        hue = rng.uniform()
+def random_colour(rng: Generator, hue: float) -> np.ndarray:
+    """A saturated RGB colour as 3 floats from 0 to 255, mostly near the given hue (0 to 1)."""
+    hue = (hue + rng.normal(0, 0.02)) % 1 if rng.uniform() < _OWN_HUE else rng.uniform()
     hsv = np.array([[[hue * 179, rng.uniform(110, 255), rng.uniform(110, 255)]]], dtype=np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
 
 
 def random_shape(
-    rng: Generator, form: str, centre: tuple[float, float], radius: float, hue: float | None = None
+    rng: Generator, form: str, centre: tuple[float, float], radius: float, hue: float
 ) -> Shape:
-    """A form of FORMS at ``centre`` (x, y), stretched, turned, coloured and textured at random."""
+    """A form of FORMS at ``centre`` (x, y), stretched and turned at random, mostly in its own texture and hue."""
     stretch = rng.uniform(0.8, 1.25) ** 0.5
     angle = rng.uniform(0, 2 * np.pi)
     outline = affinity.scale(Polygon(FORMS[form]), radius * stretch, radius / stretch, origin=(0, 0))
@@ -103,15 +104,18 @@ def random_shape(
 
 def background(rng: Generator, height: int, width: int) -> np.ndarray:
     """A textured and noisy ground as float RGB of height x width x 3, values 0 to 255: clouds, lines, grain."""
-    base = rng.uniform(40, 215, 3)
+    base = rng.uniform(50, 205) + rng.normal(0, 20, 3)
     image = np.broadcast_to(base, (height, width, 3)).astype(np.float32)
     for cells in (2, 5, 12):
-        coarse = rng.normal(0, 60 / cells**0.7, (cells, cells, 3)).astype(np.float32)
+        # Light varies more than colour does.
+        coarse = rng.normal(0, 50, (cells, cells, 1)) + rng.normal(0, 20, (cells, cells, 3))
+        coarse = (coarse / cells**0.7).astype(np.float32)
         image = image + cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     image = np.ascontiguousarray(image)
     for _ in range(int(rng.integers(0, 7))):
         start, stop = (tuple(int(v) for v in rng.uniform(0, 1, 2) * (width, height)) for _ in range(2))
-        cv2.line(image, start, stop, (base + rng.uniform(-60, 60, 3)).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
+        colour = (base + rng.uniform(-60, 60) + rng.normal(0, 20, 3)).tolist()
+        cv2.line(image, start, stop, colour, int(rng.integers(1, 4)), cv2.LINE_AA)
     return image + rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
 
 

@@ -1,0 +1,1 @@
+"""Pictures of predictions beside the truth, and curves of a training run."""

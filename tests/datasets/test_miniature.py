@@ -157,7 +157,7 @@ def test_predicting_a_crowd_costs_nothing_and_missing_objects_does(coco: COCO) -
 @pytest.mark.parametrize('form', list(FORMS))
 def test_a_shape_is_painted_where_its_polygon_is(form: str) -> None:
     rng = np.random.default_rng(0)
-    shape = random_shape(rng, form, (30.0, 26.0), 22.0)
+    shape = random_shape(rng, form, (30.0, 26.0), 22.0, hue=0.3)
     image = np.full((56, 64, 3), -1000, np.float32)
     draw(image, shape, rng)
     painted = image.max(axis=2) > -500  # more than half covered
