@@ -175,5 +175,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         self.dataloader._iterator = None
         with skipping(self.dataloader, batches):
             iterator = _InfiniteDataloaderIterator(self.dataloader)
+            if iterator._iterator is None:  # the forks' is opened on first use, when it would be too late
+                iterator._iterator = iter(self.dataloader)
         iterator._epoch = passes
         return iterator

@@ -4,6 +4,8 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from torch import nn
 
 from mmswin.runner import precision
@@ -96,17 +98,17 @@ def test_roi_extractors_get_float32_features_and_exact_boxes():
 def test_proposals_come_from_float32_outputs():
     """mmcv's NMS refuses bfloat16 scores, so a two-stage detector could not train."""
     from mmdet.models.dense_heads import RPNHead
-    from mmengine.structures import InstanceData
 
-    head = RPNHead(
-        in_channels=4, feat_channels=4,
-        anchor_generator={'type': 'AnchorGenerator', 'scales': [2], 'ratios': [1.0], 'strides': [8]},
-        train_cfg=Config({
-            'assigner': {'type': 'MaxIoUAssigner', 'pos_iou_thr': 0.7, 'neg_iou_thr': 0.3, 'min_pos_iou': 0.3},
-            'sampler': {'type': 'RandomSampler', 'num': 8, 'pos_fraction': 0.5},
-            'allowed_border': -1, 'pos_weight': -1, 'debug': False})._cfg_dict,
-        test_cfg=Config({'nms_pre': 50, 'max_per_img': 9, 'min_bbox_size': 0,
-                         'nms': {'type': 'nms', 'iou_threshold': 0.7}})._cfg_dict)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = RPNHead(
+            in_channels=4, feat_channels=4,
+            anchor_generator={'type': 'AnchorGenerator', 'scales': [2], 'ratios': [1.0], 'strides': [8]},
+            train_cfg=Config({
+                'assigner': {'type': 'MaxIoUAssigner', 'pos_iou_thr': 0.7, 'neg_iou_thr': 0.3, 'min_pos_iou': 0.3},
+                'sampler': {'type': 'RandomSampler', 'num': 8, 'pos_fraction': 0.5},
+                'allowed_border': -1, 'pos_weight': -1, 'debug': False})._cfg_dict,
+            test_cfg=Config({'nms_pre': 50, 'max_per_img': 9, 'min_bbox_size': 0,
+                             'nms': {'type': 'nms', 'iou_threshold': 0.7}})._cfg_dict)
     assert keep_boxes_float32(head) == 1
     truth = DetDataSample(metainfo={'img_shape': (64, 64), 'pad_shape': (64, 64), 'batch_input_shape': (64, 64)})
     truth.gt_instances = InstanceData(bboxes=torch.tensor([[8.0, 8.0, 30.0, 30.0]]), labels=torch.tensor([0]))
