@@ -1,0 +1,41 @@
+# Everything works on a fresh clone: what a target needs is set up first, which takes seconds when it is there already.
+# STACK=onedl uses the maintained forks of the OpenMMLab packages, in an environment of their own.
+STACK ?= openmmlab
+VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
+TORCH ?= 2.13.0
+# The first Python from 3.10 to 3.12 there is; name another with PYTHON=...
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && exit; \
+	done; echo python3)
+BIN = $(VENV)/bin
+
+.PHONY: help setup demo test test-fast lint doctor
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make setup      an environment with torch, mmcv, mmdet, mmseg and mmswin in $(VENV)'
+	@echo 'make demo       set up, then train and test a small detector on a synthetic COCO'
+	@echo 'make test       set up, then run all tests'
+	@echo 'make test-fast  set up, then run the tests that take seconds'
+	@echo 'make lint       set up, then check the style'
+	@echo 'make doctor     say whether what is installed fits together'
+	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 MAX_JOBS=1'
+
+setup:
+	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH)
+
+demo: setup
+	@$(BIN)/python tools/demo.py $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup
+	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/python -m compileall -q mmswin tools configs setup.py
+
+doctor: setup
+	@$(BIN)/python tools/doctor.py

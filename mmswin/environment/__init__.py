@@ -1,0 +1,11 @@
+"""Setting up an environment for mmswin and examining one. Standard library only: it runs before anything is installed.
+
+``stacks``     facts: which distributions and versions make up a stack
+``machine``    what this machine has: cores, memory, compiler, GPUs, nvcc
+``shell``      commands run into a log, with one line of progress
+``wheels``     mmcv compiled once into a per-user cache
+``provision``  the steps of ``make setup``
+``probe``      runs inside an environment and reports what can be imported
+``doctor``     judges that report, and says what to do
+``missing``    the one sentence for a library that is not there
+"""
