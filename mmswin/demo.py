@@ -88,6 +88,12 @@ def duration(seconds: float) -> str:
     return f'{whole} s' if whole < 60 else f'{whole // 60} min {whole % 60:02d} s'
 
 
+def shown(path: Path) -> str:
+    """A path for people: relative to the current directory if it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 class Progress:
     """Turns the log of a tool into a line for each step, with the time left, which counts validations as well."""
 
@@ -130,7 +136,8 @@ def run_tool(command: Sequence[str], log: Path, root: Path, say: Callable[[str],
         DemoError: It failed.
     """
     progress, last = Progress(say), deque(maxlen=25)
-    environment = dict(os.environ, PYTHONUNBUFFERED='1')
+    # Threads that spin while they wait make a machine that has other work to do several times slower.
+    environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ, 'PYTHONUNBUFFERED': '1'}
     with (
         log.open('w') as full,
         subprocess.Popen(
@@ -201,19 +208,19 @@ def run_demo(plan: DemoPlan, say: Callable[[str], None] = print) -> dict[str, fl
         MiniatureError: The data cannot go where it should.
     """
     begin = time.monotonic()
-    say(f'[1/4] data: a miniature COCO in {plan.data_dir}')
+    say(f'[1/4] data: a miniature COCO in {shown(plan.data_dir)}')
     _make_data(plan, say)
     run_dir = new_run_dir(plan.work_dir)
     options = ['--cfg-options', *(f'{key}={value}' for key, value in plan.options.items())] if plan.options else []
     tools = plan.root / 'tools'
 
-    say(f'[2/4] train: tools/train.py {CONFIG} (all its output: {run_dir / "train.txt"})')
+    say(f'[2/4] train: tools/train.py {CONFIG} (all its output: {shown(run_dir / "train.txt")})')
     train_dir = run_dir / 'train'
     command = [sys.executable, str(tools / 'train.py'), CONFIG, '--work-dir', str(train_dir), '--seed', '0', *options]
     run_tool(command, run_dir / 'train.txt', plan.root, say)
     checkpoint = Path((train_dir / 'last_checkpoint').read_text().strip())
 
-    say(f'[3/4] test: tools/test.py {CONFIG} {checkpoint} (all its output: {run_dir / "test.txt"})')
+    say(f'[3/4] test: tools/test.py {CONFIG} {shown(checkpoint)} (all its output: {shown(run_dir / "test.txt")})')
     predictions, test_dir = run_dir / 'predictions.pkl', run_dir / 'test'
     command = [sys.executable, str(tools / 'test.py'), CONFIG, str(checkpoint), '--work-dir', str(test_dir),
                '--out', str(predictions), *options]  # fmt: skip
@@ -238,6 +245,6 @@ def run_demo(plan: DemoPlan, say: Callable[[str], None] = print) -> dict[str, fl
         ('pictures', pictures[0]), ('one by one', pictures[0].parent), ('curves', curves), ('checkpoint', checkpoint),
         ('predictions', predictions),
     ):  # fmt: skip
-        say(f'{name:<12} {path}')
+        say(f'{name:<12} {shown(path)}')
     say(f'{"time":<12} {duration(time.monotonic() - begin)}')
     return scores
