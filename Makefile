@@ -3,6 +3,8 @@
 STACK ?= openmmlab
 VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 TORCH ?= 2.13.0
+# cpu or cuda. auto: cuda with an NVIDIA GPU and an nvcc that fits; an environment that is there keeps what it has.
+TORCH_BUILD ?= auto
 # The first Python from 3.10 to 3.12 there is; name another with PYTHON=...
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && exit; \
@@ -19,10 +21,10 @@ help:
 	@echo 'make test-fast  set up, then run the tests that take seconds'
 	@echo 'make lint       set up, then check the style'
 	@echo 'make doctor     say whether what is installed fits together'
-	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 MAX_JOBS=1'
+	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 TORCH_BUILD=cpu|cuda MAX_JOBS=1'
 
 setup:
-	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH)
+	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD)
 
 demo: setup
 	@$(BIN)/python tools/demo.py $(ARGS)

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument('--stack', default='openmmlab', help='openmmlab (default) or onedl, the maintained forks')
     parser.add_argument('--venv', help='where (default: .venv, .venv-onedl for the forks)')
     parser.add_argument('--torch', default=stacks.TORCH, help='release of torch (%(default)s)')
+    parser.add_argument('--build', default='auto', help='of torch: cpu, cuda, or auto, what the machine can use')
     args = parser.parse_args()
     try:
         stack = stacks.find_stack(args.stack)
@@ -30,7 +31,9 @@ def main() -> int:
             venv=venv,
             cache=wheels.cache_folder(),
             torch=args.torch,
+            build=args.build,
             gpus=machine.find_gpus(),
+            nvcc=machine.find_nvcc(),
         )
         shell = Shell(wheels.cache_folder() / 'logs' / f'setup-{stack.name}-{os.getpid()}.log')
         if provision.set_up(plan, shell):

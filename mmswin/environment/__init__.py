@@ -4,6 +4,7 @@
 ``machine``    what this machine has: cores, memory, compiler, GPUs, nvcc
 ``shell``      commands run into a log, with one line of progress
 ``wheels``     mmcv compiled once into a per-user cache
+``plan``       what to set up, where, and whether it is there already
 ``provision``  the steps of ``make setup``
 ``probe``      runs inside an environment and reports what can be imported
 ``doctor``     judges that report, and says what to do

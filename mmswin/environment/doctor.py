@@ -136,8 +136,8 @@ def _gpu(report: dict[str, dict[str, Any]], gpus: list[machine.Gpu], nvcc: str |
     if not facts:
         return Line('gpu', NOTE, text)
     if not facts['cuda']:
-        remedy = f'install the CUDA build: pip install --force-reinstall torch=={stacks.TORCH}'
-        return Line('gpu', FAIL, f'{text}; torch is a CPU build and does not use it', remedy)
+        change = 'make setup TORCH_BUILD=cuda, or install the CUDA build into a stack of your own'
+        return Line('gpu', NOTE, f'{text}; torch is a CPU build and does not use it. To change that: {change}')
     if not facts['available']:
         return Line('gpu', FAIL, f'{text}; torch cannot use it', 'the driver may be too old for CUDA '
                     f'{facts["cuda"]}: update it, or install a torch built for an older CUDA')  # fmt: skip

@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import subprocess
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmswin.environment import machine, stacks, wheels
-from mmswin.environment.shell import CommandFailed, Shell
-from mmswin.environment.stacks import COMPANIONS, EnvironmentProblem, Stack
+from mmswin.environment.plan import Plan, choose_build, is_current
+from mmswin.environment.shell import CommandFailed, Shell, diagnose
+from mmswin.environment.stacks import COMPANIONS, EnvironmentProblem
 
 # What a build of mmcv and the installed packages need, in GiB; torch's CUDA build brings several more.
 DISK_CPU = 5.0
 DISK_CUDA = 15.0
-# Changes when the steps below change, so that environments of earlier versions are brought up to date.
-REVISION = 1
 STEPS = 7
-
-
-@dataclass
-class Plan:
-    """What to set up, and where.
-
-    ``python`` is the interpreter that makes the environment, ``torch`` a release ('2.13.0'), ``gpus`` what the machine
-    has, ``system`` its ``sys.platform``.
-    """
-
-    root: Path
-    stack: Stack
-    venv: Path
-    cache: Path
-    python: str = sys.executable
-    version: tuple[int, ...] = tuple(sys.version_info[:3])
-    torch: str = stacks.TORCH
-    gpus: list[machine.Gpu] = field(default_factory=list)
-    system: str = sys.platform
-    environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
-
-    @property
-    def interpreter(self) -> Path:
-        """The environment's Python."""
-        return self.venv / ('Scripts/python.exe' if self.system == 'win32' else 'bin/python')
-
-    @property
-    def stamp(self) -> Path:
-        """Says that this project made the environment, and what is in it once it is complete."""
-        return self.venv / 'mmswin-setup.json'
-
-    @property
-    def constraints(self) -> Path:
-        return self.root / 'constraints' / f'{self.stack.name}.txt'
-
-    def fingerprint(self) -> str:
-        """Equal when an environment need not be touched."""
-        text = self.constraints.read_text(encoding='utf-8')
-        return wheels.digest(REVISION, self.stack, text, self.torch, self.version, self.gpus, str(self.root))
-
-    def pip(self, *arguments: str) -> list[str]:
-        return [str(self.interpreter), '-m', 'pip', *arguments, '--disable-pip-version-check']
 
 
 def check_pins(plan: Plan) -> None:
@@ -82,30 +36,6 @@ def check_pins(plan: Plan) -> None:
         )
 
 
-def is_current(plan: Plan) -> bool:
-    """Whether the environment is complete and all its pinned distributions are still there, found in a second."""
-    try:
-        recorded = json.loads(plan.stamp.read_text())
-    except (OSError, ValueError):
-        return False
-    if recorded.get('fingerprint') != plan.fingerprint():
-        return False
-    wanted = {name: plan.stack.version(name) for name in plan.stack.distributions} | {'torch': None, 'mmswin': None}
-    code = (
-        'import json, sys\n'
-        'from importlib.metadata import PackageNotFoundError, version\n'
-        'def found(name):\n'
-        '    try: return version(name)\n'
-        '    except PackageNotFoundError: return None\n'
-        'print(json.dumps({name: found(name) for name in json.loads(sys.argv[1])}))\n'
-    )
-    text = machine.ask([str(plan.interpreter), '-c', code, json.dumps(list(wanted))])
-    if text is None:
-        return False
-    found = json.loads(text)
-    return all(found[name] and (version is None or found[name] == version) for name, version in wanted.items())
-
-
 def create_environment(plan: Plan, shell: Shell) -> None:
     """Step 1: an empty virtual environment, unless this project's is there already.
 
@@ -119,7 +49,7 @@ def create_environment(plan: Plan, shell: Shell) -> None:
                 f'{plan.venv} is there, and `make setup` did not make it. Remove it, or choose another place: '
                 'make setup VENV=some-folder'
             )
-        recorded = json.loads(plan.stamp.read_text() or '{}').get('python')
+        recorded = plan.recorded().get('python')
         if recorded != list(plan.version[:2]) or not plan.interpreter.exists():
             raise EnvironmentProblem(
                 f'{plan.venv} was made with Python {stacks.dotted(tuple(recorded or ()))} and this is '
@@ -148,15 +78,16 @@ def effective_constraints(plan: Plan) -> Path:
 
 
 def install_torch(plan: Plan, shell: Shell) -> tuple[str, str | None]:
-    """Step 3: torch, the CUDA build on a machine with an NVIDIA GPU and the CPU build elsewhere.
+    """Step 3: torch, the CPU or the CUDA build.
 
     Returns:
         Its version with the local tag, and its CUDA version (None for a CPU build).
     """
-    kind = 'for CUDA' if plan.gpus else 'for the CPU'
+    kind = 'for CUDA' if plan.build == 'cuda' else 'for the CPU'
     shell.step(3, STEPS, f'torch {plan.torch} {kind}')
     constraints = effective_constraints(plan)
-    if plan.gpus or plan.system == 'darwin':
+    remove_other_build(plan, shell)
+    if plan.build == 'cuda' or plan.system == 'darwin':
         wanted = f'torch=={plan.torch}'
     else:
         # Only the index of torch itself has CPU builds for Linux, unless pip is set up to find one elsewhere.
@@ -164,10 +95,18 @@ def install_torch(plan: Plan, shell: Shell) -> tuple[str, str | None]:
         try:
             shell.run(plan.pip('download', '--no-deps', '--dest', str(plan.venv / 'download'), wanted), what='torch')
         except CommandFailed as error:
-            if 'No matching distribution' not in error.output:
+            if 'No matching distribution' not in error.output or diagnose(error.output):
                 raise
             command = plan.pip('install', '--no-deps', '--index-url', stacks.TORCH_CPU_INDEX, wanted)
-            shell.run(command, what=f'installing torch from {stacks.TORCH_CPU_INDEX}')
+            try:
+                shell.run(command, what=f'installing torch from {stacks.TORCH_CPU_INDEX}')
+            except CommandFailed as second:
+                raise EnvironmentProblem(
+                    f'No CPU build of torch {plan.torch} for Python {stacks.dotted(plan.version[:2])}: the indexes pip '
+                    f'is set up with have none, and {stacks.TORCH_CPU_INDEX} has none or cannot be reached. Choose '
+                    'another release (make setup TORCH=...), or the standard build, several GB larger, which runs on '
+                    f'the CPU as well: make setup TORCH_BUILD=cuda\nThe full log is {shell.log}'
+                ) from second
     links = ['--find-links', str(plan.venv / 'download')] if (plan.venv / 'download').exists() else []
     # numpy now, so that torch does not warn about its absence while mmcv is built.
     shell.run(plan.pip('install', '-c', str(constraints), *links, wanted, 'numpy'), what='installing torch')
@@ -178,29 +117,39 @@ def install_torch(plan: Plan, shell: Shell) -> tuple[str, str | None]:
     return version, cuda
 
 
-def cuda_architectures(plan: Plan, cuda: str | None, nvcc: str | None, note) -> list[str]:
-    """Compute capabilities to compile mmcv's ops for; none, with the reason noted, where they cannot be."""
-    if not plan.gpus:
+def remove_other_build(plan: Plan, shell: Shell) -> None:
+    """Uninstalls a torch of the other build: to pip, 2.13.0+cpu satisfies a demand for 2.13.0."""
+    if plan.system == 'darwin':
+        return
+    code = 'import importlib.metadata as m; print(m.version("torch"))'
+    version = (machine.ask([str(plan.interpreter), '-c', code]) or '').strip()
+    if version and version.endswith('+cpu') != (plan.build == 'cpu'):
+        shell.note(f'torch {version} makes way for the other build')
+        shell.run(plan.pip('uninstall', '--yes', 'torch'), what='removing the other build of torch')
+
+
+def cuda_architectures(plan: Plan, cuda: str | None) -> list[str]:
+    """Compute capabilities to compile mmcv's ops for; none where torch or the machine is for the CPU.
+
+    Raises:
+        EnvironmentProblem: nvcc's major version is not that of torch's CUDA; mmcv would not compile.
+    """
+    if not plan.gpus or cuda is None:
         return []
-    if cuda is None:
-        note('torch is a CPU build although there is a GPU: mmcv gets CPU ops only')
-    elif nvcc is None:
-        note(f"no nvcc: mmcv's ops run on the CPU only. Install the toolkit of CUDA {cuda}, or name it in CUDA_HOME")
-    elif nvcc.split('.')[0] != cuda.split('.')[0]:
-        note(
-            f"nvcc is {nvcc} and torch was built with CUDA {cuda}: mmcv's ops run on the CPU only. Name a toolkit of "
-            f'CUDA {cuda} in CUDA_HOME'
+    if plan.nvcc is None or plan.nvcc.split('.')[0] != cuda.split('.')[0]:
+        raise EnvironmentProblem(
+            f"torch {plan.torch} was built with CUDA {cuda} and nvcc is {plan.nvcc}: mmcv's ops cannot be compiled for "
+            f'the GPU. Name the folder of a CUDA {cuda} toolkit in CUDA_HOME, choose a torch for CUDA {plan.nvcc} '
+            '(make setup TORCH=...), or use the CPU: make setup TORCH_BUILD=cpu'
         )
-    else:
-        return sorted({gpu.capability for gpu in plan.gpus})
-    return []
+    return sorted({gpu.capability for gpu in plan.gpus})
 
 
 def install_mmcv(plan: Plan, shell: Shell, torch: str, cuda: str | None) -> None:
     """Step 4: mmcv with its compiled ops, from the cache or built."""
     name = plan.stack.mmcv
     shell.step(4, STEPS, f'{plan.stack.pin(name)} with its compiled ops')
-    architectures = cuda_architectures(plan, cuda, machine.find_nvcc(environ=plan.environ), shell.note)
+    architectures = cuda_architectures(plan, cuda)
     device = f'cu{cuda}-{"-".join(architectures)}' if architectures else 'cpu'
     libc = '-'.join(part for part in platform.libc_ver() if part)
     key = wheels.WheelKey(
@@ -208,7 +157,7 @@ def install_mmcv(plan: Plan, shell: Shell, torch: str, cuda: str | None) -> None
         version=plan.stack.version(name),
         torch=torch,
         python=f'cp{plan.version[0]}{plan.version[1]}',
-        platform=f'{plan.system}-{os.uname().machine if hasattr(os, "uname") else "x86_64"}-{libc}',
+        platform=f'{plan.system}-{platform.machine()}-{libc}',
         device=device,
     )
 
@@ -271,9 +220,30 @@ def set_up(plan: Plan, shell: Shell) -> bool:
     """
     stacks.check_python(plan.version)
     check_pins(plan)
+    notes = choose_build(plan)
     if is_current(plan):
         return False
-    machine.check_disk(plan.venv, DISK_CUDA if plan.gpus else DISK_CPU)
+    lock = plan.cache / 'locks' / wheels.digest(str(plan.venv))
+    with wheels.locked(lock, wait=lambda: shell.note(f'another set-up is at work in {plan.venv}; waiting for it')):
+        if is_current(plan):
+            return False
+        for note in notes:
+            shell.note(note)
+        _all_steps(plan, shell)
+    return True
+
+
+def check_build_tools(plan: Plan) -> None:
+    """Before anything is fetched: a compiler and Python's headers, unless an mmcv for this Python is in the cache."""
+    name = plan.stack.mmcv
+    if not wheels.any_cached(plan.cache, name, plan.stack.version(name), f'cp{plan.version[0]}{plan.version[1]}'):
+        machine.check_compiler(plan.environ)
+        machine.check_headers()
+
+
+def _all_steps(plan: Plan, shell: Shell) -> None:
+    machine.check_disk(plan.venv, DISK_CUDA if plan.build == 'cuda' else DISK_CPU)
+    check_build_tools(plan)
     create_environment(plan, shell)
     install_tools(plan, shell)
     torch, cuda = install_torch(plan, shell)
@@ -281,5 +251,6 @@ def set_up(plan: Plan, shell: Shell) -> bool:
     install_stack(plan, shell)
     install_mmswin(plan, shell)
     check(plan, shell)
-    plan.stamp.write_text(json.dumps(dict(python=plan.version[:2], torch=torch, fingerprint=plan.fingerprint())))
-    return True
+    gpus = [[gpu.name, gpu.capability] for gpu in plan.gpus]
+    stamp = dict(python=plan.version[:2], torch=torch, build=plan.build, gpus=gpus, fingerprint=plan.fingerprint())
+    plan.stamp.write_text(json.dumps(stamp))

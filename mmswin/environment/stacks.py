@@ -9,6 +9,8 @@ from pathlib import Path
 PYTHON_MIN = (3, 10)
 PYTHON_MAX = (3, 12)
 TORCH = '2.13.0'
+# The CUDA that the standard build of that release is made for; nvcc must be of the same major version.
+TORCH_CUDA = '13.0'
 # setuptools 81 and later drop pkg_resources, which mmcv's setup.py and mmengine import.
 SETUPTOOLS_BELOW = 81
 TORCH_CPU_INDEX = 'https://download.pytorch.org/whl/cpu'

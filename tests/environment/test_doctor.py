@@ -79,7 +79,6 @@ def test_faults_and_remedies(changes, link, text, remedy):
 @pytest.mark.parametrize(
     ('torch', 'text'),
     [
-        (WELL['torch'], 'torch is a CPU build'),
         (dict(CUDA, available=False), 'torch cannot use it'),
         (dict(CUDA, gpus=[['RTX 5090', [12, 0]]]), 'RTX 5090 is sm_120, torch has sm_90'),
     ],
@@ -88,6 +87,12 @@ def test_gpus_that_cannot_be_used(torch, text):
     (line,) = [line for line in _lines([Gpu('a GPU', '9.0')], '13.0', torch=torch) if line.name == 'gpu']
     assert line.status == FAIL
     assert text in line.text
+
+
+def test_a_gpu_that_a_cpu_build_leaves_idle_is_no_fault():
+    (line,) = [line for line in _lines([Gpu('H200', '9.0')], '13.0') if line.name == 'gpu']
+    assert line.status == doctor.NOTE
+    assert 'torch is a CPU build' in line.text and 'TORCH_BUILD=cuda' in line.text
 
 
 def test_a_usable_gpu():

@@ -54,6 +54,7 @@ def plan(tmp_path):
         cache=tmp_path / 'cache',
         system='linux',
         version=(3, 11, 7),
+        build='cpu',
         environ={'PATH': ''},
     )
 
@@ -142,7 +143,7 @@ def test_no_network_is_not_taken_for_a_missing_release(plan):
 
 def test_cuda_torch_where_there_is_a_gpu(plan):
     plan.venv.mkdir()
-    plan.gpus = [Gpu('NVIDIA H200', '9.0')]
+    plan.build = 'cuda'
     recording = RecordingShell(answers={'import json, torch': '["2.13.0", "13.0"]'})
     assert provision.install_torch(plan, recording) == ('2.13.0', '13.0')
     assert not any('+cpu' in command for command in recording.commands)
@@ -157,20 +158,23 @@ def test_another_torch_replaces_the_pin(plan):
 
 
 @pytest.mark.parametrize(
-    ('gpus', 'cuda', 'nvcc', 'expected', 'note'),
+    ('gpus', 'cuda', 'nvcc', 'expected'),
     [
-        ([], None, '13.0', [], ''),
-        ([Gpu('a', '9.0'), Gpu('b', '8.0'), Gpu('c', '9.0')], '13.0', '13.1', ['8.0', '9.0'], ''),
-        ([Gpu('a', '9.0')], None, '13.0', [], 'torch is a CPU build'),
-        ([Gpu('a', '9.0')], '13.0', None, [], 'no nvcc'),
-        ([Gpu('a', '9.0')], '13.0', '12.4', [], 'nvcc is 12.4 and torch was built with CUDA 13.0'),
+        ([], None, '13.0', []),
+        ([], '13.0', '13.0', []),
+        ([Gpu('a', '9.0')], None, '13.0', []),
+        ([Gpu('a', '9.0'), Gpu('b', '8.0'), Gpu('c', '9.0')], '13.0', '13.1', ['8.0', '9.0']),
     ],
 )
-def test_what_mmcvs_ops_are_compiled_for(plan, gpus, cuda, nvcc, expected, note):
-    plan.gpus = gpus
-    notes = []
-    assert provision.cuda_architectures(plan, cuda, nvcc, notes.append) == expected
-    assert [note in text for text in notes] == ([True] if note else [])
+def test_what_mmcvs_ops_are_compiled_for(plan, gpus, cuda, nvcc, expected):
+    plan.gpus, plan.nvcc = gpus, nvcc
+    assert provision.cuda_architectures(plan, cuda) == expected
+
+
+def test_an_nvcc_of_another_cuda_is_named_before_anything_is_compiled(plan):
+    plan.gpus, plan.nvcc, plan.build = [Gpu('a', '9.0')], '12.4', 'cuda'
+    with pytest.raises(EnvironmentProblem, match='built with CUDA 13.0 and nvcc is 12.4.*CUDA_HOME.*TORCH_BUILD=cpu'):
+        provision.cuda_architectures(plan, '13.0')
 
 
 def _wheel(folder, version='2.1.0', names=('mmcv/_ext.cpython-311.so',)):
@@ -328,6 +332,7 @@ def test_set_up_in_order(plan, monkeypatch):
     monkeypatch.setattr(provision, 'check', lambda plan, shell: shell.step(7, 7, 'checking'))
     monkeypatch.setattr(wheels, 'ensure_wheel', lambda cache, key, build, note: cache / key.folder / 'mmcv.whl')
     monkeypatch.setattr(machine, 'check_disk', lambda *_: None)
+    monkeypatch.setattr(machine, 'check_compiler', lambda *_: 'c++')
     recording = RecordingShell(answers=TORCH_ANSWERS)
     assert provision.set_up(plan, recording) is True
     assert [line[:5] for line in recording.lines] == [f'[{i}/7]' for i in range(1, 8)]
