@@ -27,18 +27,20 @@ from mmswin.registry import LOOPS
 
 
 class _Skipping:
-    """A batch sampler whose first pass leaves out its first batches.
+    """A batch sampler whose passes begin late as long as it is ``active``.
 
-    Later passes are whole: persistent workers keep the sampler that they were started with.
+    Not only its first pass: a loader with workers asks for two when it starts, and uses the second. Persistent workers
+    keep the sampler that they were started with, so it must be whole again later.
     """
+
+    active = True
 
     def __init__(self, batch_sampler: Any, batches: int) -> None:
         self._batch_sampler = batch_sampler
         self._batches = batches
 
     def __iter__(self) -> Iterator:
-        batches, self._batches = self._batches, 0
-        return itertools.islice(iter(self._batch_sampler), batches, None)
+        return itertools.islice(iter(self._batch_sampler), self._batches if self.active else 0, None)
 
     def __len__(self) -> int:
         return len(self._batch_sampler)
@@ -53,10 +55,12 @@ def skipping(dataloader: DataLoader, batches: int) -> Iterator[None]:
     whole = dataloader.batch_sampler
     # The loader forbids replacing its sampler because running workers would not notice. None runs on this pass yet,
     # and the sampler is only read in this process.
-    object.__setattr__(dataloader, 'batch_sampler', _Skipping(whole, batches))
+    shortened = _Skipping(whole, batches)
+    object.__setattr__(dataloader, 'batch_sampler', shortened)
     try:
         yield
     finally:
+        shortened.active = False
         object.__setattr__(dataloader, 'batch_sampler', whole)
 
 
@@ -65,17 +69,20 @@ def _init_shielded_worker(init: Callable[[int], None] | None, worker_id: int) ->
 
     ``timeout``, Slurm and service managers send the signal to all processes of a group. A worker that dies of it takes
     the training process down in the middle of an iteration, before it can save. The training process itself does end
-    its workers by this signal, so the sender decides: a thread waits for it, as a handler is not told who it was.
+    its workers by this signal, so the sender decides: a thread waits for it, as a handler is not told who it was. The
+    thread also ends a worker whose training process was killed; torch's own way hangs when a large batch is under way.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_exit_when_parent_asks, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     if init is not None:
         init(worker_id)
 
 
-def _exit_when_parent_asks() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+def _exit_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        received = signal.sigtimedwait({signal.SIGTERM}, 5.0)
+        if received is not None and received.si_pid == parent:
+            break
     os._exit(0)
 
 
@@ -83,7 +90,7 @@ def _shielded_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoade
     if not isinstance(dataloader, DataLoader):
         dataloader = runner.build_dataloader(dataloader, seed=runner.seed,
                                              diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
-    if dataloader.num_workers > 0 and hasattr(signal, 'sigwaitinfo'):  # not on macOS and Windows
+    if dataloader.num_workers > 0 and hasattr(signal, 'sigtimedwait'):  # not on macOS and Windows
         dataloader.worker_init_fn = partial(_init_shielded_worker, dataloader.worker_init_fn)
     return dataloader
 
@@ -128,6 +135,19 @@ class EpochBasedTrainLoop(_EpochBasedTrainLoop):
         self._epoch += 1
 
 
+class _NotYetOpen:
+    """Stands in for a loader while mmengine's iteration loop is set up.
+
+    It would start the workers at once, before it is known where to resume, and they would advance the samplers.
+    """
+
+    def __init__(self, dataloader: DataLoader) -> None:
+        self.dataset = dataloader.dataset
+
+    def __iter__(self) -> Iterator:
+        return iter(())
+
+
 @LOOPS.register_module()
 class IterBasedTrainLoop(_IterBasedTrainLoop):
     """mmengine's iteration loop; a resumed run skips indices instead of loading what it has seen.
@@ -139,14 +159,15 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
-        super().__init__(runner, _shielded_loader(runner, dataloader), **kwargs)
+        dataloader = _shielded_loader(runner, dataloader)
+        super().__init__(runner, _NotYetOpen(dataloader), **kwargs)
+        self.dataloader = dataloader
 
     def run(self) -> Any:
         """Train until ``max_iters``."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        if self._iter > 0:
-            self.dataloader_iterator = self._iterator_after(self._iter)
+        self.dataloader_iterator = self._iterator_after(self._iter)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
@@ -170,9 +191,6 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             passes, batches = divmod(batches, len(self.dataloader))
             if hasattr(sampler, 'set_epoch'):
                 sampler.set_epoch(passes)
-        # A loader with persistent workers has one iterator of its own, already under way from the first batch.
-        self.dataloader_iterator = None
-        self.dataloader._iterator = None
         with skipping(self.dataloader, batches):
             iterator = _InfiniteDataloaderIterator(self.dataloader)
             if iterator._iterator is None:  # the forks' is opened on first use, when it would be too late

@@ -45,13 +45,13 @@ class Toy(BaseModel):
 
 
 def build_toy_runner(work_dir: Path, train_cfg: dict, sampler: str = 'DefaultSampler', hooks: tuple = (),
-                     **kwargs: Any) -> Runner:
+                     loader: dict | None = None, **kwargs: Any) -> Runner:
     """A Runner over :class:`Numbers` in batches of two, without default checkpoints."""
     torch.manual_seed(0)
     return Runner(
         Toy(), str(work_dir), train_cfg=train_cfg,
         train_dataloader={'dataset': Numbers(), 'batch_size': 2, 'num_workers': 0,
-                          'sampler': {'type': sampler, 'shuffle': True}},
+                          'sampler': {'type': sampler, 'shuffle': True}, **(loader or {})},
         optim_wrapper={'optimizer': {'type': 'AdamW', 'lr': 0.1}}, default_hooks={'checkpoint': None, 'logger': None},
         custom_hooks=list(hooks), experiment_name=uuid.uuid4().hex, log_level='ERROR', default_scope='mmengine',
         **{'randomness': {'seed': 0}, **kwargs})

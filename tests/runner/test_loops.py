@@ -14,7 +14,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mmswin.hooks.stop_on_signal import save_atomically
-from mmswin.runner.loops import _init_shielded_worker, _Skipping
+from mmswin.runner.loops import _init_shielded_worker
 
 EPOCHS = {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}
 ITERATIONS = {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': 15}
@@ -34,12 +34,13 @@ class StopAfter(Hook):
             raise KeyboardInterrupt
 
 
-def interrupted(toy_runner, tmp_path, stop, train_cfg, sampler):
-    """Batches of the run up to its stop, of the resumed run, and the resumed runner."""
-    first = toy_runner(tmp_path, train_cfg, sampler, hooks=[StopAfter(stop)])
+def interrupted(toy_runner, tmp_path, stop, train_cfg, sampler, **options):
+    """The batches of the run up to its stop, and the resumed runner."""
+    first = toy_runner(tmp_path, train_cfg, sampler, hooks=[StopAfter(stop)], **options)
     with pytest.raises(KeyboardInterrupt):
         first.train()
-    second = toy_runner(tmp_path, train_cfg, sampler, resume=True, load_from=str(tmp_path / 'stop.pth'))
+    second = toy_runner(tmp_path, train_cfg, sampler, resume=True, load_from=str(tmp_path / 'stop.pth'),
+                        **options)
     second.train()
     return first.model.seen, second
 
@@ -63,7 +64,6 @@ def test_resumed_run_goes_on_where_it_stopped(toy_runner, tmp_path, stop, train_
 
 def test_skipped_samples_are_not_read(toy_runner, tmp_path):
     _, resumed = interrupted(toy_runner, tmp_path, 3, ITERATIONS, 'InfiniteSampler')
-    # Two loaders are opened (one before, one after the position is known), neither reads ahead without workers.
     assert resumed.train_dataloader.dataset.read == 2 * (15 - 3)
 
 
@@ -85,17 +85,47 @@ def test_epoch_restarts_when_the_position_makes_no_sense(toy_runner, tmp_path):
     assert (loop.epoch, loop.iter) == (2, 45)
 
 
-def test_only_the_first_pass_is_shortened():
-    """Persistent workers keep the shortened sampler; the next epoch must be whole again."""
-    sampler = _Skipping([[0], [1], [2]], 2)
-    assert list(sampler) == [[2]]
-    assert list(sampler) == [[0], [1], [2]]
-    assert len(sampler) == 3
+@pytest.mark.parametrize('persistent', [False, True])
+@pytest.mark.parametrize(('train_cfg', 'sampler'), [(EPOCHS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')])
+def test_the_same_with_loader_workers(toy_runner, tmp_path, train_cfg, sampler, persistent):
+    """A loader with workers asks its sampler for two passes when it starts, and persistent workers keep the sampler."""
+    whole = toy_runner(tmp_path / 'whole', train_cfg, sampler)
+    whole.train()
+    loader = {'num_workers': 2, 'persistent_workers': persistent}
+    before, resumed = interrupted(toy_runner, tmp_path / 'parts', 7, train_cfg, sampler, loader=loader)
+    assert before + resumed.model.seen == whole.model.seen
 
 
 def _worker(seeded: Any) -> None:
     _init_shielded_worker(seeded.put, 3)
     time.sleep(600)
+
+
+def _orphan(pids: Any) -> None:
+    context = multiprocessing.get_context('fork')
+    seeded = context.Queue()
+    worker = context.Process(target=_worker, args=(seeded,))
+    worker.start()
+    seeded.get(timeout=60)
+    pids.put(worker.pid)
+    time.sleep(600)
+
+
+def test_worker_ends_when_its_parent_was_killed():
+    """After kill -9 torch's workers may wait for ever to hand over a batch, and keep their memory."""
+    context = multiprocessing.get_context('fork')
+    pids = context.Queue()
+    parent = context.Process(target=_orphan, args=(pids,))
+    parent.start()
+    worker = pids.get(timeout=60)
+    parent.kill()
+    parent.join()
+    for _ in range(600):
+        state = Path(f'/proc/{worker}/stat')
+        if not state.exists() or ') Z ' in state.read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail('the worker outlived its parent by a minute')
 
 
 def test_worker_ends_by_its_parents_sigterm_only():
