@@ -85,8 +85,12 @@ def test_epoch_restarts_when_the_position_makes_no_sense(toy_runner, tmp_path):
     assert (loop.epoch, loop.iter) == (2, 45)
 
 
-@pytest.mark.parametrize('persistent', [False, True])
-@pytest.mark.parametrize(('train_cfg', 'sampler'), [(EPOCHS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')])
+@pytest.mark.parametrize(('train_cfg', 'sampler', 'persistent'), [
+    (EPOCHS, 'DefaultSampler', False),
+    (EPOCHS, 'DefaultSampler', True),
+    # torch takes 5 s to end each worker of a loader that is left in the middle of a pass.
+    pytest.param(ITERATIONS, 'InfiniteSampler', True, marks=pytest.mark.slow),
+])
 def test_the_same_with_loader_workers(toy_runner, tmp_path, train_cfg, sampler, persistent):
     """A loader with workers asks its sampler for two passes when it starts, and persistent workers keep the sampler."""
     whole = toy_runner(tmp_path / 'whole', train_cfg, sampler)
