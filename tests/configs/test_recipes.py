@@ -21,7 +21,8 @@ from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+# Segmentation has tests of its own.
+LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py') if not path.stem.startswith('upernet'))
 RELEASES = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
 # Configuration: variant, epochs, milestones, drop_path, masks.
 RECIPES = {

@@ -1,0 +1,2 @@
+# This package's hooks, for every run.
+custom_hooks = [dict(type='mmswin.RunBannerHook'), dict(type='mmswin.NonFiniteLossHook')]

@@ -1,0 +1,6 @@
+# Parameters without weight decay, by parts of their names, in all recipes.
+no_decay = dict(
+    custom_keys=dict(
+        absolute_pos_embed=dict(decay_mult=0.0),
+        relative_position_bias_table=dict(decay_mult=0.0),
+        norm=dict(decay_mult=0.0)))
