@@ -117,12 +117,3 @@ def test_mmseg_config_trains_and_a_run_that_diverges_is_stopped(workplace):
     assert 'train/0000' in errors[0]
     assert 'Traceback' not in diverged.output
     assert (work_dir / 'iter_2.pth').stat().st_mtime_ns == before
-
-
-def test_banner_says_what_differs_from_the_recipe(workplace):
-    done = workplace.call('train.py', workplace.detection, '--auto-scale-lr', '--cfg-options', 'train_cfg.max_epochs=1')
-    assert done.status == 0, done.output
-    for text in ('RetinaNet, backbone mmswin.SwinTransformer', 'CocoDataset: 8 images, 2 classes', 'CPU, 1 process',
-                 '1 x 2 = 2 images, learning rate 1.25e-05 (scaled from 0.0001 for 16)', 'float32 (no GPU',
-                 'the config has SyncBN; in one process that is BN', 'random weights'):
-        assert text in done.output
