@@ -1,7 +1,8 @@
 """Find faults of the data that a configuration names, before anything is trained.
 
-Reads annotation files and directories; builds neither a dataset nor a model. Checking a COCO file needs json and numpy;
-mmdet is asked only for the classes of a dataset whose configuration does not name them.
+Reads annotation files, directories, and of segmentation data the headers and some label maps; builds neither a dataset
+nor a model. Checking a COCO file needs json and numpy; mmdet is asked only for the classes of a dataset whose
+configuration does not name them. Label maps need Pillow besides, and mmseg to know which dataset reads them.
 """
 
 import os
@@ -16,11 +17,12 @@ from mmswin.datasets.coco_checks import (
     check_ids,
     check_masks,
     check_usable,
-    listing,
     usable_images,
 )
 from mmswin.datasets.coco_file import AnnotationFileError, CocoFile, read_coco
 from mmswin.datasets.config_facts import (
+    NOT_LABELLING,
+    NOT_SEGMENTING,
     dataset_facts,
     default_classes,
     is_coco,
@@ -28,13 +30,26 @@ from mmswin.datasets.config_facts import (
     mask_user,
     max_bad_fraction,
     model_num_classes,
+    segmentation_class,
 )
-from mmswin.datasets.image_files import folder_entries, missing_files, undecodable_files
+from mmswin.datasets.image_files import (
+    check_bad_images,
+    folder_entries,
+    listing,
+    missing_files,
+    undecodable_files,
+)
+from mmswin.datasets.segmentation import check_segmentation
 
 _GET_COCO = (
     'Get COCO 2017 from https://cocodataset.org/#download (or make a miniature to try things out: python '
     'tools/make_miniature_coco.py data/miniature_coco, for configs/demo_cascade_mask_rcnn_swin_t_miniature.py). '
     "With this package's configurations, export MMSWIN_COCO_DIR=DIRECTORY names another place for all splits. ")
+
+_GET_ADE = (
+    'Get ADE20K (0.9 GB) from http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip (or make a '
+    'miniature to try things out: python tools/make_miniature_ade.py data/miniature_ade --classes ade). With this '
+    "package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. ")
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,9 @@ class _DatasetCheck:
             return
         if not self._check_places():
             return
+        if kind := segmentation_class(self.dataset, self.cfg.get('default_scope')):
+            self._check_segmentation(kind)
+            return
         if not is_coco(self.dataset, self.cfg.get('default_scope')):
             self.report.summaries.append(
                 f'{self.split}: {self.where} exists; the contents of a {self.dataset.get("type")} are not checked')
@@ -177,8 +195,22 @@ class _DatasetCheck:
     def _source(self) -> str:
         """Where to get the data set, as far as its configuration tells which it is."""
         if 'miniature' in self.facts.data_root:
-            return f'Make it: python tools/make_miniature_coco.py {self.facts.data_root}. '
-        return _GET_COCO if self.dataset.get('type') == 'CocoDataset' else ''
+            name = 'ade' if self.cfg.get('default_scope') == 'mmseg' else 'coco'
+            return f'Make it: python tools/make_miniature_{name}.py {self.facts.data_root}. '
+        return {'CocoDataset': _GET_COCO, 'ADE20KDataset': _GET_ADE}.get(str(self.dataset.get('type')), '')
+
+    def _check_segmentation(self, kind: type) -> None:
+        classes, _, problem = self._classes()
+        if problem:
+            self.add('error', problem[1])
+        if classes is not None:
+            for level, message in self._check_num_classes(classes, NOT_SEGMENTING):
+                self.add(level, message)
+        faults, summary = check_segmentation(
+            self.dataset, kind, self.where, self.facts, classes, self.split == 'train', self.decode)
+        for level, message in faults:
+            self.add(level, message)
+        self.report.summaries.append(f'{self.split}: {summary}')
 
     def _check_coco(self, coco: CocoFile) -> None:
         faults: list[tuple[str, str]] = [*check_ids(coco), *check_boxes(coco)]
@@ -228,11 +260,10 @@ class _DatasetCheck:
                 f'were it a file, line by line): write a tuple, ({classes!r},)'))
         return list(classes), True, None
 
-    def _check_num_classes(self, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
-        wrong = {
-            path: number
-            for path, number in model_num_classes(self.cfg.get('model') or {}).items() if number != len(classes)
-        }
+    def _check_num_classes(self, classes: Sequence[str],
+                           others: tuple[str, ...] = NOT_LABELLING) -> Iterator[tuple[str, str]]:
+        heads = model_num_classes(self.cfg.get('model') or {}, others=others)
+        wrong = {path: number for path, number in heads.items() if number != len(classes)}
         if wrong:
             options = ' '.join(f'{path}={len(classes)}' for path in wrong)
             yield 'error', (
@@ -258,19 +289,8 @@ class _DatasetCheck:
             return
         if self.decode:
             bad |= undecodable_files(directory, [name for name in names if name not in bad])
-        if not bad:
-            return
-        share, allowed = len(bad) / len(names), max_bad_fraction(self.dataset)
-        named = listing(f'{os.path.join(directory, name)} ({reason})' for name, reason in bad.items())
-        text = f'{len(bad)} of {len(names)} images ({share:.2%}) are missing or do not decode: {named}.'
-        if share <= allowed:
-            yield 'warning', f'{text} Training skips them'
-        elif allowed:
-            yield 'error', f'{text} At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile)'
-        else:
-            yield 'error', (
-                f'{text} This pipeline cannot skip an image: restore the files or remove them from {coco.path}'
-                + ('' if self.dataset.get('test_mode') else ', or load with type=\'mmswin.LoadImageFromFile\''))
+        yield from check_bad_images(directory, bad, len(names), max_bad_fraction(self.dataset),
+                                    not self.dataset.get('test_mode'), coco.path)
 
 
 def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:

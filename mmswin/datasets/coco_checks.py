@@ -5,20 +5,14 @@ the middle of a run or make its result wrong; a warning is what mmdet drops or s
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mmswin.datasets.coco_file import CocoFile
+from mmswin.datasets.image_files import listing
 
 Fault = tuple[str, str]
-
-
-def listing(names: Iterable[object], limit: int = 8) -> str:
-    """``a, b, c`` or, for a long list, its beginning and how many more there are."""
-    names = [str(name) for name in names]
-    more = f' and {len(names) - limit} more' if len(names) > limit else ''
-    return ', '.join(names[:limit]) + more
 
 
 def _images_of(coco: CocoFile, marked: np.ndarray) -> str:

@@ -1,12 +1,15 @@
 """What a configuration says about its data, through all wrappers, without building anything."""
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Parts of a segmentation model without classes; there the auxiliary heads have those of the data set.
+NOT_SEGMENTING = ('backbone', 'neck', 'data_preprocessor')
 # Heads whose num_classes is not the number of classes of the data set: objectness, or another labelling.
-_OTHER_LABELLINGS = ('backbone', 'neck', 'rpn_head', 'semantic_head', 'auxiliary_head', 'data_preprocessor')
+NOT_LABELLING = ('backbone', 'neck', 'rpn_head', 'semantic_head', 'auxiliary_head', 'data_preprocessor')
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,26 @@ def is_coco(dataset: Mapping[str, Any], scope: str | None) -> bool:
     return 'CocoDataset' in ancestors and not ancestors & {'CocoPanopticDataset', 'LVISV05Dataset'}
 
 
+def segmentation_class(dataset: Mapping[str, Any], scope: str | None) -> type | None:
+    """The class of a dataset that pairs images with label maps as mmseg's ``BaseSegDataset`` does, else None."""
+    found, _ = _dataset_class(dataset, scope)
+    for ancestor in found.__mro__ if found else ():
+        if 'load_data_list' in vars(ancestor):
+            return found if ancestor.__name__ == 'BaseSegDataset' else None
+    return None
+
+
+def dataset_argument(dataset: Mapping[str, Any], kind: type, name: str) -> tuple[Any, Any]:
+    """An argument of a dataset as configured (the class's default where it is not), and that default."""
+    default = None
+    for ancestor in kind.__mro__:
+        parameters = inspect.signature(ancestor.__init__).parameters if '__init__' in vars(ancestor) else {}
+        if name in parameters:
+            default = parameters[name].default
+            break
+    return dataset.get(name, default), default
+
+
 def default_classes(dataset: Mapping[str, Any], scope: str | None) -> tuple[list[str] | None, str]:
     """Classes of a dataset whose configuration names none: those of its class, or None and the reason."""
     found, reason = _dataset_class(dataset, scope)
@@ -97,37 +120,44 @@ def default_classes(dataset: Mapping[str, Any], scope: str | None) -> tuple[list
     return list(classes), ''
 
 
-def model_num_classes(model: Mapping[str, Any], path: str = 'model') -> dict[str, int]:
-    """Every ``num_classes`` of the heads that classify or segment objects, by its place in the configuration."""
+def model_num_classes(model: Mapping[str, Any], path: str = 'model',
+                      others: tuple[str, ...] = NOT_LABELLING) -> dict[str, int]:
+    """Every ``num_classes`` of the heads that label as the data set does, by its place in the configuration.
+
+    Args:
+        model: The model's configuration or a part of it.
+        path: Where that part is.
+        others: Parts of a model that have another labelling or none.
+    """
     found: dict[str, int] = {}
     for key, value in model.items():
         here = f'{path}.{key}'
         if key == 'num_classes' and isinstance(value, int) and path != 'model':
             found[here] = value
-        elif isinstance(value, Mapping) and key not in _OTHER_LABELLINGS:
-            found |= model_num_classes(value, here)
-        elif isinstance(value, list | tuple) and key not in _OTHER_LABELLINGS:
+        elif isinstance(value, Mapping) and key not in others:
+            found |= model_num_classes(value, here, others)
+        elif isinstance(value, list | tuple) and key not in others:
             for index, inner in enumerate(value):
                 if isinstance(inner, Mapping):
-                    found |= model_num_classes(inner, f'{here}.{index}')
+                    found |= model_num_classes(inner, f'{here}.{index}', others)
     return found
 
 
-def _steps(pipeline: Any) -> Iterator[Mapping[str, Any]]:
+def steps_of(pipeline: Any) -> Iterator[Mapping[str, Any]]:
     """All transforms of a pipeline, those inside other transforms included."""
     for step in pipeline or ():
         if isinstance(step, Mapping):
             yield step
-            yield from _steps(step.get('transforms'))
+            yield from steps_of(step.get('transforms'))
         elif isinstance(step, list | tuple):
-            yield from _steps(step)
+            yield from steps_of(step)
 
 
 def mask_user(cfg: Mapping[str, Any], dataset: Mapping[str, Any], where: str) -> str:
     """What in the configuration needs the masks of this dataset, '' if nothing does."""
     if ((cfg.get('model') or {}).get('roi_head') or {}).get('mask_head'):
         return 'model.roi_head.mask_head'
-    if any(step.get('with_mask') for step in _steps(dataset.get('pipeline'))):
+    if any(step.get('with_mask') for step in steps_of(dataset.get('pipeline'))):
         return f'LoadAnnotations(with_mask=True) in {where}.pipeline'
     return ''
 
@@ -136,7 +166,7 @@ def max_bad_fraction(dataset: Mapping[str, Any]) -> float:
     """Fraction of images that the dataset's pipeline may skip."""
     if dataset.get('test_mode', False):
         return 0.0
-    for step in _steps(dataset.get('pipeline')):
+    for step in steps_of(dataset.get('pipeline')):
         name = _type_name(step)
         if name == 'mmswin.LoadImageFromFile':
             return float(step.get('max_bad_fraction', 0.01))

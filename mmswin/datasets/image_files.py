@@ -1,8 +1,8 @@
-"""Which of many image files are missing or do not decode."""
+"""Which of many image files are missing or do not decode, and what that means for a run."""
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 
@@ -30,6 +30,47 @@ def folder_entries(folder: str) -> set[str]:
             return {entry.name for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return set()
+
+
+def files_below(directory: str) -> list[str]:
+    """All files under a directory but hidden ones, relative to it and sorted; none if there is no such directory."""
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), directory)
+        for folder, _, names in os.walk(directory, followlinks=True) for name in names if not name.startswith('.'))
+
+
+def listing(names: Iterable[object], limit: int = 8) -> str:
+    """``a, b, c`` or, for a long list, its beginning and how many more there are."""
+    names = [str(name) for name in names]
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
+
+
+def check_bad_images(directory: str, bad: Mapping[str, str], total: int, allowed: float, training: bool,
+                     source: str) -> Iterator[tuple[str, str]]:
+    """Whether a run survives its bad images, as ``(level, message)``.
+
+    Args:
+        directory: Where the names start.
+        bad: Names and what is wrong with them.
+        total: How many images there are.
+        allowed: Fraction of them that may be skipped.
+        training: Whether images may be skipped at all.
+        source: What to remove the images from.
+    """
+    if not bad:
+        return
+    share = len(bad) / total
+    named = listing(f'{os.path.join(directory, name)} ({reason})' for name, reason in bad.items())
+    text = f'{len(bad)} of {total} images ({share:.2%}) are missing or do not decode: {named}.'
+    if share <= allowed:
+        yield 'warning', f'{text} Training skips them'
+    elif allowed:
+        yield 'error', f'{text} At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile)'
+    else:
+        yield 'error', (
+            f'{text} This pipeline cannot skip an image: restore the files or remove them from {source}'
+            + (', or load with type=\'mmswin.LoadImageFromFile\'' if training else ''))
 
 
 def undecodable_files(directory: str, names: Sequence[str], workers: int | None = None) -> dict[str, str]:

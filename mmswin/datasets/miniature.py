@@ -11,32 +11,34 @@ sides differ, some images are grey or hold no object, objects cover one another,
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.random import Generator
 from pycocotools import mask as coco_mask
 from shapely.geometry import Polygon
 
-from mmswin.datasets.miniature_drawing import FORMS, Shape, background, draw, random_shape, visible_parts
+from mmswin.datasets.miniature_drawing import (
+    FORMS,
+    Shape,
+    background,
+    crowd,
+    draw,
+    place,
+    random_size,
+    visible_parts,
+)
+from mmswin.datasets.miniature_folder import MARKER, MiniatureError, claim
 
-MARKER = 'miniature.json'
 SPLITS = ('train', 'val')
 DEFAULT_CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 # COCO's 80 categories are numbered from 1 to 90 with these left out.
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 # Raised when the same settings would give other images, so that an older data set is not taken for this one.
 _VERSION = 1
-_MIN_VISIBLE = 0.45
 _LICENSE = {'id': 1, 'name': 'Public domain', 'url': 'https://creativecommons.org/publicdomain/zero/1.0/'}
-
-
-class MiniatureError(ValueError):
-    """The settings make no data set, or the directory is not one that may be written to."""
 
 
 @dataclass(frozen=True)
@@ -98,34 +100,6 @@ def _categories(settings: MiniatureSettings) -> list[_Category]:
     return [_Category(3 * i + 2, name, name, i / len(settings.classes)) for i, name in enumerate(settings.classes)]
 
 
-def _place(rng: Generator, form: str, hue: float, placed: list[Shape], height: int, width: int) -> Shape | None:
-    """A new shape on top that leaves enough to see of all the others, or None after some tries."""
-    side = min(height, width)
-    for _ in range(20):
-        radius = side * rng.uniform(0.11, 0.30)
-        centre = (rng.uniform(0, width), rng.uniform(0, height))
-        shape = random_shape(rng, form, centre, radius, hue)
-        outlines = [other.outline for other in placed] + [shape.outline]
-        parts = visible_parts(outlines, height, width)
-        seen = all(
-            sum(part.area for part in own) > _MIN_VISIBLE * outline.area
-            for outline, own in zip(outlines, parts, strict=True)
-        )
-        # A polygon of COCO cannot have a hole, so no shape may lie wholly inside another.
-        if seen and not any(part.interiors for own in parts for part in own):
-            return shape
-    return None
-
-
-def _crowd(rng: Generator, form: str, hue: float, height: int, width: int) -> list[Shape]:
-    """A group of small shapes of one form that touch and overlap."""
-    side = min(height, width)
-    middle = rng.uniform(0.2, 0.8, 2) * (width, height)
-    spots = middle + rng.normal(0, 0.09 * side, (int(rng.integers(6, 12)), 2))
-    spots = np.clip(spots, 0.04 * side, np.array([width, height]) - 0.04 * side)
-    return [random_shape(rng, form, (float(x), float(y)), side * rng.uniform(0.035, 0.06), hue) for x, y in spots]
-
-
 def _rounded(polygon: Polygon) -> list[float]:
     return [round(float(value), 2) for point in polygon.exterior.coords[:-1] for value in point]
 
@@ -179,20 +153,19 @@ def make_image(settings: MiniatureSettings, split: str, index: int) -> tuple[np.
         The image, uint8 RGB of height x width x 3, and its annotations (without ``id`` and ``image_id``).
     """
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), index])
-    long, short = settings.image_size, round(settings.image_size * 0.75)
-    height, width = ((short, long), (long, short), (long, long))[int(rng.choice(3, p=(0.5, 0.25, 0.25)))]
+    height, width = random_size(rng, settings.image_size)
     categories = _categories(settings)
     image = background(rng, height, width)
 
     groups: list[tuple[_Category, list[Shape]]] = []
     if rng.uniform() < 0.1:
         category = categories[int(rng.integers(len(categories)))]
-        groups.append((category, _crowd(rng, category.form, category.hue, height, width)))
+        groups.append((category, crowd(rng, category.form, category.hue, height, width)))
     # The crowd lies at the bottom and may be covered; single objects see to it that they stay visible.
     singles: list[Shape] = []
     for _ in range(0 if rng.uniform() < 0.02 else int(rng.integers(1, 6))):
         category = categories[int(rng.integers(len(categories)))]
-        shape = _place(rng, category.form, category.hue, singles, height, width)
+        shape = place(rng, category.form, category.hue, singles, height, width)
         if shape is not None:
             singles.append(shape)
             groups.append((category, [shape]))
@@ -291,22 +264,7 @@ def make_miniature_coco(
             ``force`` is not given.
     """
     settings = settings or MiniatureSettings()
-    root = Path(root)
-    if root.exists() and not root.is_dir():
-        raise MiniatureError(f'{root} is a file; give a directory for the data set')
-    if root.is_dir() and any(root.iterdir()):
-        if not (root / MARKER).is_file():
-            raise MiniatureError(
-                f'{root} is not empty and was not made by this generator (no {MARKER} in it); nothing was written. '
-                'Give another directory, or move its content away'
-            )
-        if not force:
-            raise MiniatureError(
-                f'{root} holds a miniature COCO already; give --force to replace it, or another directory'
-            )
-        for name in ('annotations', *(f'{split}2017' for split in SPLITS)):
-            shutil.rmtree(root / name, ignore_errors=True)
-    root.mkdir(parents=True, exist_ok=True)
+    root = claim(root, 'COCO', ('annotations', *(f'{split}2017' for split in SPLITS)), force)
     # Written first and completed last: what an interrupted run leaves is known as ours, and as incomplete.
     (root / MARKER).write_text(_marker(settings, complete=False))
     total, done = settings.num_train + settings.num_val, 0

@@ -1,4 +1,4 @@
-"""Forms, textures and backgrounds of the miniature COCO: geometry by shapely, pixels by OpenCV and numpy.
+"""Forms, textures and backgrounds of the miniature data sets: geometry by shapely, pixels by OpenCV and numpy.
 
 Everything is a function of the random generator that is passed in, so an image depends on its seed alone.
 """
@@ -16,6 +16,8 @@ from shapely.geometry import Polygon
 
 # Shapes are drawn on a canvas this many times finer and averaged down: smooth edges, exact to a quarter of a pixel.
 SUPERSAMPLE = 4
+# Part of each single object that those on top of it leave to be seen.
+MIN_VISIBLE = 0.45
 
 
 def _regular(corners: int, start: float = 0.0) -> np.ndarray:
@@ -135,16 +137,26 @@ def _pattern(shape: Shape, x: np.ndarray, y: np.ndarray, period: float) -> np.nd
     return (np.hypot(u % 2 - 1, v % 2 - 1) < 0.6).astype(float)
 
 
-def draw(image: np.ndarray, shape: Shape, rng: Generator) -> None:
-    """Paint ``shape`` over ``image`` (float RGB, in place), its edge smooth to a fraction of a pixel."""
-    height, width = image.shape[:2]
+def coverage(shape: Shape, height: int, width: int) -> tuple[np.ndarray, int, int]:
+    """How much of each pixel a shape covers, 0 to 1, for the part of the image around it.
+
+    Returns:
+        The part as rows x columns, and its left and upper edge in the image.
+    """
     left, top, right, bottom = shape.outline.bounds
     x0, y0 = max(int(left) - 1, 0), max(int(top) - 1, 0)
     x1, y1 = min(int(right) + 2, width), min(int(bottom) + 2, height)
     points = (np.array(shape.outline.exterior.coords) - (x0, y0)) * SUPERSAMPLE - 0.5
     canvas = np.zeros(((y1 - y0) * SUPERSAMPLE, (x1 - x0) * SUPERSAMPLE), np.uint8)
     cv2.fillPoly(canvas, [np.round(points).astype(np.int32)], 255)
-    alpha = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)[..., None] / 255.0
+    return cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA) / 255.0, x0, y0
+
+
+def draw(image: np.ndarray, shape: Shape, rng: Generator) -> None:
+    """Paint ``shape`` over ``image`` (float RGB, in place), its edge smooth to a fraction of a pixel."""
+    alpha, x0, y0 = coverage(shape, *image.shape[:2])
+    y1, x1 = y0 + alpha.shape[0], x0 + alpha.shape[1]
+    alpha = alpha[..., None]
     x, y = np.arange(x0, x1)[None] + 0.5, np.arange(y0, y1)[:, None] + 0.5
     period = max((shape.outline.area**0.5) / rng.uniform(4, 7), 2.0)
     mix = _pattern(shape, x, y, period)[..., None]
@@ -170,3 +182,37 @@ def visible_parts(outlines: list[Polygon], height: int, width: int) -> list[list
         parts.append(sorted(pieces, key=lambda piece: -piece.area))
         cover = cover.union(outline)
     return parts[::-1]
+
+
+def random_size(rng: Generator, longer: int) -> tuple[int, int]:
+    """(height, width) of an image: landscape, portrait or square."""
+    short = round(longer * 0.75)
+    return ((short, longer), (longer, short), (longer, longer))[int(rng.choice(3, p=(0.5, 0.25, 0.25)))]
+
+
+def place(rng: Generator, form: str, hue: float, placed: list[Shape], height: int, width: int) -> Shape | None:
+    """A new shape on top that leaves enough to see of all the others, or None after some tries."""
+    side = min(height, width)
+    for _ in range(20):
+        radius = side * rng.uniform(0.11, 0.30)
+        centre = (rng.uniform(0, width), rng.uniform(0, height))
+        shape = random_shape(rng, form, centre, radius, hue)
+        outlines = [other.outline for other in placed] + [shape.outline]
+        parts = visible_parts(outlines, height, width)
+        seen = all(
+            sum(part.area for part in own) > MIN_VISIBLE * outline.area
+            for outline, own in zip(outlines, parts, strict=True)
+        )
+        # A polygon of COCO cannot have a hole, so no shape may lie wholly inside another.
+        if seen and not any(part.interiors for own in parts for part in own):
+            return shape
+    return None
+
+
+def crowd(rng: Generator, form: str, hue: float, height: int, width: int) -> list[Shape]:
+    """A group of small shapes of one form that touch and overlap."""
+    side = min(height, width)
+    middle = rng.uniform(0.2, 0.8, 2) * (width, height)
+    spots = middle + rng.normal(0, 0.09 * side, (int(rng.integers(6, 12)), 2))
+    spots = np.clip(spots, 0.04 * side, np.array([width, height]) - 0.04 * side)
+    return [random_shape(rng, form, (float(x), float(y)), side * rng.uniform(0.035, 0.06), hue) for x, y in spots]

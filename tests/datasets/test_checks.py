@@ -535,10 +535,11 @@ def test_segmentation_directories(tmp_path: Path) -> None:
     assert 'train_dataloader.dataset.data_prefix.seg_map_path' in findings[0].message
     assert 'COCO' not in findings[0].message
     (tmp_path / 'annotations').mkdir()
+    cfg['train_dataloader']['dataset']['type'] = 'BaseCDDataset'
     report = inspect_config(cfg, ('train', ))
     assert report.findings == []
     assert report.summaries == [
-        'train: train_dataloader.dataset exists; the contents of a BaseSegDataset are not checked'
+        'train: train_dataloader.dataset exists; the contents of a BaseCDDataset are not checked'
     ]
 
 
