@@ -46,7 +46,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file='data/miniature_coco/annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-iterations = 600
+iterations = 700
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=100)
 optim_wrapper = dict(optimizer=dict(lr=5e-4), clip_grad=dict(max_norm=10))
 param_scheduler = [
@@ -54,6 +54,7 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100, eta_min=1e-5),
 ]
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1, save_best=None))
+    logger=dict(interval=10, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1, save_best=None))
 auto_scale_lr = dict(base_batch_size=4)
 log_processor = dict(by_epoch=False)

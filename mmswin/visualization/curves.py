@@ -28,7 +28,7 @@ def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
     """Scalars of the training in ``work_dir``, of all its starts: what a resumed run logs again replaces the old.
 
     Returns:
-        Training records and validation records, each a dict with ``step``, in order of steps.
+        Training records and validation records, each a dict whose ``step`` is an iteration, in order of steps.
 
     Raises:
         ValueError: No training was logged there.
@@ -36,10 +36,16 @@ def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
     train: dict[int, dict] = {}
     val: dict[int, dict] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        last = None
         for line in path.read_text().splitlines():
             record = json.loads(line)
-            if 'step' in record:
-                (train if 'loss' in record else val)[record['step']] = record
+            if 'loss' in record:
+                last = record['step']
+                train[last] = record
+            elif last is not None and 'step' in record:
+                # By default mmengine counts validations in epochs, and all as 0 where training has none.
+                step = max(last, record['step'])
+                val[step] = dict(record, step=step)
     if not train:
         raise ValueError(f'{work_dir} has no */vis_data/scalars.json with a loss; is it the work dir of a training?')
     return [train[step] for step in sorted(train)], [val[step] for step in sorted(val)]
@@ -75,8 +81,9 @@ def draw_curves(work_dir: str | Path, path: str | Path, title: str = '') -> Path
         keys = [key for key in train[0] if belongs(key)]
         if keys:
             losses.plot(steps, [sum(record[key] for key in keys) for record in train], label=label)
-    losses.set_ylim(bottom=0)
-    losses.legend()
+    # Room above the lines for the legend.
+    losses.set_ylim(0, 1.3 * max(record['loss'] for record in train))
+    losses.legend(loc='upper right', ncols=3)
     _finish(losses, 'training loss')
     for key, (label, colour, style) in _SCORES.items():
         points = [(record['step'], record[key]) for record in val if key in record]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -41,8 +43,10 @@ def _enlarge_masks(masks: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _instances(boxes, labels, masks, names: Sequence[str], height: int, width: int, zoom: int, scores=None):
+    corners = np.asarray(boxes, np.float32).reshape(-1, 4) * zoom
     instances = InstanceData(
-        bboxes=torch.as_tensor(np.asarray(boxes, np.float32)).reshape(-1, 4) * zoom,
+        # Kept within the image, so that all four edges are seen.
+        bboxes=torch.as_tensor(np.clip(corners, 0, np.array([width, height] * 2, np.float32) * zoom - 1)),
         labels=torch.as_tensor(np.asarray(labels, np.int64)).reshape(-1),
         label_names=list(names),
     )
@@ -175,7 +179,8 @@ def draw_comparisons(
     results = sorted(load(str(predictions)), key=lambda result: result['img_id'])
     coco = COCO()
     coco.dataset = json.loads(Path(annotations).read_text())
-    coco.createIndex()
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+        coco.createIndex()
     unknown = [result['img_id'] for result in results if result['img_id'] not in coco.imgs]
     if not results or unknown:
         found = f'image ids such as {unknown[0]} that {annotations} lacks' if unknown else 'no predictions'

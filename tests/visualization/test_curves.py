@@ -38,6 +38,14 @@ def test_a_resumed_run_is_one_line(work_dir: Path) -> None:
     assert [(record['step'], record['coco/bbox_mAP_50']) for record in val] == [(10, 0.1), (40, 0.6)]
 
 
+@pytest.mark.parametrize('counted', [(0, 0), (1, 2)])
+def test_validations_stand_at_the_iteration_they_came_after(tmp_path: Path, counted: tuple[int, int]) -> None:
+    """mmengine numbers them by epochs; where a run has no epochs, all were drawn at 0, one over the other."""
+    first, second = (validated(step, 0.1 * i) for i, step in enumerate(counted))
+    log(tmp_path, '20260101_000000', [trained(10, 3.0), first, trained(20, 2.0), second])
+    assert [record['step'] for record in read_scalars(tmp_path)[1]] == [10, 20]
+
+
 def test_the_picture_shows_both_panels(work_dir: Path, tmp_path: Path) -> None:
     path = draw_curves(work_dir, tmp_path / 'new' / 'curves.png', 'a title')
     picture = cv2.imread(str(path))

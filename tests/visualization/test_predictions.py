@@ -49,6 +49,13 @@ def test_a_small_image_is_enlarged_and_drawn_on_both_sides() -> None:
     assert (prediction[4 * 5 : 4 * 10, : 4 * 30] <= 8).all(), 'below the threshold nothing is drawn'
 
 
+@pytest.mark.filterwarnings('error:.*out of bounds')
+def test_boxes_beyond_the_image_are_drawn_at_its_edge() -> None:
+    beyond = dict(FOUND, bboxes=np.array([[-9, -9, 70, 50], [2, 2, 12, 12]], np.float32))
+    prediction = halves(compare(GREY, TRUTH, beyond, ('circle', 'square'), side=240))[1]
+    assert (prediction[-1, 50:200] > 8).all() and (prediction[40:150, -1] > 8).all()
+
+
 def test_the_threshold_counts() -> None:
     low = compare(GREY, TRUTH, FOUND, ('circle', 'square'), side=240, score_threshold=0.05)
     assert halves(low)[1][4 * 7, 4 * 7] > 20
