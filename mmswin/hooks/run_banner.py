@@ -110,7 +110,8 @@ def images_per_step(runner: Runner) -> tuple[int, int, int]:
 def _batch_row(runner: Runner, warnings: list[str]) -> str:
     world, batch, accumulated = images_per_step(runner)
     images = world * batch * accumulated
-    text = f'{world} x {batch}' + (f' x {accumulated} accumulated' if accumulated > 1 else '') + f' = {images} images'
+    factors = f'{world} x {batch}' + (f' x {accumulated} accumulated' if accumulated > 1 else '')
+    text = f'{factors} = {images} image{"s" if images > 1 else ""}'
     optimizer = (runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
     scaling = runner.cfg.get('auto_scale_lr') or {}
     lr, base = optimizer.get('lr'), scaling.get('base_batch_size')
