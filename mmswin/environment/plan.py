@@ -67,7 +67,9 @@ class Plan:
             return {}
 
     def pip(self, *arguments: str) -> list[str]:
-        return [str(self.interpreter), '-m', 'pip', *arguments, '--disable-pip-version-check']
+        # Python compiles modules when they are first imported; compiling all of torch here doubles an installation.
+        lazily = ['--no-compile'] if arguments[0] == 'install' else []
+        return [str(self.interpreter), '-m', 'pip', *arguments, *lazily, '--disable-pip-version-check']
 
 
 def choose_build(plan: Plan) -> list[str]:
