@@ -1,6 +1,6 @@
 """The ADE20K configurations parse, build, and hold the numbers of the published recipe and of the paper's table 3.
 
-As for detection, what is inherited from mmsegmentation is checked in its final form, on the objects that are built.
+As for detection, the numbers are checked in their final form, on the objects that mmengine builds.
 """
 
 import copy
@@ -100,7 +100,9 @@ def test_backbone_numbers(name: str) -> None:
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     np.testing.assert_allclose(preprocessor.mean.flatten(), [123.675, 116.28, 103.53], rtol=1e-6)
     np.testing.assert_allclose(preprocessor.std.flatten(), [58.395, 57.12, 57.375], rtol=1e-6)
-    assert preprocessor.channel_conversion
+    red = torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1)  # as OpenCV loads it
+    normalised = preprocessor({'inputs': [red]}, training=False)['inputs'].flatten()
+    assert normalised.argmax() == 0 and normalised[0].item() == pytest.approx((255 - 123.675) / 58.395, rel=1e-5)
     assert (preprocessor.size, preprocessor.pad_val, preprocessor.seg_pad_val) == ((crop, crop), 0, 255)
 
 
@@ -150,8 +152,7 @@ def test_optimizer_parameter_groups(name: str) -> None:
 def test_schedule(name: str) -> None:
     """Warm-up from 1e-6 of the rate over 1500 iterations, then a straight line to 0 at 160k."""
     cfg = load(name)
-    assert cfg.train_cfg.to_dict() == {'type': 'IterBasedTrainLoop', 'max_iters': 160000, 'val_interval': 16000,
-                                       '_scope_': 'mmseg'}
+    assert cfg.train_cfg.to_dict() == {'type': 'IterBasedTrainLoop', 'max_iters': 160000, 'val_interval': 16000}
     if name != 'upernet_swin_t_ade20k':
         assert cfg.param_scheduler == load('upernet_swin_t_ade20k').param_scheduler
         return

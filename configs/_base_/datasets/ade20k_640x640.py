@@ -8,7 +8,7 @@ train_pipeline = [dict(step, **sizes.get(step.type, {})) for step in _base_.trai
 test_pipeline = [dict(step, **sizes.get(step.type, {})) for step in _base_.test_pipeline]
 resizes = [
     dict(type='Resize', scale=tuple(int(side * ratio) for side in scale), keep_ratio=True)
-    for ratio in _base_.img_ratios
+    for ratio in _base_.tta_ratios
 ]
 views = _base_.tta_pipeline[1]
 tta_pipeline = [_base_.load_every_image, dict(views, transforms=[resizes, *views.transforms[1:]])]

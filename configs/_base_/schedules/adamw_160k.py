@@ -1,24 +1,19 @@
 # The ADE20K recipe: AdamW at batch 16 (8 GPUs x 2), no gradient clipping, linear warm-up, then linear decay to 0. The
 # recipe is in float32; tools/train.py --amp trains in mixed precision.
-_base_ = ['mmseg::_base_/schedules/schedule_160k.py', './no_decay.py']
+_base_ = './no_decay.py'
 
-optimizer = None  # mmsegmentation's SGD goes
+iterations = 160000
+warm_up_iterations = 1500
 optim_wrapper = dict(
-    _delete_=True,
     type='OptimWrapper',
     constructor='mmswin.OptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=_base_.no_decay)
-warm_up_iterations = 1500
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=warm_up_iterations),
-    dict(
-        type='PolyLR',
-        power=1.0,
-        eta_min=0.0,
-        by_epoch=False,
-        begin=warm_up_iterations,
-        end=_base_.train_cfg.max_iters),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=warm_up_iterations, end=iterations),
 ]
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='mIoU', rule='greater'))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations // 10)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=16)
