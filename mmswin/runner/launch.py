@@ -10,7 +10,7 @@ import mmswin.registry  # noqa: F401  registers the types that a checkpoint may 
 from mmswin.checkpoints import load_file
 from mmswin.hooks import RunBannerHook
 from mmswin.runner import configure, preflight, resuming, testing
-from mmswin.runner.errors import RunError
+from mmswin.runner.errors import RunError, is_first_local_process
 from mmswin.runner.precision import set_precision
 
 TRAIN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook', 'mmswin.StopOnSignalHook')
@@ -87,7 +87,9 @@ def _check_training(cfg: Config, overwrite: bool) -> list[str]:
         else:
             checkpoint = resuming.load_resumable(source)
         _keep_seed(cfg, checkpoint, notes)
-    elif source is not None:
+    if not is_first_local_process():
+        return []  # one process per machine looks at the rest; if it refuses, its launcher ends the others
+    if checkpoint is None and source is not None:
         checkpoint = load_file(source)
     if checkpoint is None:
         preflight.check_pretrained(cfg)
@@ -166,6 +168,8 @@ def test(
 
 
 def _check_test(cfg: Config) -> list[str]:
+    if not is_first_local_process():
+        return []
     loaded = load_file(cfg.load_from)
     model = preflight.build_model(cfg)
     match = preflight.check_weights(model, loaded, cfg.load_from, 'test')

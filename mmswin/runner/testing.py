@@ -58,6 +58,8 @@ def show_into(cfg: Config, show_dir: str) -> None:
 def enable_tta(cfg: Config) -> None:
     """Test with the config's ``tta_model`` and ``tta_pipeline``; detection has defaults for both (flip, NMS).
 
+    In segmentation the figures are named apart: ``tta/mIoU``.
+
     Raises:
         RunError: The model predicts masks, which mmdet cannot merge, or segmentation without a TTA pipeline.
     """
@@ -65,6 +67,9 @@ def enable_tta(cfg: Config) -> None:
         missing = [name for name in ('tta_model', 'tta_pipeline') if name not in cfg]
         if missing:
             raise RunError(f'--tta: the config has no {" and no ".join(missing)}')
+        # mmseg's figures have no prefix; with one nobody takes those of several views for those of a single one.
+        for metric in _as_list(cfg.get('test_evaluator') or []):
+            metric.setdefault('prefix', 'tta')
     else:
         _refuse_masks(cfg)
         nms = {'type': 'nms', 'iou_threshold': 0.5}
@@ -78,7 +83,7 @@ def enable_tta(cfg: Config) -> None:
 def _refuse_masks(cfg: Config) -> None:
     heads = any(node.get(part) for node in dicts_in(cfg.model) for part in _MASK_PARTS)
     evaluators = cfg.get('test_evaluator') or []
-    metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
+    metrics = _as_list(evaluators)
     scored = any('segm' in _as_list(metric.get('metric')) for metric in metrics)
     if heads or scored:
         raise RunError('--tta merges boxes only, and this model predicts masks: test without --tta, or use a config '
