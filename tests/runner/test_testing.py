@@ -69,6 +69,14 @@ def test_segmentation_needs_its_own_tta():
         enable_tta(cfg)
 
 
+def test_figures_of_segmentation_are_named_apart():
+    cfg = detection()
+    cfg.merge_from_dict({'default_scope': 'mmseg', 'tta_model': {'type': 'SegTTAModel'}, 'tta_pipeline': []})
+    cfg.test_evaluator = [{'type': 'IoUMetric'}, {'type': 'IoUMetric', 'prefix': 'mine'}]
+    enable_tta(cfg)
+    assert [metric.prefix for metric in cfg.test_evaluator] == ['tta', 'mine']
+
+
 def test_pictures_go_where_they_were_asked_for(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     cfg = detection()
