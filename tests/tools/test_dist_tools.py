@@ -64,3 +64,12 @@ def test_slurm_scripts_hand_over_to_srun(workplace):
                  '--exclusive'):
         assert word in words
     assert words[-7:] == ['a config.py', '--work-dir', 'out', '--launcher', 'slurm', '--seed', '1']
+
+
+@pytest.mark.slow
+def test_bad_input_is_said_once_and_ends_both(workplace):
+    done = workplace.call('dist_train.sh', workplace.detection, 2, '--work-dir', 'w', '--cfg-options',
+                          'train_dataloader.dataset.data_root=nowhere')
+    assert done.status != 0
+    assert done.output.count("error: the data root 'nowhere' does not exist") == 1, done.output
+    assert not (workplace.directory / 'w').exists()
