@@ -1,4 +1,4 @@
-"""mmdet's own Swin configurations with nothing but the backbone's type changed: same losses, and they train and test."""
+"""mmdet's own Swin configurations with only the backbone's type changed: same losses, and they train and test."""
 
 import pytest
 import torch
