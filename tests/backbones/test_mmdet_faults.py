@@ -202,6 +202,7 @@ def test_b14_a_trace_serves_other_sizes(tiny_swin):
             torch.testing.assert_close(out, expected)
 
 
+@pytest.mark.slow
 def test_b14_export_with_dynamic_batch_and_size(tiny_swin):
     model = tiny_swin().eval()
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
