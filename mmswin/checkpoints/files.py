@@ -71,13 +71,12 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
     """
     from mmswin.checkpoints import safe_globals
 
-    safe_globals.allow()
     path = _local_path(os.fspath(source))
     if not path.is_file():
         what = 'is a directory' if path.is_dir() else 'does not exist'
         raise CheckpointError(f'checkpoint {os.fspath(source)!r} {what}; give the path or URL of a .pth file')
     try:
-        loaded = torch.load(path, map_location=map_location, weights_only=True)
+        loaded = safe_globals.load(path, map_location)
     except Exception as error:  # a damaged file can make the unpickler fail in any way
         raise CheckpointError(f'checkpoint {os.fspath(source)!r} {_reason(path, error)}') from error
     if not isinstance(loaded, Mapping):

@@ -12,8 +12,10 @@ checkpoints. :func:`allow` adds just these, none of which runs code of the file'
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -51,7 +53,48 @@ SAFE_GLOBALS: list = [
 ]
 
 
+# Before that torch loads unsafely by default, and its list of safe types takes no names, or is not there at all.
+LISTS_NAMES = torch.__version__ >= torch.torch_version.TorchVersion('2.6')
+
+
 def allow() -> None:
-    """Put :data:`SAFE_GLOBALS` on torch's list; does nothing on torch < 2.6, which does not load safely by default."""
-    if torch.__version__ >= torch.torch_version.TorchVersion('2.6'):
+    """Put :data:`SAFE_GLOBALS` on torch's list; does nothing on torch < 2.6."""
+    if LISTS_NAMES:
         torch.serialization.add_safe_globals(SAFE_GLOBALS)
+
+
+def load(path: str | os.PathLike, map_location: Any) -> Any:
+    """``torch.load`` of tensors, plain containers and :data:`SAFE_GLOBALS`, on any torch.
+
+    Raises:
+        pickle.UnpicklingError: The file needs another type.
+    """
+    if LISTS_NAMES:
+        allow()
+        return torch.load(path, map_location=map_location, weights_only=True)
+    return torch.load(path, map_location=map_location, weights_only=False, pickle_module=RESTRICTED_PICKLE)
+
+
+def _names() -> dict[str, Any]:
+    """All that may be named in a file: what torch's own safe loading admits, and the above."""
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    ours = [entry if isinstance(entry, tuple) else (entry, f'{entry.__module__}.{entry.__qualname__}')
+            for entry in SAFE_GLOBALS]  # fmt: skip
+    return {**_get_allowed_globals(), **{name: value for value, name in ours}}
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        full = f'{"builtins" if module == "__builtin__" else module}.{name}'
+        allowed = _names()
+        if full not in allowed:
+            raise pickle.UnpicklingError(f'Unsupported global: GLOBAL {full} is not among the safe types')
+        return allowed[full]
+
+
+RESTRICTED_PICKLE = SimpleNamespace(
+    __name__='restricted_pickle',
+    Unpickler=_RestrictedUnpickler,
+    load=lambda file, **kwargs: _RestrictedUnpickler(file, **kwargs).load(),
+)

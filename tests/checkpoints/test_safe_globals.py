@@ -1,5 +1,6 @@
 """A training checkpoint of mmengine is read without unsafe loading, and nothing beyond its types is let in."""
 
+import os
 import pickle
 
 import numpy as np
@@ -8,17 +9,24 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
 import mmswin.registry  # noqa: F401  allows the safe types
-from mmswin.checkpoints import CheckpointError, load_file
+from mmswin.checkpoints import CheckpointError, load_file, safe_globals
 
 
-def test_message_hub_with_logs_and_scores(tmp_path):
-    hub = MessageHub.get_instance('safe-globals-test')
+@pytest.fixture(params=[True, False], ids=['torch lists names', 'older torch'])
+def loader(request, monkeypatch):
+    """load_file as on torch >= 2.6, and as on older ones."""
+    monkeypatch.setattr(safe_globals, 'LISTS_NAMES', request.param)
+    return load_file
+
+
+def test_message_hub_with_logs_and_scores(tmp_path, loader):
+    hub = MessageHub.get_instance(str(tmp_path))
     hub.update_scalar('train/loss', 0.5)
     hub.update_scalar('train/loss', 0.25)
     hub.update_info('best_score', np.float64(0.5))
     hub.update_info('array', np.arange(6).reshape(2, 3))
     torch.save(dict(message_hub=hub.state_dict(), state_dict={}), tmp_path / 'iter_2.pth')
-    for loaded in (torch.load(tmp_path / 'iter_2.pth', weights_only=True), load_file(tmp_path / 'iter_2.pth')):
+    for loaded in (torch.load(tmp_path / 'iter_2.pth', weights_only=True), loader(tmp_path / 'iter_2.pth')):
         buffer = loaded['message_hub']['log_scalars']['train/loss']
         assert isinstance(buffer, HistoryBuffer)
         assert buffer.data[0].tolist() == [0.5, 0.25]
@@ -39,9 +47,47 @@ class Reaching:
 @pytest.mark.parametrize(
     ('owner', 'name'), [(HistoryBuffer, '__init__'), (HistoryBuffer, 'register_statistics'), (np.ndarray, 'tofile')]
 )
-def test_getattr_reaches_nothing_but_the_statistics(tmp_path, owner, name):
+def test_getattr_reaches_nothing_but_the_statistics(tmp_path, owner, name, loader):
     torch.save({'state_dict': Reaching(owner, name)}, tmp_path / 'file.pth')
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / 'file.pth', weights_only=True)
     with pytest.raises(CheckpointError):
-        load_file(tmp_path / 'file.pth')
+        loader(tmp_path / 'file.pth')
+
+
+def test_a_whole_model_and_its_optimizer(tmp_path, loader):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(2, 3, 4, 4)).square().sum().backward()
+    optimizer.step()
+    saved = dict(state_dict=model.state_dict(), optimizer=optimizer.state_dict(), meta=dict(seed=1, names=('a', 'b')))
+    for name, old_format in (('new.pth', False), ('old.pth', True)):
+        torch.save(saved, tmp_path / name, _use_new_zipfile_serialization=not old_format)
+        loaded = loader(tmp_path / name)
+        assert loaded['meta'] == saved['meta']
+        for key, value in model.state_dict().items():
+            assert torch.equal(loaded['state_dict'][key], value)
+        assert torch.equal(loaded['optimizer']['state'][0]['exp_avg'], saved['optimizer']['state'][0]['exp_avg'])
+
+
+class Dangerous:
+    """Pickles to a call of a function that no checkpoint needs."""
+
+    def __init__(self, call, *arguments):
+        self.reduced = call, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    'payload',
+    [
+        Dangerous(os.system, 'exit 1'), Dangerous(eval, '1'), Dangerous(setattr, HistoryBuffer, 'x', 1),
+        Dangerous(torch.load, 'x'), Dangerous(__import__, 'os'),
+    ],
+)
+def test_calls_are_refused_by_name(tmp_path, loader, payload):
+    torch.save({'state_dict': payload}, tmp_path / 'file.pth')
+    with pytest.raises(CheckpointError, match='which is not among the safe ones, and was not opened'):
+        loader(tmp_path / 'file.pth')
