@@ -22,17 +22,23 @@ def _local_path(source: str) -> Path:
 
     cached = Path(torch.hub.get_dir(), 'checkpoints', os.path.basename(urlparse(source).path))
     if get_dist_info()[0] == 0 and not cached.is_file():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Written beside its final name and renamed when complete.
-            torch.hub.download_url_to_file(source, str(cached))
-        except OSError as error:
-            raise CheckpointError(
-                f'{source} could not be downloaded ({error}). Without a network, fetch it elsewhere and put it at '
-                f'{cached}, or name a local file as checkpoint'
-            ) from error
+        _download(source, cached)
     barrier()
+    if not cached.is_file():  # on another machine than the first process's
+        _download(source, cached)
     return cached
+
+
+def _download(url: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Written beside its final name and renamed when complete.
+        torch.hub.download_url_to_file(url, str(target))
+    except OSError as error:
+        raise CheckpointError(
+            f'{url} could not be downloaded ({error}). Without a network, fetch it elsewhere and put it at {target}, '
+            'or name a local file as checkpoint'
+        ) from error
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -53,7 +59,7 @@ def _reason(path: Path, error: Exception) -> str:
         return 'is empty'
     if head[:2] == b'PK':
         return f'is a damaged or truncated checkpoint of {size} bytes: copy or download it again'
-    return f'is not a PyTorch checkpoint, or is damaged ({size} bytes; {type(error).__name__})'
+    return f'is not a PyTorch checkpoint, or is damaged ({size} bytes): give a file that torch.save wrote'
 
 
 def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:

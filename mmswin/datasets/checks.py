@@ -269,7 +269,8 @@ class _DatasetCheck:
             yield 'error', (
                 f'{self.where} has {len(classes)} classes ({listing(classes)}), and the model expects another number: '
                 + listing(f'{path}={number}' for path, number in wrong.items())
-                + f'. Set them: --cfg-options {options}')
+                + f'. If the classes are right, set the heads: --cfg-options {options}; if the heads are right, name '
+                f'the classes in metainfo of every data set: +{self.where}.metainfo.classes="(...)"')
 
     def _check_images(self, coco: CocoFile) -> Iterator[tuple[str, str]]:
         directory = self.facts.prefixes.get('img')

@@ -66,7 +66,9 @@ def check_bad_images(directory: str, bad: Mapping[str, str], total: int, allowed
     if share <= allowed:
         yield 'warning', f'{text} Training skips them'
     elif allowed:
-        yield 'error', f'{text} At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile)'
+        yield 'error', (
+            f'{text} At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile): restore the '
+            f'files or remove them from {source}')
     else:
         yield 'error', (
             f'{text} This pipeline cannot skip an image: restore the files or remove them from {source}'

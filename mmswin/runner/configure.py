@@ -34,6 +34,7 @@ def load_config(path: str, cfg_options: dict[str, Any] | None, work_dir: str | N
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('./work_dirs') / Path(path).stem)
+    fit_loaders(cfg)
     return cfg
 
 
@@ -128,6 +129,14 @@ def add_hooks(cfg: Config, *hook_types: str) -> None:
     present = {hook.get('type') for hook in hooks if isinstance(hook, dict)}
     hooks += [ConfigDict(type=name) for name in hook_types if name not in present]
     cfg.custom_hooks = hooks
+
+
+def fit_loaders(cfg: Config) -> None:
+    """Turn ``persistent_workers`` off where a loader has no workers: torch refuses it, and nothing depends on it."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if isinstance(loader, dict) and not loader.get('num_workers') and loader.get('persistent_workers'):
+            loader.persistent_workers = False
 
 
 def use_resumable_loop(cfg: Config) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 
 from mmswin.checkpoints import CheckpointError
@@ -46,6 +47,8 @@ def run_tool(main: Callable[[], None]) -> int:
         The exit status: 0 done, 2 a user error found before the run, 1 a loss that stopped being finite. Any other
         exception passes through with its traceback.
     """
+    # mmengine's use of it, which nobody who runs a tool can change.
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated as an API')
     try:
         main()
     except (RunError, CheckpointError, NonFiniteLossError) as error:

@@ -244,11 +244,23 @@ def _paths(node: Any, path: str = '') -> Iterator[str]:
             yield from _paths(value, f'{path}.{index}')
 
 
+def _arguments(cfg: Config, path: str) -> list[str]:
+    """Arguments of the class that is built from the dict at ``path``."""
+    node: Any = cfg._cfg_dict
+    for part in path.split('.') if path else ():
+        node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
+    if not isinstance(node, dict) or 'type' not in node:
+        return []
+    return [name for reader in resolve_type(node['type'], cfg.get('default_scope'))
+            for name in inspect.signature(reader).parameters if name not in ('self', 'args', 'kwargs')]
+
+
 def _unknown(cfg: Config, key: str, path: str, part: str) -> str:
     known = list(_paths(cfg._cfg_dict))
     siblings = [p for p in known if p.rpartition('.')[0] == path]
+    names = [*(s.rpartition('.')[2] for s in siblings), *_arguments(cfg, path)]
     close = [f'{path}.{name}' if path else name
-             for name in difflib.get_close_matches(part, [s.rpartition('.')[2] for s in siblings], n=3, cutoff=0.6)]
+             for name in difflib.get_close_matches(part, list(dict.fromkeys(names)), n=3, cutoff=0.6)]
     # The right name in the wrong place is the commonest slip after a typing error.
     leaf = key.rpartition('.')[2]
     close += [p for p in known if p.rpartition('.')[2] == leaf][:3]

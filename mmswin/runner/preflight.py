@@ -74,15 +74,23 @@ def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Make sure that every local file named by an ``init_cfg`` of the model is a whole checkpoint.
+    """Make sure that every file or URL named by an ``init_cfg`` of the model is a whole checkpoint.
+
+    A URL is downloaded now, into the cache from which the model takes it later.
 
     Raises:
         CheckpointError: It is not.
     """
     for node in dicts_in(cfg.model):
         source = node.get('checkpoint') if node.get('type') == 'Pretrained' else node.get('pretrained')
-        if isinstance(source, str) and not re.match(r'[\w-]+:', source):
-            load_file(source)
+        if isinstance(source, str) and re.match(r'https?:|(?![\w-]+:)', source):
+            try:
+                load_file(source)
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f'the pretrained weights: {error}. To start a Swin from random weights instead: --cfg-options '
+                    'model.backbone.init_cfg=None; to take the files from a directory: export '
+                    'MMSWIN_PRETRAINED_DIR=DIR') from error
 
 
 def build_model(cfg: Config) -> nn.Module:

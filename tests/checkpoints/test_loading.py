@@ -255,7 +255,7 @@ def _write(path, kind):
         ('directory', 'is a directory'),
         ('empty', 'is empty'),
         ('html', 'is a web page, not a checkpoint'),
-        ('text', 'is not a PyTorch checkpoint, or is damaged (7 bytes'),
+        ('text', 'is not a PyTorch checkpoint, or is damaged (7 bytes): give a file that torch.save wrote'),
         ('truncated', 'is a damaged or truncated checkpoint of'),
         ('code', 'needs the type setattr, which is not among the safe ones'),
         ('list', 'holds a list, not a dictionary of weights'),

@@ -16,6 +16,15 @@ def test_work_dir_is_the_option_else_the_configs_else_the_name(tmp_path):
     assert configure.load_config(str(path), None, None).work_dir == 'work_dirs/my_config'
 
 
+def test_loaders_without_workers_keep_none_alive(tmp_path):
+    path = tmp_path / 'my_config.py'
+    path.write_text('train_dataloader = dict(num_workers=2, persistent_workers=True)\n'
+                    'val_dataloader = dict(num_workers=2, persistent_workers=True)\n')
+    cfg = configure.load_config(str(path), {'train_dataloader.num_workers': 0}, None)
+    assert cfg.train_dataloader == dict(num_workers=0, persistent_workers=False)
+    assert cfg.val_dataloader == dict(num_workers=2, persistent_workers=True)
+
+
 def test_randomness_of_the_config_is_kept_unless_given(monkeypatch):
     monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
     cfg = Config({'randomness': {'seed': 5, 'diff_rank_seed': True}})

@@ -55,6 +55,7 @@ def test_keys_that_are_read_pass(cfg, key):
     ('modle.backbone.depth', ['model']),
     ('model.backbone.dept', ['model.backbone.depth']),
     ('backbone.depth', ['model.backbone.depth']),
+    ('model.backbone.frozen_stagse', ['model.backbone.frozen_stages']),  # an argument that the config does not set
     ('model.test_cfg.score_threshold', ['model.test_cfg.score_thr']),
     ('train_dataloader.batchsize', ['train_dataloader.batch_size']),
     ('train_dataloader.batch_size.x', ['train_dataloader.batch_size is 2']),

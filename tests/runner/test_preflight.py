@@ -69,11 +69,22 @@ def test_weights_of_a_backbone_alone():
         check_weights(model(), {'0.weight': state['0.weight']}, 'x.pth', 'load')
 
 
-def test_local_pretrained_files_are_opened_and_urls_are_not(tmp_path):
+def test_pretrained_weights_are_fetched_beforehand(monkeypatch, tmp_path):
+    def offline(url, *_args, **_kwargs):
+        raise OSError('Name or service not known')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
     backbone = {'type': 'X', 'init_cfg': {'type': 'Pretrained', 'checkpoint': 'https://example.invalid/x.pth'}}
+    with pytest.raises(CheckpointError, match=r'could not be downloaded.*model\.backbone\.init_cfg=None'):
+        check_pretrained(Config({'model': {'backbone': backbone}}))
+    torch.save(model().state_dict(), tmp_path / 'checkpoints' / 'x.pth')
     check_pretrained(Config({'model': {'backbone': backbone}}))
-    check_pretrained(Config({'model': {'backbone': {'init_cfg': {**backbone['init_cfg'],
-                                                                'checkpoint': 'torchvision://resnet50'}}}}))
+
+
+def test_local_pretrained_files_are_opened_and_other_schemes_are_not(tmp_path):
+    backbone = {'init_cfg': {'type': 'Pretrained', 'checkpoint': 'torchvision://resnet50'}}
+    check_pretrained(Config({'model': {'backbone': backbone}}))
     path = tmp_path / 'cut.pth'
     torch.save(model().state_dict(), path)
     path.write_bytes(path.read_bytes()[:200])
