@@ -41,7 +41,7 @@ import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in {blocked!r}:
-            raise ImportError(name + ' is blocked')
+            raise ModuleNotFoundError(name + ' is blocked', name=name)
 sys.meta_path.insert(0, Block())
 {statement}
 """
@@ -69,4 +69,13 @@ def test_the_backbone_needs_mmengine_besides():
         'from mmengine.registry import MODELS\n'
         'model = MODELS.build(dict(type="mmswin.SwinTransformer", depths=(1, 1, 1, 1)))\n'
         'assert len(model(torch.zeros(1, 3, 32, 32))) == 4',
+    )
+
+
+def test_a_missing_library_is_explained():
+    _without(
+        {'mmengine'},
+        'try:\n    import mmswin.registry\n'
+        'except ImportError as error:\n    assert "mmswin.registry needs mmengine" in str(error), error\n'
+        'else:\n    raise AssertionError("no error")',
     )
