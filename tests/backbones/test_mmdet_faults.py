@@ -230,6 +230,18 @@ def test_b15_checkpointing_is_non_reentrant_and_exact(tiny_swin):
         torch.testing.assert_close(gradients[1][name], gradient, rtol=0, atol=0)
 
 
+def test_b15_checkpointing_is_exact_under_ddp_with_frozen_stages(process_group, tiny_swin):
+    x = torch.randn(2, 3, 45, 70)
+    gradients = []
+    for with_cp in (False, True):
+        model = tiny_swin(with_cp=with_cp, frozen_stages=2)
+        sum(out.square().mean() for out in DistributedDataParallel(model)(x)).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=0, atol=0)
+
+
 def test_b15_checkpointing_with_find_unused_parameters(process_group, tiny_args):
     _steps(SwinTransformer(**tiny_args, with_cp=True), find_unused_parameters=True)
 
