@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from mmswin.checkpoints.errors import CheckpointError
-from mmswin.checkpoints.formats import CLASSIFIER, CONTAINERS, DERIVED, FORMATS, OTHER_NETWORKS, Format
+from mmswin.checkpoints.formats import CLASSIFIER, CONTAINERS, DERIVED, FORMATS, OPENMMLAB, OTHER_NETWORKS, Format
 
 # Of the authors' order (0,0) (1,0) (0,1) (1,1), the place of each neighbour in row-major order (0,0) (0,1) (1,0) (1,1).
 _ROW_MAJOR = (0, 2, 1, 3)
@@ -147,8 +146,6 @@ def variant_of(tensors: Mapping[str, Tensor]) -> Variant:
 
 def to_openmmlab(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors with the authors' names under those of mmdet and mmseg."""
-    from mmswin.checkpoints.formats import OPENMMLAB
-
     backward = [(ours, theirs) for theirs, ours in OPENMMLAB.templates]
     out = {}
     for name, tensor in tensors.items():
@@ -158,8 +155,3 @@ def to_openmmlab(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             tensor = tensor.flatten(2).transpose(1, 2)
         out[rename(name, backward)] = tensor
     return out
-
-
-def is_tensor_mapping(value: Any) -> bool:
-    """Whether a loaded object maps names to tensors, at least in part."""
-    return isinstance(value, Mapping) and any(isinstance(entry, torch.Tensor) for entry in value.values())
