@@ -106,6 +106,24 @@ def check_rates(**rates: float) -> None:
             raise ValueError(f'{name}={rate!r} must be a probability between 0 and 1')
 
 
+def resolve_content_term(use_content_term: bool, qk_scale: float | None, use_rel_pos_bias: bool) -> float | None:
+    """The factor on Q K^T: 0 where attention goes by position alone.
+
+    Raises:
+        ValueError: There is no position to go by, or a factor is asked for as well.
+    """
+    if use_content_term:
+        return qk_scale
+    if not use_rel_pos_bias:
+        raise ValueError(
+            'use_content_term=False with use_rel_pos_bias=False leaves attention nothing to go by, every token the '
+            'same weight: keep one of the two terms'
+        )
+    if qk_scale is not None:
+        raise ValueError(f'qk_scale={qk_scale!r} has no effect with use_content_term=False: leave it out')
+    return 0.0
+
+
 def resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
     """Stages to return as indices from 0, in the order asked for.
 

@@ -241,6 +241,8 @@ class SwinTransformer(BaseModule):
             are not given; 'tiny' by default.
         shift_windows: False leaves out the shift (paper, table 4).
         use_rel_pos_bias: False leaves out the relative position bias (paper, table 4).
+        use_content_term: False leaves out Q K^T, so that attention is softmax(bias) V (paper, table 4, "rel. pos. w/o
+            app."). It is multiplied by 0: the same parameters, the same files, in every attention backend.
         attn_backend: Name of the attention backend, see :mod:`mmswin.ops.window_attention`.
 
     Attributes:
@@ -283,12 +285,14 @@ class SwinTransformer(BaseModule):
         arch: str | None = None,
         shift_windows: bool = True,
         use_rel_pos_bias: bool = True,
+        use_content_term: bool = True,
         attn_backend: str = 'auto',
     ) -> None:
         super().__init__(init_cfg=options.merge_pretrained(pretrained, init_cfg))
         embed_dims, depths, num_heads = options.resolve_variant(VARIANTS, arch, embed_dims, depths, num_heads)
         options.check_structure(embed_dims, depths, num_heads, strides, mlp_ratio, in_channels)
         options.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        qk_scale = options.resolve_content_term(use_content_term, qk_scale, use_rel_pos_bias)
         window = options.positive_pair('window_size', window_size)
         patch = options.positive_pair('patch_size', patch_size)
         if options.positive_pair('strides[0]', strides[0]) != patch:

@@ -1,26 +1,4 @@
-# Cascade Mask R-CNN with FPN as in mmdetection, on Swin-T, with the box heads of the paper ("giou, 4conv1f").
-_base_ = ['mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py', '../pretrained.py']
+# The same on Swin-T.
+_base_ = './cascade_mask_rcnn_r50.py'
 
-# Stages differ in their target stds (0.1/0.2, 0.05/0.1, 0.033/0.067), which are mmdetection's.
-box_heads = [
-    dict(
-        head,
-        type='ConvFCBBoxHead',
-        num_shared_convs=4,
-        num_shared_fcs=1,
-        conv_out_channels=256,
-        fc_out_channels=1024,
-        norm_cfg=dict(type='SyncBN', requires_grad=True),
-        reg_class_agnostic=False,
-        reg_decoded_bbox=True,
-        loss_bbox=dict(type='GIoULoss', loss_weight=10.0)) for head in _base_.model.roi_head.bbox_head
-]
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmswin.SwinTransformer',
-        arch='tiny',
-        drop_path_rate=0.2,
-        init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.tiny)),
-    neck=dict(in_channels=[96, 192, 384, 768]),
-    roi_head=dict(bbox_head=box_heads))
+model = dict(backbone=dict(_base_.swin_t, _delete_=True), neck=dict(in_channels=_base_.swin_t_channels))

@@ -1,6 +1,6 @@
 # UPerNet with an auxiliary FCN head on stage 3, on Swin-T, for the 150 classes of ADE20K. Written out here, like all of
 # segmentation: the maintained forks' mmengine does not find what stands behind "mmseg::".
-_base_ = '../pretrained.py'
+_base_ = '../backbones.py'
 
 norm = dict(type='SyncBN', requires_grad=True)
 head = dict(
@@ -18,22 +18,18 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255),
-    backbone=dict(
-        type='mmswin.SwinTransformer',
-        arch='tiny',
-        drop_path_rate=0.3,
-        init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.tiny)),
+    backbone=dict(_base_.swin_t, drop_path_rate=0.3),
     decode_head=dict(
         head,
         type='UPerHead',
-        in_channels=[96, 192, 384, 768],
+        in_channels=_base_.swin_t_channels,
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
         channels=512),
     auxiliary_head=dict(
         head,
         type='FCNHead',
-        in_channels=384,
+        in_channels=_base_.swin_t_channels[2],
         in_index=2,
         channels=256,
         num_convs=1,

@@ -1,0 +1,7 @@
+# ATSS on R-50, 3x, trained as with Swin-T: box AP 43.5 in the paper.
+_base_ = [
+    '_base_/models/atss_r50.py',
+    '_base_/datasets/coco_detection_multiscale.py',
+    '_base_/schedules/adamw_3x.py',
+    '_base_/runtime.py',
+]

@@ -1,0 +1,4 @@
+# Ablation, no position term: mIoU 43.8 in the paper, table 4.
+_base_ = ['./upernet_swin_t_ade20k.py', './_base_/ablations.py']
+
+model = dict(backbone=_base_.ablations.no_pos)
