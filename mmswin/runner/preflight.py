@@ -119,8 +119,8 @@ def build_model(cfg: Config) -> nn.Module:
         logging.disable(previous)
 
 
-def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The state dict of a checkpoint, without the prefix of a distributed wrapper."""
+def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict of a whole model's checkpoint, without the prefix of a distributed wrapper."""
     state = checkpoint
     for name in ('state_dict', 'model'):
         if isinstance(checkpoint.get(name), Mapping):
@@ -169,7 +169,7 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str, 
         CheckpointError: Too little matches for the purpose.
     """
     try:
-        match = match_weights(model, weights_of(checkpoint))
+        match = match_weights(model, state_dict_of(checkpoint))
     except CheckpointError as error:  # a backbone that judges for itself; it does not know the file's name
         raise CheckpointError(f'checkpoint {source} is not for this model: {error}') from error
     enough = {'test': MIN_MATCH_TEST, 'resume': 1.0, 'load': MIN_MATCH_LOAD}[purpose]

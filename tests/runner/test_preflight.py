@@ -8,7 +8,7 @@ from torch import nn
 
 from mmswin.checkpoints import CheckpointError
 from mmswin.runner.errors import RunError
-from mmswin.runner.preflight import build_model, check_pretrained, check_weights, match_weights, weights_of
+from mmswin.runner.preflight import build_model, check_pretrained, check_weights, match_weights, state_dict_of
 
 
 def model(classes: int = 3) -> nn.Module:
@@ -43,7 +43,7 @@ def test_missing_mismatched_and_unexpected_are_told_apart():
 ])
 def test_weights_are_found_in_the_usual_wrappings(wrap):
     state = dict(model().state_dict())
-    assert weights_of(wrap(state)).keys() == state.keys()
+    assert state_dict_of(wrap(state)).keys() == state.keys()
 
 
 def test_other_number_of_classes():
