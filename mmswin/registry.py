@@ -19,7 +19,7 @@ def _node(parent: Registry, *locations: str) -> Registry:
     return Registry(parent.name, parent=parent, scope='mmswin', locations=list(locations))
 
 
-MODELS = _node(mmengine_registry.MODELS, 'mmswin.backbones')
+MODELS = _node(mmengine_registry.MODELS, 'mmswin.backbones', 'mmswin.detectors')
 DATASETS = _node(mmengine_registry.DATASETS, 'mmswin.datasets')
 TRANSFORMS = _node(mmengine_registry.TRANSFORMS, 'mmswin.datasets')
 HOOKS = _node(mmengine_registry.HOOKS, 'mmswin.hooks')

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mmswin.runner.configure import dicts_in
 from mmswin.runner.errors import RunError
+from mmswin.runner.options import resolve_type
 
 _MASK_PARTS = ('mask_head', 'panoptic_head', 'panoptic_fusion_head')
 
@@ -56,12 +57,13 @@ def show_into(cfg: Config, show_dir: str) -> None:
 
 
 def enable_tta(cfg: Config) -> None:
-    """Test with the config's ``tta_model`` and ``tta_pipeline``; detection has defaults for both (flip, NMS).
+    """Test with the config's ``tta_model`` and ``tta_pipeline``; detection has defaults for both (flip, NMS, masks
+    averaged).
 
     In segmentation the figures are named apart: ``tta/mIoU``.
 
     Raises:
-        RunError: The model predicts masks, which mmdet cannot merge, or segmentation without a TTA pipeline.
+        RunError: The model predicts masks in a way that cannot be merged, or segmentation without a TTA pipeline.
     """
     if cfg.get('default_scope') == 'mmseg':
         missing = [name for name in ('tta_model', 'tta_pipeline') if name not in cfg]
@@ -71,23 +73,46 @@ def enable_tta(cfg: Config) -> None:
         for metric in _as_list(cfg.get('test_evaluator') or []):
             metric.setdefault('prefix', 'tta')
     else:
-        _refuse_masks(cfg)
-        nms = {'type': 'nms', 'iou_threshold': 0.5}
-        cfg.setdefault('tta_model', ConfigDict(type='DetTTAModel', tta_cfg={'nms': nms, 'max_per_img': 100}))
+        _check_masks(cfg)
+        if cfg.get('tta_model') is None:
+            cfg.tta_model = ConfigDict(tta_cfg=_merging(cfg.model))
+        if cfg.tta_model.get('type', 'DetTTAModel') in ('DetTTAModel', 'mmdet.DetTTAModel'):
+            # The same for boxes; it merges masks too, and an image without any box does not stop it.
+            cfg.tta_model.type = 'mmswin.InstanceTTAModel'
         if 'tta_pipeline' not in cfg:
             cfg.tta_pipeline = _flipped(_innermost(cfg.test_dataloader.dataset).pipeline)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     _innermost(cfg.test_dataloader.dataset).pipeline = cfg.tta_pipeline
 
 
-def _refuse_masks(cfg: Config) -> None:
-    heads = any(node.get(part) for node in dicts_in(cfg.model) for part in _MASK_PARTS)
-    evaluators = cfg.get('test_evaluator') or []
-    metrics = _as_list(evaluators)
+def _check_masks(cfg: Config) -> None:
+    """Refuse a model whose masks cannot be merged, and one scored on masks that it does not predict."""
+    scope, model = cfg.get('default_scope'), cfg.model
+    metrics = _as_list(cfg.get('test_evaluator') or [])
     scored = any('segm' in _as_list(metric.get('metric')) for metric in metrics)
-    if heads or scored:
-        raise RunError('--tta merges boxes only, and this model predicts masks: test without --tta, or use a config '
-                       'without masks')
+    heads = [part for part in _MASK_PARTS if any(node.get(part) for node in dicts_in(model))]
+    if not heads and not scored:
+        return
+    roi_head = model.get('roi_head') or {}
+    if heads == ['mask_head'] and roi_head.get('mask_head'):
+        # Here and not above: it is for detection alone, and imports what only that needs.
+        from mmswin.detectors.instance_tta import masks_can_be_merged
+
+        pairs = [(detector, head) for detector in resolve_type(model.type, scope)
+                 for head in resolve_type(roi_head.type, scope)]
+        if any(masks_can_be_merged(*pair) for pair in pairs):
+            return
+    found = 'predicts masks in another way' if heads else 'is scored on masks, which it does not predict'
+    raise RunError('--tta merges the masks of Mask R-CNN and Cascade Mask R-CNN (StandardRoIHead, CascadeRoIHead), and '
+                   f'this {model.get("type")} {found}: test without --tta, or use a config without masks')
+
+
+def _merging(model: ConfigDict) -> dict:
+    """How to merge boxes: as the model itself does where it says so."""
+    rule = model.get('test_cfg') or {}
+    rule = rule.get('rcnn') or rule
+    nms = rule.get('nms') or {'type': 'nms', 'iou_threshold': 0.5}
+    return {'nms': dict(nms), 'max_per_img': rule.get('max_per_img', 100)}
 
 
 def _as_list(value: Any) -> list:

@@ -1,4 +1,6 @@
-"""What test.py adds to a config: TTA for boxes with a default, refusal for masks, pictures where they are wanted."""
+"""What test.py adds to a config: TTA with a default, refusal of masks that cannot be merged, pictures where they are
+wanted.
+"""
 
 from pathlib import Path
 
@@ -21,7 +23,8 @@ def detection(**model) -> Config:
 def test_boxes_get_a_flip_and_nms_by_default():
     cfg = detection()
     enable_tta(cfg)
-    assert cfg.model.type == 'DetTTAModel'
+    assert cfg.model.type == 'mmswin.InstanceTTAModel'
+    assert cfg.model.tta_cfg == {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100}
     assert cfg.model.module.type == 'RetinaNet'
     *steps, views = cfg.test_dataloader.dataset.dataset.pipeline
     assert [step.type for step in steps] == ['LoadImageFromFile', 'Resize']
@@ -40,26 +43,48 @@ def test_own_tta_of_the_config_is_kept():
     assert [step.type for step in cfg.test_dataloader.dataset.dataset.pipeline] == ['Mine']
 
 
+@pytest.mark.parametrize('kind, head', [
+    ('MaskRCNN', 'StandardRoIHead'), ('CascadeRCNN', 'CascadeRoIHead'), ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead'),
+])
+def test_masks_are_merged_by_the_detectors_own_rule(kind, head):
+    rule = {'nms': {'type': 'nms', 'iou_threshold': 0.6}, 'max_per_img': 20, 'score_thr': 0.1}
+    cfg = detection(type=kind, roi_head={'type': head, 'mask_head': {'type': 'FCNMaskHead'}}, test_cfg={'rcnn': rule})
+    cfg.test_evaluator = [{'metric': ['bbox', 'segm']}]
+    enable_tta(cfg)
+    assert cfg.model.type == 'mmswin.InstanceTTAModel'
+    assert cfg.model.tta_cfg == {'nms': {'type': 'nms', 'iou_threshold': 0.6}, 'max_per_img': 20}
+
+
+def test_the_class_that_merges_boxes_alone_is_replaced():
+    cfg = detection(type='MaskRCNN', roi_head={'type': 'StandardRoIHead', 'mask_head': {'type': 'FCNMaskHead'}})
+    cfg.tta_model = {'type': 'DetTTAModel', 'tta_cfg': {'max_per_img': 7}}
+    enable_tta(cfg)
+    assert (cfg.model.type, cfg.model.tta_cfg) == ('mmswin.InstanceTTAModel', {'max_per_img': 7})
+
+
 @pytest.mark.parametrize('cfg', [
-    detection(roi_head={'mask_head': {'type': 'FCNMaskHead'}}),
+    detection(type='HybridTaskCascade', roi_head={'type': 'HybridTaskCascadeRoIHead', 'mask_head': {'type': 'X'}}),
+    detection(type='MaskRCNN', roi_head={'type': 'PointRendRoIHead', 'mask_head': {'type': 'X'}}),
+    detection(type='MaskRCNN', roi_head={'type': 'NoSuchHead', 'mask_head': {'type': 'X'}}),
+    detection(type='SOLO', mask_head={'type': 'SOLOHead'}),
     detection(panoptic_head={'type': 'X'}),
 ])
-def test_masks_are_refused(cfg):
-    with pytest.raises(RunError, match='predicts masks'):
+def test_masks_of_another_kind_are_refused(cfg):
+    with pytest.raises(RunError, match='predicts masks in another way'):
         enable_tta(cfg)
 
 
-def test_model_scored_on_masks_is_refused():
+def test_model_scored_on_masks_that_it_lacks_is_refused():
     cfg = detection()
     cfg.test_evaluator = [{'metric': ['bbox', 'segm']}]
-    with pytest.raises(RunError, match='predicts masks'):
+    with pytest.raises(RunError, match='scored on masks, which it does not predict'):
         enable_tta(cfg)
 
 
 def test_roi_head_whose_mask_head_is_none_has_no_masks():
     cfg = detection(roi_head={'mask_head': None})
     enable_tta(cfg)
-    assert cfg.model.type == 'DetTTAModel'
+    assert cfg.model.module.roi_head.mask_head is None
 
 
 def test_segmentation_needs_its_own_tta():
