@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 import torch
 
-from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints import vetting
+from mmswin.checkpoints.errors import CheckpointError, UnsafeCheckpointError
+from mmswin.checkpoints.pickle_scan import UnsafeName
 
 
 def _local_path(source: str) -> Path:
@@ -41,29 +43,30 @@ def _download(url: str, target: Path) -> None:
         ) from error
 
 
-def _reason(path: Path, error: Exception) -> str:
-    """One line on why torch could not read the file."""
-    text = str(error)
-    refused = re.search(r'GLOBAL (\S+)', text) or re.search(r'add_safe_globals\(\[(\S+)\]\)', text)
-    if refused:
-        return (
-            f'needs the type {refused[1]}, which is not among the safe ones, and was not opened: loading it could run '
-            'code from the file. Save its weights alone, torch.save(model.state_dict(), ...)'
-        )
-    with path.open('rb') as file:
-        head = file.read(512)
-    if head.lstrip()[:1] == b'<':
-        return 'is a web page, not a checkpoint: the download went to an error page'
-    size = path.stat().st_size
-    if not size:
-        return 'is empty'
-    if head[:2] == b'PK':
-        return f'is a damaged or truncated checkpoint of {size} bytes: copy or download it again'
-    return f'is not a PyTorch checkpoint, or is damaged ({size} bytes): give a file that torch.save wrote'
+def _read(file: BinaryIO, map_location: Any) -> Any:
+    from mmswin.checkpoints import safe_globals
+
+    vetting.vet(file)
+    try:
+        loaded = safe_globals.load(file, map_location)
+    except MemoryError:
+        raise
+    except Exception as error:  # what the vetting let through; a damaged file can fail in any way
+        named = re.search(r'GLOBAL (\S+)', str(error))
+        if named:
+            raise UnsafeName(named[1]) from error
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        size = os.fstat(file.fileno()).st_size
+        raise vetting.FileRefused(f'cannot be read by torch ({size} bytes): {detail}') from error
+    vetting.check_structure(loaded)
+    return loaded
 
 
 def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
     """Read a checkpoint, tensors and harmless types only.
+
+    Nothing in the file is run, on any torch, whatever the file is; it is gone through first and refused where it is
+    damaged or declares what it does not have.
 
     Args:
         source: Local path or http(s) URL. A download is kept in torch's cache (``$TORCH_HOME``).
@@ -73,19 +76,22 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
         The file's dictionary.
 
     Raises:
-        CheckpointError: The file is missing, damaged, no checkpoint, or needs types that are not safe.
+        UnsafeCheckpointError: The file needs a type that is not among the safe ones.
+        CheckpointError: The file is missing, damaged, or no checkpoint.
     """
-    from mmswin.checkpoints import safe_globals
-
-    path = _local_path(os.fspath(source))
-    if not path.is_file():
-        what = 'is a directory' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'checkpoint {os.fspath(source)!r} {what}; give the path or URL of a .pth file')
+    name = f'checkpoint {os.fspath(source)!r}'
     try:
-        loaded = safe_globals.load(path, map_location)
-    except Exception as error:  # a damaged file can make the unpickler fail in any way
-        raise CheckpointError(f'checkpoint {os.fspath(source)!r} {_reason(path, error)}') from error
+        with vetting.open_regular(_local_path(os.fspath(source))) as file:
+            loaded = _read(file, map_location)
+    except UnsafeName as error:
+        raise UnsafeCheckpointError(
+            f'{name} needs the type {error}, which is not among the safe ones, and was not opened: loading it could '
+            'run code from the file. Where you trust it, save its weights alone: torch.save(model.state_dict(), FILE)'
+        ) from error
+    except vetting.FileRefused as error:
+        raise CheckpointError(f'{name} {error}') from error
+    except MemoryError as error:
+        raise CheckpointError(f'{name} does not fit into the memory that is free') from error
     if not isinstance(loaded, Mapping):
-        kind = type(loaded).__name__
-        raise CheckpointError(f'checkpoint {os.fspath(source)!r} holds a {kind}, not a dictionary of weights')
+        raise CheckpointError(f'{name} holds a {type(loaded).__name__}, not a dictionary of weights')
     return dict(loaded)

@@ -2,54 +2,87 @@
 
 From torch 2.6 on ``torch.load`` reads tensors and plain containers only and refuses every other type, unless it is on
 a list of safe ones. mmengine 0.10.7 saves its log buffers, which hold numpy arrays, and thus cannot resume from its own
-checkpoints. :func:`allow` adds just these, none of which runs code of the file's choosing:
+checkpoints. :func:`allow` adds just what they need. Where the type itself could do more than hold numbers, its name
+stands for a function of ours that cannot:
 
 * ``mmengine.logging.HistoryBuffer``: two arrays and a length;
-* ``getattr``, replaced by a function that returns the statistics of ``HistoryBuffer`` (min, max, current, mean and
-  registered ones) and nothing else: pickle names methods in this way;
-* numpy's ``ndarray``, ``dtype``, its number types and the two functions that rebuild arrays and scalars.
+* ``getattr``: returns the statistics of ``HistoryBuffer`` (min, max, current, mean) and nothing else; pickle names
+  methods in this way;
+* ``numpy.dtype``: the dtypes of numbers only, and those that cannot be changed. A dtype that a file may fill in can be
+  made to take any bytes for the address of an object;
+* numpy's functions that rebuild arrays and scalars: empty arrays of bytes, whose numbers follow, and numbers.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
+from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+
+from mmswin.checkpoints.pickle_scan import NUMBER_DTYPES, STATISTICS
 
 try:
     from numpy._core import multiarray
 except ImportError:  # numpy < 1.26 and early 1.26
     from numpy.core import multiarray
 
+# What 'numpy.ndarray' means inside a checkpoint: an argument of the next function, not a class to be called.
+_ARRAY = object()
+
+
+def _refuse(what: str) -> pickle.UnpicklingError:
+    return pickle.UnpicklingError(f'Unsupported global: GLOBAL {what} is not among the safe types')
+
 
 def _history_statistic(owner: Any, name: str) -> Callable:
     """What ``getattr`` means inside a checkpoint: a method that ``HistoryBuffer`` has registered as a statistic."""
-    if owner is not HistoryBuffer or name not in _STATISTICS | set(HistoryBuffer._statistics_methods):
+    if owner is not HistoryBuffer or name not in STATISTICS:
         raise pickle.UnpicklingError(f'the file asks for attribute {name!r} of {owner!r}, which is not a log statistic')
     return getattr(HistoryBuffer, name)
 
 
+def _number_dtype(spec: str, *_: Any) -> np.dtype:
+    """What ``numpy.dtype`` means inside a checkpoint: numpy's own dtype of a number, whose state cannot be set."""
+    if spec not in NUMBER_DTYPES:
+        raise _refuse(f'numpy.dtype({spec!r})')
+    return np.dtype(spec)
+
+
+def _empty_array(cls: Any, shape: tuple, _: Any) -> np.ndarray:
+    if cls is not _ARRAY or shape != (0,):
+        raise _refuse('numpy.core.multiarray._reconstruct')
+    return np.ndarray((0,), 'b')
+
+
+def _number(dtype: Any, content: bytes) -> np.generic:
+    if not isinstance(dtype, np.dtype) or dtype.str[1:] not in NUMBER_DTYPES:
+        raise _refuse(f'numpy.dtype({dtype!r})')
+    return multiarray.scalar(dtype, content)
+
+
 # numpy 2 moved the module; files of either numpy must load under the other.
 _REBUILDERS: list[tuple[Callable, str]] = [
-    (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+    (function, f'numpy.{core}.multiarray.{name}')
     for core in ('core', '_core')
-    for name in ('_reconstruct', 'scalar')
+    for name, function in (('_reconstruct', _empty_array), ('scalar', _number))
 ]
-_DTYPES = [type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdFD']
-_STATISTICS = frozenset({'min', 'max', 'current', 'mean'})
+# torch sets the state of objects of these types. No file can name them so: a name ends where its line ends.
+_FILLED: list[tuple[type, str]] = [
+    (cls, f'{cls.__name__}\n') for cls in dict.fromkeys([np.ndarray, *(type(np.dtype(d)) for d in NUMBER_DTYPES)])
+]
 SAFE_GLOBALS: list = [
     HistoryBuffer,
     (_history_statistic, 'builtins.getattr'),
-    np.ndarray,
-    np.dtype,
-    *dict.fromkeys(_DTYPES),
+    (_ARRAY, 'numpy.ndarray'),
+    (_number_dtype, 'numpy.dtype'),
     *_REBUILDERS,
+    *_FILLED,
 ]
 
 
@@ -63,18 +96,23 @@ def allow() -> None:
         torch.serialization.add_safe_globals(SAFE_GLOBALS)
 
 
-def load(path: str | os.PathLike, map_location: Any) -> Any:
+def load(file: BinaryIO, map_location: Any) -> Any:
     """``torch.load`` of tensors, plain containers and :data:`SAFE_GLOBALS`, on any torch.
+
+    Args:
+        file: The opened checkpoint, gone through by :func:`mmswin.checkpoints.vetting.vet` before.
+        map_location: As for ``torch.load``.
 
     Raises:
         pickle.UnpicklingError: The file needs another type.
     """
     if LISTS_NAMES:
         allow()
-        return torch.load(path, map_location=map_location, weights_only=True)
-    return torch.load(path, map_location=map_location, weights_only=False, pickle_module=RESTRICTED_PICKLE)
+        return torch.load(file, map_location=map_location, weights_only=True)
+    return torch.load(file, map_location=map_location, weights_only=False, pickle_module=RESTRICTED_PICKLE)
 
 
+@lru_cache(maxsize=1)
 def _names() -> dict[str, Any]:
     """All that may be named in a file: what torch's own safe loading admits, and the above."""
     from torch._weights_only_unpickler import _get_allowed_globals
@@ -87,10 +125,9 @@ def _names() -> dict[str, Any]:
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         full = f'{"builtins" if module == "__builtin__" else module}.{name}'
-        allowed = _names()
-        if full not in allowed:
-            raise pickle.UnpicklingError(f'Unsupported global: GLOBAL {full} is not among the safe types')
-        return allowed[full]
+        if full not in _names():
+            raise _refuse(full)
+        return _names()[full]
 
 
 RESTRICTED_PICKLE = SimpleNamespace(
