@@ -35,6 +35,28 @@ def _positive_ints(name: str, values: object) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
 
 
+def positive_int(name: str, value: object) -> int:
+    """The value itself.
+
+    Raises:
+        ValueError: It is no positive integer.
+    """
+    if not _is_int(value) or value < 1:
+        raise ValueError(f'{name}={value!r} must be a positive integer')
+    return int(value)
+
+
+def find_variant(variants: dict[str, dict], arch: str) -> dict:
+    """The entry of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if arch not in variants:
+        raise ValueError(f'arch={arch!r} is unknown; choose one of {str(list(variants))[1:-1]}')
+    return variants[arch]
+
+
 def resolve_variant(
     variants: dict[str, dict],
     arch: str | None,
@@ -47,16 +69,12 @@ def resolve_variant(
     Raises:
         ValueError: The variant is unknown, or a value is no positive integer (or sequence of them).
     """
-    name = 'tiny' if arch is None else ALIASES.get(arch, arch)
-    if name not in variants:
-        raise ValueError(f'arch={arch!r} is unknown; choose one of {str(list(variants))[1:-1]}')
-    variant = variants[name]
+    variant = find_variant(variants, 'tiny' if arch is None else ALIASES.get(arch, arch))
     embed_dims = variant['embed_dims'] if embed_dims is None else embed_dims
-    if not _is_int(embed_dims) or embed_dims <= 0:
-        raise ValueError(f'embed_dims={embed_dims!r} must be a positive integer')
+    embed_dims = positive_int('embed_dims', embed_dims)
     depths = _positive_ints('depths', variant['depths'] if depths is None else depths)
     num_heads = _positive_ints('num_heads', variant['num_heads'] if num_heads is None else num_heads)
-    return int(embed_dims), depths, num_heads
+    return embed_dims, depths, num_heads
 
 
 def check_structure(
@@ -91,8 +109,31 @@ def check_structure(
             )
     if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
         raise ValueError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
-    if not _is_int(in_channels) or in_channels < 1:
-        raise ValueError(f'in_channels={in_channels!r} must be a positive integer')
+    positive_int('in_channels', in_channels)
+
+
+def check_plain_structure(
+    embed_dims: int, patch_size: int, num_heads: int, mlp_ratio: float, in_channels: int, strides: Sequence[int]
+) -> None:
+    """Check what must fit together in a plain transformer with a pyramid.
+
+    Raises:
+        ValueError: The width is not divisible as heads and pyramid need it, the patch is no power of two, or a number
+            is out of range.
+    """
+    if embed_dims % num_heads:
+        raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
+    if patch_size & (patch_size - 1):
+        raise ValueError(f'patch_size={patch_size} must be a power of two, as the strides of the maps are: 8, 16, 32')
+    halvings = max(patch_size // strides[0], 1)
+    if embed_dims % halvings:
+        raise ValueError(
+            f'embed_dims={embed_dims} must be a multiple of {halvings}: from patch_size={patch_size} to stride '
+            f'{strides[0]} the width is divided by that'
+        )
+    if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
+        raise ValueError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
+    positive_int('in_channels', in_channels)
 
 
 def check_rates(**rates: float) -> None:

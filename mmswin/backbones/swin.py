@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
 from mmswin.backbones import options
-from mmswin.checkpoints.loading import LoadReport, load_pretrained, translate_in_place
+from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding
+from mmswin.checkpoints.loading import LoadReport, translate_in_place
 from mmswin.ops.window_attention import resolve_backend, window_attention
 from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index
 from mmswin.registry import MODELS
@@ -29,22 +29,6 @@ VARIANTS = {
     'base': dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
     'large': dict(embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
 }
-
-
-def _fill_to_multiple(x: Tensor, rows: int, columns: int) -> Tensor:
-    """Append zeros at the bottom and right of the last two axes up to multiples of ``rows`` and ``columns``."""
-    bottom, right = -x.shape[-2] % rows, -x.shape[-1] % columns
-    if not capturing() and not bottom and not right:
-        return x
-    return F.pad(x, (0, right, 0, bottom))
-
-
-def _drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
-    """Stochastic depth: drop the whole branch of a sample with probability ``rate``, scaling the kept ones."""
-    if not training or not rate:
-        return x
-    kept = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - rate)
-    return x * (kept / (1 - rate) if rate < 1 else kept)
 
 
 class PatchEmbed(nn.Module):
@@ -62,7 +46,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x 3 x H x W`` to ``B x ceil(H / patch) x ceil(W / patch) x C``."""
-        x = self.proj(_fill_to_multiple(x, *self.patch_size)).permute(0, 2, 3, 1)
+        x = self.proj(fill_to_multiple(x, *self.patch_size)).permute(0, 2, 3, 1)
         return self.norm(x) if hasattr(self, 'norm') else x
 
 
@@ -185,8 +169,8 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
-        x = x + _drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
-        return x + _drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
+        x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
+        return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
 
 
 class SwinStage(nn.Module):
@@ -207,7 +191,7 @@ class SwinStage(nn.Module):
 
 
 @MODELS.register_module()
-class SwinTransformer(BaseModule):
+class SwinTransformer(Backbone):
     """Swin Transformer backbone with the arguments of mmdet's class, and a few more.
 
     Args:
@@ -306,7 +290,6 @@ class SwinTransformer(BaseModule):
         self.depths = depths
         self.window_size = window
         self.num_features = [embed_dims * 2**i for i in range(len(depths))]
-        self.load_report: LoadReport | None = None
 
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch, norm_cfg if patch_norm else None)
         if use_abs_pos_embed:
@@ -357,7 +340,7 @@ class SwinTransformer(BaseModule):
         """
         x = self.patch_embed(x)
         if self.absolute_pos_embed is not None:
-            x = x + self._position_embedding(x.shape[1], x.shape[2])
+            x = x + fit_position_embedding(self.absolute_pos_embed, x.shape[1], x.shape[2])
         x = self.pos_drop(x)
         outs = {}
         for i, layer in enumerate(self.layers):
@@ -366,46 +349,11 @@ class SwinTransformer(BaseModule):
                 outs[i] = getattr(self, f'norm{i}')(out).permute(0, 3, 1, 2).contiguous()
         return tuple(outs[i] for i in self.out_indices)
 
-    def _position_embedding(self, height: int, width: int) -> Tensor:
-        embedding = self.absolute_pos_embed
-        if capturing() or (height, width) != tuple(embedding.shape[2:]):
-            embedding = F.interpolate(embedding, size=(height, width), mode='bicubic', align_corners=False)
-        return embedding.permute(0, 2, 3, 1)
-
-    def init_weights(self) -> None:
-        """Initialise as the authors do, then as ``init_cfg`` says; pretrained weights come last.
-
-        ========================================  =====================================
-        linear layers                             truncated normal, std 0.02; bias 0
-        relative bias tables, position embedding  truncated normal, std 0.02
-        LayerNorm                                 weight 1, bias 0
-        patch projection                          torch's default
-        ========================================  =====================================
-
-        Raises:
-            mmswin.checkpoints.CheckpointError: The pretrained file cannot be read or is for another network.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, WindowAttention) and module.relative_position_bias_table is not None:
-                trunc_normal_(module.relative_position_bias_table, std=0.02)
-        if self.absolute_pos_embed is not None:
-            trunc_normal_(self.absolute_pos_embed, std=0.02)
-        load_pretrained(self, self.init_cfg)
-        self._is_init = True
-
-    def train(self, mode: bool = True) -> SwinTransformer:
-        """Set training mode, frozen parts staying in evaluation mode; returns self."""
-        super().train(mode)
-        for module in self._frozen_modules():
-            module.eval()
-        return self
+    def _init_own(self) -> None:
+        tables = [m.relative_position_bias_table for m in self.modules() if isinstance(m, WindowAttention)]
+        for parameter in (*tables, self.absolute_pos_embed):
+            if parameter is not None:
+                trunc_normal_(parameter, std=0.02)
 
     def _frozen_modules(self) -> list[nn.Module]:
         if self.frozen_stages < 0:
@@ -413,13 +361,8 @@ class SwinTransformer(BaseModule):
         frozen = [self.patch_embed, self.pos_drop, *self.layers[: self.frozen_stages]]
         return frozen + [getattr(self, f'norm{i}') for i in self.out_indices if i < self.frozen_stages]
 
-    def _freeze(self) -> None:
-        for module in self._frozen_modules():
-            module.eval().requires_grad_(False)
-        if self.frozen_stages >= 0 and self.absolute_pos_embed is not None:
-            self.absolute_pos_embed.requires_grad_(False)
+    def _frozen_parameters(self) -> list[nn.Parameter]:
+        return [] if self.frozen_stages < 0 or self.absolute_pos_embed is None else [self.absolute_pos_embed]
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
-        # Every way of loading passes here, alone or inside a detector.
-        self.load_report = translate_in_place(self, state_dict, prefix) or self.load_report
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+    def _translate(self, state_dict: dict, prefix: str) -> LoadReport | None:
+        return translate_in_place(self, state_dict, prefix)

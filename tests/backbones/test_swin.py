@@ -207,14 +207,14 @@ def test_drop_path_rises_over_the_whole_network(tiny_swin):
 
 
 def test_drop_path_keeps_the_mean_and_drops_whole_samples():
-    from mmswin.backbones.swin import _drop_path
+    from mmswin.backbones.base import drop_path
 
     torch.manual_seed(0)
-    out = _drop_path(torch.ones(4000, 2, 3, 4), 0.25, training=True).reshape(4000, -1)
+    out = drop_path(torch.ones(4000, 2, 3, 4), 0.25, training=True).reshape(4000, -1)
     assert ((out == out[:, :1]).all(dim=1)).all()
     assert out[:, 0].mean().item() == pytest.approx(1, abs=0.05)
     assert sorted(set(out[:, 0].tolist())) == pytest.approx([0, 4 / 3])
-    assert _drop_path(out, 0.25, training=False) is out
+    assert drop_path(out, 0.25, training=False) is out
 
 
 def test_plans_indices_and_masks_are_made_once_for_a_size(tiny_swin, monkeypatch):

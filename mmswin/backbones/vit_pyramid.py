@@ -1,0 +1,245 @@
+"""Plain vision transformer with a pyramid on top, the peer of Swin in the paper's tables 2b and 3, read top to bottom.
+
+Dosovitskiy et al., arXiv 2010.11929 (ViT); Touvron et al., arXiv 2012.12877 (DeiT). Every block attends over the whole
+image, so that the cost grows with the square of the number of pixels. Parameters bear the names of the authors' and
+timm's files, which load as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.init import trunc_normal_
+from torch.utils.checkpoint import checkpoint
+
+from mmswin.backbones import options
+from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding
+from mmswin.backbones.swin import Mlp, PatchEmbed
+from mmswin.checkpoints import vit
+from mmswin.checkpoints.loading import LoadReport
+from mmswin.registry import MODELS
+
+VARIANTS = {
+    'deit-tiny': dict(embed_dims=192, depth=12, num_heads=3, patch_size=16),
+    'deit-small': dict(embed_dims=384, depth=12, num_heads=6, patch_size=16),
+    'vit-base-patch16': dict(embed_dims=768, depth=12, num_heads=12, patch_size=16),
+    'vit-base-patch32': dict(embed_dims=768, depth=12, num_heads=12, patch_size=32),
+}
+# Of the maps that a detector or a segmentation head takes, the same as Swin's.
+STRIDES = (4, 8, 16, 32)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all tokens."""
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool, attn_drop: float, proj_drop: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attn_drop = attn_drop
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x N x C`` to the same."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
+        return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)), each branch under stochastic depth."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        qkv_bias: bool,
+        drop: float,
+        attn_drop: float,
+        drop_path_rate: float,
+        act_cfg: dict,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path_rate
+        self.norm1 = options.build_norm(norm_cfg, dim)
+        self.attn = Attention(dim, num_heads, qkv_bias, attn_drop, drop)
+        self.norm2 = options.build_norm(norm_cfg, dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x N x C`` to the same."""
+        x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
+        return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of a ``B x C x H x W`` map, in every place by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x C x H x W`` to the same."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def pyramid_width(dim: int, patch_size: int, stride: int) -> int:
+    """Channels of the map at a stride: halved each time that the stride is."""
+    return dim * min(stride, patch_size) // patch_size
+
+
+def pyramid_level(dim: int, patch_size: int, stride: int) -> nn.Module:
+    """The way from the transformer's map to the one at ``stride``.
+
+    2x2 transposed convolutions, each of which halves the stride and the width, with a norm and GELU between two; or a
+    maximum over the places that fall together; or nothing.
+    """
+    if stride >= patch_size:
+        factor = stride // patch_size
+        return nn.MaxPool2d(factor, factor, ceil_mode=True) if factor > 1 else nn.Identity()
+    steps: list[nn.Module] = []
+    for i in range(int(math.log2(patch_size // stride))):
+        if i:
+            steps += [ChannelNorm(dim >> i, eps=1e-6), nn.GELU()]
+        steps.append(nn.ConvTranspose2d(dim >> i, dim >> (i + 1), kernel_size=2, stride=2))
+    return nn.Sequential(*steps)
+
+
+@MODELS.register_module()
+class ViTPyramid(Backbone):
+    """Vision transformer whose single map becomes four, at strides 4, 8, 16 and 32, for FPN and UPerNet.
+
+    The paper says of its DeiT-S that "hierarchical feature maps" come from "deconvolution layers", and no more. This
+    pyramid halves the width whenever it doubles a side.
+
+    Args:
+        pretrain_img_size: Image side (or (height, width)) in pixels that the position embedding covers; it is resized
+            to the image at run time (bicubic), and so is that of a file for another size.
+        in_channels: Channels of the image.
+        embed_dims: Width C; the variant's by default.
+        patch_size: Patch side in pixels, a power of two; the variant's by default.
+        depth: Number of blocks; the variant's by default.
+        num_heads: Heads of each block; the variant's by default.
+        mlp_ratio: Hidden width of the MLP over its width.
+        out_indices: Maps to return, in this order: 0 is the one at stride 4, 3 that at stride 32.
+        qkv_bias: Whether q, k and v have a bias.
+        drop_rate: Dropout after the embedding, the attention's projection and both MLP layers.
+        attn_drop_rate: Dropout of attention weights.
+        drop_path_rate: Stochastic depth of the last block; rises linearly from 0.
+        act_cfg: The MLP's activation, GELU by default.
+        norm_cfg: The normalisation, LayerNorm with eps 1e-6 by default.
+        with_cp: Recompute each block in backward instead of keeping its activations.
+        frozen_stages: -1 freezes nothing, 0 the patch embedding with position embedding and class token, n > 0 also
+            the first n blocks. Frozen from construction.
+        init_cfg: mmengine's initialisation, a dict or a list of dicts.
+        arch: Variant, 'deit-tiny', 'deit-small' (the default), 'vit-base-patch16' or 'vit-base-patch32', which fills
+            in embed_dims, patch_size, depth and num_heads where they are not given.
+
+    Attributes:
+        num_features: Width of each of the four maps, returned or not.
+
+    Raises:
+        ValueError: Arguments that are out of range or do not fit together.
+    """
+
+    variants = VARIANTS
+
+    def __init__(
+        self,
+        pretrain_img_size: int | tuple[int, int] = 224,
+        in_channels: int = 3,
+        embed_dims: int | None = None,
+        patch_size: int | None = None,
+        depth: int | None = None,
+        num_heads: int | None = None,
+        mlp_ratio: float = 4,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        act_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        with_cp: bool = False,
+        frozen_stages: int = -1,
+        init_cfg: dict | list[dict] | None = None,
+        *,
+        arch: str = 'deit-small',
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        given = dict(embed_dims=embed_dims, patch_size=patch_size, depth=depth, num_heads=num_heads)
+        variant = dict(options.find_variant(VARIANTS, arch), **{k: v for k, v in given.items() if v is not None})
+        dim, patch, depth, heads = (options.positive_int(name, variant[name]) for name in given)
+        options.check_plain_structure(dim, patch, heads, mlp_ratio, in_channels, STRIDES)
+        options.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        self.out_indices = options.resolve_out_indices(out_indices, len(STRIDES))
+        self.frozen_stages = options.check_frozen_stages(frozen_stages, depth)
+        self.num_features = [pyramid_width(dim, patch, stride) for stride in STRIDES]
+        self.with_cp = with_cp
+        norm_cfg = norm_cfg or dict(type='LN', eps=1e-6)
+        act_cfg = act_cfg or dict(type='GELU')
+
+        self.patch_embed = PatchEmbed(in_channels, dim, (patch, patch), norm_cfg=None)
+        self.grid = tuple(side // patch for side in options.positive_pair('pretrain_img_size', pretrain_img_size))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        # As in the files: the class token's, then the patches' row by row.
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
+        self.pos_drop = nn.Dropout(drop_rate)
+        self.blocks = nn.ModuleList(
+            Block(dim, heads, mlp_ratio, qkv_bias, drop_rate, attn_drop_rate, rate, act_cfg, norm_cfg)
+            for rate in torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
+        )
+        self.norm = options.build_norm(norm_cfg, dim)
+        self.pyramid = nn.ModuleList(pyramid_level(dim, patch, STRIDES[i]) for i in self.out_indices)
+        self._freeze()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of an image batch.
+
+        Args:
+            x: ``B x in_channels x H x W``, H and W at least 1 pixel.
+
+        Returns:
+            For each of ``out_indices``, in that order, ``B x num_features[i] x ceil(H / s) x ceil(W / s)`` with the
+            stride s of that map.
+        """
+        sides = x.shape[2:]
+        x = self.patch_embed(x)  # B x H' x W' x C
+        height, width = x.shape[1:3]
+        x = self.pos_drop(self._with_positions(x))
+        recompute = self.with_cp and torch.is_grad_enabled()
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+        x = self.norm(x)[:, 1:].unflatten(1, (height, width)).permute(0, 3, 1, 2).contiguous()
+        outs = []
+        for i, level in zip(self.out_indices, self.pyramid):
+            # A patch that only the padding fills up gives places beyond the image.
+            rows, columns = (-(-side // STRIDES[i]) for side in sides)
+            outs.append(level(x)[:, :, :rows, :columns].contiguous())
+        return tuple(outs)
+
+    def _with_positions(self, x: Tensor) -> Tensor:
+        """``B x H x W x C`` to ``B x (1 + H W) x C``, the class token first."""
+        first, rest = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        grid = rest.unflatten(1, self.grid).permute(0, 3, 1, 2)
+        x = (x + fit_position_embedding(grid, x.shape[1], x.shape[2])).flatten(1, 2)
+        return torch.cat([(self.cls_token + first).expand(x.shape[0], -1, -1), x], dim=1)
+
+    def _init_own(self) -> None:
+        trunc_normal_(self.pos_embed, std=0.02)
+        trunc_normal_(self.cls_token, std=0.02)
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.frozen_stages < 0:
+            return []
+        return [self.patch_embed, self.pos_drop, *self.blocks[: self.frozen_stages]]
+
+    def _frozen_parameters(self) -> list[nn.Parameter]:
+        return [] if self.frozen_stages < 0 else [self.pos_embed, self.cls_token]
+
+    def _translate(self, state_dict: dict, prefix: str) -> LoadReport | None:
+        return vit.translate_in_place(self, state_dict, prefix)

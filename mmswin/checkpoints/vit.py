@@ -1,0 +1,160 @@
+"""Weights for a plain vision transformer: files of DeiT's and ViT's authors and of timm, and a backbone's own.
+
+All of them use the names that the backbone has; what differs is where the weights lie, what else is there, and the grid
+of the position embedding.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmswin.checkpoints import convert, resize
+from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints.loading import MIN_MATCH, LoadReport
+
+FORMAT = 'timm'
+PATCH_WEIGHT = 'patch_embed.proj.weight'
+ATTENTION_WEIGHT = 'blocks.0.attn.qkv.weight'
+# Of a classifier or of its training, and of no use to dense prediction: the second token of distilled DeiTs.
+UNUSED = ('head.', 'head_dist.', 'fc_norm.', 'pre_logits.', 'dist_token')
+# What a classifier's file cannot hold.
+ADDED = 'pyramid.'
+
+
+class Structure(NamedTuple):
+    """What a ViT's tensors say of its structure; the number of heads they do not tell."""
+
+    embed_dims: int
+    depth: int
+    patch_size: int
+
+
+def structure_of(tensors: Mapping[str, Tensor]) -> Structure:
+    """Read the structure off tensors."""
+    blocks = {int(match[1]) for match in (re.match(r'blocks\.(\d+)\.', name) for name in tensors) if match}
+    width, _, patch, _ = tensors[PATCH_WEIGHT].shape
+    return Structure(width, len(blocks), patch)
+
+
+def _locate(state_dict: Mapping[str, Any]) -> str:
+    """The prefix under which the ViT lies, the shortest where there are several.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    prefixes = (name.removesuffix(PATCH_WEIGHT) for name in state_dict if name.endswith(PATCH_WEIGHT))
+    found = [prefix for prefix in prefixes if prefix[-1:] in ('', '.') and prefix + ATTENTION_WEIGHT in state_dict]
+    if found:
+        return min(found, key=len)
+    try:
+        what = f'a Swin ({convert.translate(state_dict).format.name} format)'
+    except CheckpointError:
+        what = convert.foreign_network(state_dict)
+    if what:
+        raise CheckpointError(f'the weights are {what}, not a plain vision transformer of a known format')
+    content = f'{len(state_dict)} entries, the first is {next(iter(state_dict), None)!r}'
+    raise CheckpointError(f'the weights are no plain vision transformer of a known format ({content})')
+
+
+def _fit_positions(embedding: Tensor, extra: int, own: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A file's position embedding for the backbone: one class token, then ``grid``.
+
+    Args:
+        embedding: ``1 x (extra + patches) x C``.
+        extra: Tokens in front of the patches: none, the class token, or also the distillation token.
+        own: What the backbone has; gives the class token its position where the file has none.
+        grid: Rows and columns of patches wanted.
+    """
+    first = embedding[:, :1] if extra else own[:, :1].to(embedding)
+    patches = embedding[:, extra:]
+    if patches.shape[1] != grid[0] * grid[1] and math.isqrt(patches.shape[1]) ** 2 != patches.shape[1]:
+        return embedding  # to be reported as of another shape
+    patches = resize.resize_position_embedding(patches, grid).flatten(2).transpose(1, 2)
+    return torch.cat([first, patches], dim=1)
+
+
+def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> LoadReport | None:
+    """Replace the backbone's part of a state dict by what the module can load; called by its load hook.
+
+    Args:
+        module: The backbone, with its ``grid`` of patches and the table of its ``variants``.
+        state_dict: Where the backbone's part lies under ``prefix``; changed.
+        prefix: The module's name with a dot, or ''.
+
+    Returns:
+        What the load will do; None if the state dict holds nothing under the prefix.
+
+    Raises:
+        CheckpointError: The part is for another network.
+    """
+    own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+    if not own:
+        return None
+    source = getattr(module, 'load_source', None) or 'a state dict'
+    try:
+        inner = _locate(own)
+    except CheckpointError as error:
+        raise CheckpointError(f'{source}: {error}') from None
+    report = LoadReport(FORMAT, source)
+    tensors = {}
+    for name, tensor in own.items():
+        bare = name.removeprefix(inner)
+        if not name.startswith(inner) or bare.startswith(UNUSED):
+            report.unused.append(name)
+        else:
+            tensors[bare] = tensor
+    if 'pos_embed' in tensors:
+        extra = ('cls_token' in tensors) + (inner + 'dist_token' in own)
+        fitted = _fit_positions(tensors['pos_embed'], extra, module.pos_embed.detach(), module.grid)
+        if fitted.shape != tensors['pos_embed'].shape:
+            report.resized.append('pos_embed')
+        tensors['pos_embed'] = fitted
+    loaded = _adapt(module, tensors, report)
+    for name in own:
+        del state_dict[prefix + name]
+    # torch reports the unexpected ones itself.
+    state_dict.update({prefix + name: tensor for name, tensor in (loaded | _of(tensors, report.unexpected)).items()})
+    return report
+
+
+def _of(tensors: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+    return {name: tensors[name] for name in names}
+
+
+def _adapt(module: nn.Module, tensors: dict[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
+    """Sort the tensors into the report and return those to load."""
+    wanted = module.state_dict()
+    fitting = {n: t for n, t in tensors.items() if n in wanted and t.shape == wanted[n].shape}
+    misfits = [n for n in tensors if n in wanted and n not in fitting]
+    report.unexpected = [n for n in tensors if n not in wanted]
+    report.missing = [n for n in wanted if n not in fitting]
+    counted = [n for n in wanted if not n.startswith(ADDED)]
+    report.total, report.loaded = len(counted), sum(n in fitting for n in counted)
+    matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
+    if matched < MIN_MATCH or misfits:
+        detail = ''
+        if misfits:
+            name = misfits[0]
+            shapes = f'{tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}'
+            detail = f'; {len(misfits)} of other shape, the first is {name} {shapes}'
+        cause = _cause(structure_of(tensors), structure_of(wanted), module.variants)
+        raise CheckpointError(
+            f'{report.source}: only {report.loaded} of {report.total} backbone tensors match{detail}. {cause}'
+        )
+    return fitting
+
+
+def _cause(theirs: Structure, ours: Structure, variants: Mapping[str, Mapping[str, Any]]) -> str:
+    """The likeliest reason why a ViT's weights do not fit."""
+    if theirs == ours:
+        return 'the structure agrees but the shapes of single tensors do not: look at the arguments of the backbone'
+    names = [arch for arch, variant in variants.items() if theirs._asdict().items() <= variant.items()]
+    values = [', '.join(f'{k}={v}' for k, v in structure._asdict().items()) for structure in (theirs, ours)]
+    remedy = f": set arch='{names[0]}'" if names else ''
+    return f'the file has {values[0]}, the config says {values[1]}{remedy}'
