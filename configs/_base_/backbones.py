@@ -14,7 +14,7 @@ deit_s = dict(
     arch='deit-small',
     drop_path_rate=0.2,
     init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.deit_small))
-deit_s_channels = [96, 192, 384, 384]
+deit_s_channels = [384, 384, 384, 384]
 
 # Habits of mmdetection: stem and first stage frozen, batch norms keep their statistics but train weight and bias.
 resnet50_init = dict(type='Pretrained', checkpoint=_base_.pretrained.resnet50)

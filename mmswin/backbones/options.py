@@ -77,6 +77,11 @@ def resolve_variant(
     return embed_dims, depths, num_heads
 
 
+def _check_mlp(embed_dims: int, mlp_ratio: float) -> None:
+    if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
+        raise ValueError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
+
+
 def check_structure(
     embed_dims: int,
     depths: tuple[int, ...],
@@ -107,32 +112,27 @@ def check_structure(
                 f'num_heads[{i}]={heads} does not divide the width of stage {i}, {embed_dims * 2**i} '
                 f'(embed_dims={embed_dims} doubled at each stage)'
             )
-    if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
-        raise ValueError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
+    _check_mlp(embed_dims, mlp_ratio)
     positive_int('in_channels', in_channels)
 
 
 def check_plain_structure(
-    embed_dims: int, patch_size: int, num_heads: int, mlp_ratio: float, in_channels: int, strides: Sequence[int]
+    embed_dims: int,
+    patch_size: int,
+    num_heads: int,
+    mlp_ratio: float,
+    in_channels: int,
 ) -> None:
     """Check what must fit together in a plain transformer with a pyramid.
 
     Raises:
-        ValueError: The width is not divisible as heads and pyramid need it, the patch is no power of two, or a number
-            is out of range.
+        ValueError: The heads do not divide the width, the patch is no power of two, or a number is out of range.
     """
     if embed_dims % num_heads:
         raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
-    if patch_size & (patch_size - 1):
-        raise ValueError(f'patch_size={patch_size} must be a power of two, as the strides of the maps are: 8, 16, 32')
-    halvings = max(patch_size // strides[0], 1)
-    if embed_dims % halvings:
-        raise ValueError(
-            f'embed_dims={embed_dims} must be a multiple of {halvings}: from patch_size={patch_size} to stride '
-            f'{strides[0]} the width is divided by that'
-        )
-    if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
-        raise ValueError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
+    if patch_size < 4 or patch_size & (patch_size - 1):
+        raise ValueError(f'patch_size={patch_size} must be a power of two from 4 on: 8, 16, 32')
+    _check_mlp(embed_dims, mlp_ratio)
     positive_int('in_channels', in_channels)
 
 
