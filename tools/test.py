@@ -19,6 +19,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='change entries of the config, as in tools/train.py')
     parser.add_argument('--overwrite', action='store_true', help='write over an existing --out and into --show-dir')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read the checkpoint even if it holds more than weights, which can run code: '
+                        'only for files whose origin you trust')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how several processes were started')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

@@ -27,6 +27,9 @@ def parse_args() -> argparse.Namespace:
                         'a key that nothing reads is refused, +KEY=VALUE adds it all the same')
     parser.add_argument('--overwrite', action='store_true',
                         help='train into a work dir that holds the checkpoints of an earlier run')
+    parser.add_argument('--trust-checkpoint', action='store_true',
+                        help='read the checkpoint of --resume or --load-from even if it holds more than weights, '
+                        'which can run code: only for files whose origin you trust')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how several processes were started')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

@@ -13,7 +13,7 @@ import torch
 
 from mmswin.checkpoints import vetting
 from mmswin.checkpoints.errors import CheckpointError, UnsafeCheckpointError
-from mmswin.checkpoints.pickle_scan import UnsafeName
+from mmswin.checkpoints.pickle_scan import UnsafeName, UnusualPickle
 
 
 def _local_path(source: str) -> Path:
@@ -83,6 +83,8 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
     try:
         with vetting.open_regular(_local_path(os.fspath(source))) as file:
             loaded = _read(file, map_location)
+    except UnusualPickle as error:
+        raise UnsafeCheckpointError(f'{name} {error}') from error
     except UnsafeName as error:
         raise UnsafeCheckpointError(
             f'{name} needs the type {error}, which is not among the safe ones, and was not opened: loading it could '
@@ -92,6 +94,29 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
         raise CheckpointError(f'{name} {error}') from error
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error
+    return _mapping(loaded, name)
+
+
+def load_trusted(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
+    """Read a checkpoint with pickle, which runs whatever the file asks for; only for files whose origin is trusted.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    name = f'checkpoint {os.fspath(source)!r}'
+    try:
+        with vetting.open_regular(_local_path(os.fspath(source))) as file:
+            loaded = torch.load(file, map_location=map_location, weights_only=False)
+    except vetting.FileRefused as error:
+        raise CheckpointError(f'{name} {error}') from error
+    except Exception as error:  # a class that is not installed, or anything the file's code may raise
+        detail = str(error).splitlines()[0] if str(error) else ''
+        raise CheckpointError(f'{name} cannot be read in full either: {type(error).__name__}: {detail}') from error
+    return _mapping(loaded, name)
+
+
+def _mapping(loaded: Any, name: str) -> dict[str, Any]:
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f'{name} holds a {type(loaded).__name__}, not a dictionary of weights')
-    return dict(loaded)
+    # An OrderedDict carries the versions of its modules as an attribute.
+    return loaded if isinstance(loaded, dict) else dict(loaded)

@@ -49,6 +49,10 @@ class UnsafeName(PickleRefused):
     """The pickle names a type or function that is not on the list."""
 
 
+class UnusualPickle(PickleRefused):
+    """The pickle is written in a way that torch.save does not use unless it is told to."""
+
+
 class Name(str):
     """A type or function that the pickle names."""
 
@@ -129,7 +133,7 @@ class _Machine:
                 raise PickleRefused(f'has more than {MAX_INSTRUCTIONS} entries, which no file of weights has')
             handler = _HANDLERS.get(opcode.name)
             if handler is None:
-                raise PickleRefused(
+                raise UnusualPickle(
                     f'is written with the pickle instruction {opcode.name}, which torch.save does not use by default: '
                     'load it where you made it and save its weights with torch.save(weights, FILE)')
             handler(self, argument)
@@ -140,7 +144,7 @@ class _Machine:
 
     def proto(self, version: int) -> None:
         if version not in (2, 3):
-            raise PickleRefused(f'is written with pickle protocol {version}: load it where you made it and save its '
+            raise UnusualPickle(f'is written with pickle protocol {version}: load it where you made it and save its '
                                 'weights with torch.save(weights, FILE), whose protocol is 2')
 
     def name(self, argument: str) -> None:

@@ -7,15 +7,15 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmswin.registry  # noqa: F401  registers the types that a checkpoint may hold, whatever the config
-from mmswin.checkpoints import load_file
 from mmswin.hooks import RunBannerHook
-from mmswin.runner import configure, preflight, resuming, testing
+from mmswin.runner import configure, preflight, reading, resuming, testing
 from mmswin.runner.errors import RunError, is_first_local_process
 from mmswin.runner.precision import set_precision
 
 TRAIN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook', 'mmswin.StopOnSignalHook')
 
 
+@reading.safely()
 def train(
     config: str,
     work_dir: str | None = None,
@@ -28,6 +28,7 @@ def train(
     deterministic: bool = False,
     launcher: str = 'none',
     overwrite: bool = False,
+    trust_checkpoint: bool = False,
 ) -> None:
     """Train a config of mmdet or mmseg.
 
@@ -43,6 +44,7 @@ def train(
         deterministic: Use deterministic algorithms.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         overwrite: Train into a work dir that holds an earlier run's checkpoints.
+        trust_checkpoint: Read the checkpoint of ``resume`` or ``load_from`` even if it needs types that are not safe.
 
     Raises:
         RunError: Something that the user can mend; nothing has been written then.
@@ -58,6 +60,8 @@ def train(
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     elif load_from:
         cfg.resume, cfg.load_from = False, load_from
+    if trust_checkpoint:
+        reading.trust(cfg.work_dir if resume == 'auto' else cfg.get('load_from'))
     precision = set_precision(cfg, amp)
     configure.use_resumable_loop(cfg)
     configure.add_hooks(cfg, *TRAIN_HOOKS)
@@ -90,7 +94,7 @@ def _check_training(cfg: Config, overwrite: bool) -> list[str]:
     if not is_first_local_process():
         return []  # one process per machine looks at the rest; if it refuses, its launcher ends the others
     if checkpoint is None and source is not None:
-        checkpoint = load_file(source)
+        checkpoint = reading.read(source)
     if checkpoint is None:
         preflight.check_pretrained(cfg)
     model = preflight.build_model(cfg)
@@ -115,6 +119,7 @@ def _keep_seed(cfg: Config, checkpoint: dict[str, Any], notes: list[str]) -> Non
                      'the model, and the order of the images is that of neither run')
 
 
+@reading.safely()
 def test(
     config: str,
     checkpoint: str,
@@ -125,6 +130,7 @@ def test(
     tta: bool = False,
     launcher: str = 'none',
     overwrite: bool = False,
+    trust_checkpoint: bool = False,
 ) -> dict[str, float]:
     """Test a checkpoint with a config of mmdet or mmseg.
 
@@ -138,6 +144,7 @@ def test(
         tta: Test-time augmentation.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         overwrite: Write over an existing ``out`` and into an existing ``show_dir``.
+        trust_checkpoint: Read the checkpoint even if it needs types that are not safe.
 
     Returns:
         The metrics.
@@ -149,6 +156,8 @@ def test(
     cfg = configure.load_config(config, cfg_options, work_dir)
     testing.check_outputs(out, show_dir, overwrite)
     cfg.load_from, cfg.resume = checkpoint, False
+    if trust_checkpoint:
+        reading.trust(checkpoint)
     notes = _check_test(cfg)
     if show_dir:
         testing.show_into(cfg, show_dir)
@@ -170,7 +179,7 @@ def test(
 def _check_test(cfg: Config) -> list[str]:
     if not is_first_local_process():
         return []
-    loaded = load_file(cfg.load_from)
+    loaded = reading.read(cfg.load_from)
     model = preflight.build_model(cfg)
     match = preflight.check_weights(model, loaded, cfg.load_from, 'test')
     return [f'{cfg.load_from}: {match.summary()}', *preflight.check_data(cfg, ('test',))]

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmswin.checkpoints import CheckpointError, load_file
+from mmswin.checkpoints import CheckpointError
+from mmswin.runner import reading
 from mmswin.runner.errors import RunError
 
 # What Runner.resume reads; a file without them is weights, not a run.
@@ -24,7 +25,7 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
         CheckpointError: Missing, truncated, or not a checkpoint.
         RunError: A checkpoint without the state of the run.
     """
-    checkpoint = load_file(str(path))
+    checkpoint = reading.read(str(path))
     missing = [name for name in _NEEDED if name not in checkpoint]
     if missing or 'iter' not in checkpoint['meta']:
         raise RunError(f'{path} holds no training state ({", ".join(missing) or "meta.iter"} missing), so nothing can '

@@ -50,6 +50,7 @@ def tool(workplace, monkeypatch, capsys):
     (['--resume'], ['holds no checkpoint', '--work-dir']),
     (['--resume', 'gone.pth'], ['gone.pth']),
     (['--resume', '--load-from', 'x.pth'], ['--resume', '--load-from']),
+    (['--trust-checkpoint'], ['--resume or --load-from, and none is given']),
     (['--amp', 'fp16'], ['GPU', '--amp bf16']),
     (['--launcher', 'pytorch'], ['dist_train.sh']),
     (['--launcher', 'slurm'], ['dist_train.sh']),
@@ -116,6 +117,10 @@ def test_checkpoints_that_cannot_be_tested(tool, workplace):
     Path('cut.pth').write_bytes(content[: len(content) // 2])
     assert 'cut.pth' in tool('test', 'tiny_detection.py', 'cut.pth')[1]
     assert 'gone.pth' in tool('test', 'tiny_detection.py', 'gone.pth')[1]
+    torch.save({'state_dict': {}, 'args': Path('x')}, 'more.pth')
+    error = tool('test', 'tiny_detection.py', 'more.pth')[1]
+    assert 'PosixPath, which is not among the safe ones, and was not opened' in error
+    assert error.endswith('Or add --trust-checkpoint, which runs what is in it')
 
 
 def test_outputs_that_exist_or_have_the_wrong_name(tool, workplace):
