@@ -1,0 +1,133 @@
+"""What was carried over unchanged may be unknown to the new libraries: every type and argument is looked up."""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import mmcv.ops
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope
+
+from mmswin.runner.errors import RunError, plain_message
+from mmswin.runner.options import accepts, resolve_type
+from mmswin.runner.preflight import build_model
+from mmswin.upgrade.report import Report
+
+# Dicts whose `type` is no class of a registry, or whose entries are not all arguments of it.
+_FREE = ('norm_cfg', 'act_cfg', 'conv_cfg', 'dcn', 'upsample_cfg', 'init_cfg', 'nms', 'roi_layer', 'bbox_params',
+         'plugins', 'paramwise_cfg', 'logger', 'downsample_first')
+_OPERATORS = ('nms', 'roi_layer')
+_CHECKED = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator',
+            'custom_hooks', 'optim_wrapper')
+# Beside the arguments of a class: what its builder takes.
+_BUILDERS = {'train_cfg', 'test_cfg', 'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg', 'optimizer'}
+# Their further arguments are another class's.
+_PASSED_ON = {'RandomResize': 'Resize', 'RandomChoiceResize': 'Resize'}
+
+
+def check_settings(settings: dict[str, Any], report: Report) -> None:
+    """Name every type that the installed libraries lack, every argument that its class lacks, and what fails to build.
+
+    Args:
+        settings: The new configuration.
+        report: Where findings go.
+    """
+    scope = settings['default_scope']
+    before = len(report.untranslated)
+    for name in _CHECKED:
+        for path, node in _typed(settings.get(name), name):
+            _check_node(path, node, scope, report)
+    if len(report.untranslated) == before:
+        _build(settings, scope, report)
+
+
+@cache
+def _classes(name: Any, scope: str) -> list[Callable]:
+    """All that the registries know by a name; they are many and slow."""
+    return resolve_type(name, scope)
+
+
+def _typed(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, dict):
+        if 'type' in node:
+            yield path, node
+        for key, value in node.items():
+            last = str(key)
+            if last in _OPERATORS and isinstance(value, dict):
+                yield f'{path}.{last}', value
+            elif last not in _FREE and not (node.get('type') == 'Albu' and last == 'transforms'):
+                yield from _typed(value, f'{path}.{last}')
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _typed(value, f'{path}.{index}')
+
+
+def _check_node(path: str, node: dict[str, Any], scope: str, report: Report) -> None:
+    name = node.get('type')
+    if path.rpartition('.')[2] in _OPERATORS:
+        if isinstance(name, str) and not hasattr(mmcv.ops, name) and name != 'soft_nms':
+            report.failed(f'{path}.type', name, 'no operator of mmcv', 'choose one of mmcv.ops')
+        return
+    library = {'mmdet': 'mmdet 3.x', 'mmseg': 'mmseg 1.x'}[scope]
+    classes = _classes(name, scope)
+    if not classes:
+        report.failed(f'{path}.type', name, f'{library} has no class of this name',
+                      'write or install one that registers itself under it, or choose another; it is left as it was')
+        return
+    if name in _PASSED_ON:
+        classes = [*classes, *_classes(_PASSED_ON[name], scope)]
+    for key, value in node.items():
+        if key not in _BUILDERS and not any(accepts(found, key) for found in classes):
+            report.failed(f'{path}.{key}', value, f'{name} of {library} has no argument of this name',
+                          f'see the arguments of {name}; it is left as it was')
+
+
+def _build(settings: dict[str, Any], scope: str, report: Report) -> None:
+    """The model and the pipelines, as a run would build them."""
+    try:
+        _build_model(Config({'default_scope': scope, 'model': settings['model']}))
+    except Exception as error:  # Classes of others, called with what they were not written for.
+        report.failed('model', settings['model'].get('type'), f'it does not build: {_first_line(error)}',
+                      'mend it in the new file')
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        for path, steps in _pipelines(settings):
+            try:
+                with DefaultScope.overwrite_default_scope(scope):
+                    Compose(steps)
+            except Exception as error:
+                report.failed(path, [step.get('type') for step in steps], f'it does not build: {_first_line(error)}',
+                              'mend it in the new file')
+    finally:
+        logging.disable(previous)
+
+
+def _build_model(cfg: Config) -> None:
+    try:
+        with torch.device('meta'):  # without memory or time for weights
+            build_model(cfg)
+    except Exception:  # some classes compute while they are built
+        build_model(cfg)
+
+
+def _first_line(error: Exception) -> str:
+    text = plain_message(error)
+    lines = text.splitlines() or ['']
+    return lines[0] if isinstance(error, RunError) else f'{type(error).__name__}: {lines[0]}'
+
+
+def _pipelines(node: Any, path: str = '') -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            inner = f'{path}.{key}' if path else str(key)
+            if key == 'pipeline' and isinstance(value, list):
+                yield inner, value
+            elif not path.startswith('model'):
+                yield from _pipelines(value, inner)
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _pipelines(value, f'{path}.{index}')

@@ -1,0 +1,202 @@
+"""Data sets, loaders and evaluators."""
+
+from typing import Any
+
+from mmswin.upgrade.pipelines import PipelineUpgrade
+from mmswin.upgrade.report import Report, Section
+
+_SPLITS = ('train', 'val', 'test')
+# mmdet's data sets are evaluated by these; anything else is COCO's way.
+_METRICS = {'LVISDataset': 'LVISMetric', 'LVISV05Dataset': 'LVISMetric', 'LVISV1Dataset': 'LVISMetric',
+            'VOCDataset': 'VOCMetric'}
+# mmdet 2.x left out smaller images in training, without an option.
+_MIN_SIZE = 32
+# mmseg's data sets whose reduce_zero_label is True unless it is given.
+_ZERO_IS_NO_CLASS = ('ADE20KDataset', 'PascalContextDataset59', 'COCOStuff10KDataset', 'LoveDADataset',
+                     'PotsdamDataset', 'ISPRSDataset')
+_WRAPPERS = ('RepeatDataset', 'ClassBalancedDataset', 'MultiImageMixDataset')
+
+
+class DataUpgrade:
+    """Translates ``data`` and ``evaluation`` of one configuration."""
+
+    def __init__(self, old: Section, scope: str, report: Report) -> None:
+        self.report = report
+        self.pipelines = PipelineUpgrade(scope, report)
+        self._detection = scope == 'mmdet'
+        self._root = old.peek('data_root') if isinstance(old.peek('data_root'), str) else ''
+        self._data = old.section('data')
+
+    def upgrade(self, evaluation: Section, iterations: bool) -> dict[str, Any]:
+        """Loaders and evaluators.
+
+        Args:
+            evaluation: The old ``evaluation``; what belongs to the metric is taken.
+            iterations: Whether training is counted in iterations.
+        """
+        data = self._data
+        batch, workers = data.take('samples_per_gpu', 1), data.take('workers_per_gpu', 2)
+        persistent = data.take('persistent_workers', True)
+        sets = {split: self._dataset(data.take(split), f'data.{split}', split == 'train') for split in _SPLITS}
+        new: dict[str, Any] = {}
+        for split, dataset in sets.items():
+            if dataset is None:
+                self.report.failed(f'data.{split}', None, 'there is none', 'add the loader, or leave this split out')
+                continue
+            extra = data.section(f'{split}_dataloader')
+            loader = self._loader(split == 'train', batch, workers, persistent, iterations)
+            loader.update(batch_size=extra.take('samples_per_gpu', loader['batch_size']),
+                          num_workers=extra.take('workers_per_gpu', workers))
+            if 'persistent_workers' in extra:
+                loader['persistent_workers'] = extra.take('persistent_workers')
+            extra.close('no translation for it', 'see the arguments of torch.utils.data.DataLoader')
+            new[f'{split}_dataloader'] = {**loader, 'dataset': dataset}
+        data.close('no translation for it', 'see train_dataloader in the new file')
+        self.report.done('data -> train_dataloader, val_dataloader, test_dataloader (samples_per_gpu -> batch_size, '
+                         'workers_per_gpu -> num_workers)')
+        new.update(self._evaluators(sets, evaluation))
+        return new
+
+    def _loader(self, training: bool, batch: int, workers: int, persistent: bool, iterations: bool) -> dict[str, Any]:
+        new: dict[str, Any] = {'batch_size': batch if training else 1, 'num_workers': workers,
+                               'persistent_workers': persistent}
+        if not training:
+            if self._detection:
+                new['drop_last'] = False
+            return {**new, 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
+        new['sampler'] = {'type': 'InfiniteSampler' if iterations else 'DefaultSampler', 'shuffle': True}
+        if self._detection:
+            new['batch_sampler'] = {'type': 'AspectRatioBatchSampler'}
+        return new
+
+    def _dataset(self, values: Any, path: str, training: bool) -> dict[str, Any] | None:
+        """One data set, wrappers included."""
+        if values is None:
+            return None
+        if isinstance(values, (list, tuple)):
+            return self._concatenated(list(values), path, training)
+        old = Section(values, path, self.report)
+        if isinstance(old.peek('dataset'), (dict, list, tuple)):
+            return self._wrapper(old, training)
+        if old.peek('type') == 'ConcatDataset':
+            return self._concatenated(old.take('datasets'), path, training)
+        for name in ('ann_file', 'img_dir'):
+            if isinstance(old.peek(name), (list, tuple)):
+                return self._several(old, name, training)
+        return self._leaf(old, training)
+
+    def _concatenated(self, sets: list[dict[str, Any]], path: str, training: bool) -> dict[str, Any]:
+        new = [self._dataset(one, f'{path}.{index}', training) for index, one in enumerate(sets)]
+        return {'type': 'ConcatDataset', 'datasets': new}
+
+    def _wrapper(self, old: Section, training: bool) -> dict[str, Any]:
+        inner = self._dataset(old.take('dataset'), old.key('dataset'), training)
+        if old.peek('type') not in _WRAPPERS:
+            self.report.failed(old.key('type'), old.peek('type'), 'not known as a wrapper of data sets',
+                               'see whether the new file has what you mean')
+        new = {'type': old.take('type')}
+        if old.peek('pipeline') is not None:
+            new['pipeline'] = self.pipelines.train(old.take('pipeline'), old.key('pipeline'))
+        return {**new, **old.take_rest(), 'dataset': inner}
+
+    def _several(self, old: Section, name: str, training: bool) -> dict[str, Any]:
+        """A list of annotation files or folders in one data set: several data sets now."""
+        count = len(old.peek(name))
+        values = old.take_rest()
+        parts = [{key: value[index] if isinstance(value, (list, tuple)) and len(value) == count
+                  and key in ('ann_file', 'img_prefix', 'img_dir', 'ann_dir', 'split') else value
+                  for key, value in values.items()} for index in range(count)]
+        self.report.done(f'{old.path}: a list of {name} -> ConcatDataset')
+        return self._concatenated(parts, old.path, training)
+
+    def _leaf(self, old: Section, training: bool) -> dict[str, Any]:
+        root = old.take('data_root')
+        new: dict[str, Any] = {'type': old.take('type')}
+        files = self._places(old)
+        if root is None and self._root and all(path.startswith(self._root) for path in files.values() if path):
+            root, files = self._root, {key: path[len(self._root):].lstrip('/') for key, path in files.items()}
+        if root:
+            new['data_root'] = root
+        if files.get('ann_file'):
+            new['ann_file'] = files.pop('ann_file')
+        files.pop('ann_file', None)
+        new['data_prefix'] = files
+        metainfo = {'classes': old.take('classes'), 'palette': old.take('palette')}
+        if isinstance(metainfo['classes'], str):
+            self.report.failed(old.key('classes'), metainfo['classes'], 'the name of a file of classes',
+                               "write the names into metainfo=dict(classes=('...',))")
+        elif metainfo['classes'] is not None:
+            new['metainfo'] = {key: value for key, value in metainfo.items() if value is not None}
+            self.report.done('classes -> metainfo.classes')
+        steps, path = old.take('pipeline') or [], old.key('pipeline')
+        if old.take('test_mode', not training) or not training:
+            pipeline = self.pipelines.test(steps, path, self.pipelines.preprocessing.masks)
+        else:
+            pipeline = self.pipelines.train(steps, path)
+        self._options(old, new, training)
+        return {**new, **old.take_rest(), 'pipeline': pipeline}
+
+    def _places(self, old: Section) -> dict[str, str]:
+        """Annotation file and folders under their new names."""
+        if self._detection:
+            prefix = old.take('img_prefix') or ''
+            places = {'ann_file': old.take('ann_file') or '',
+                      'sub_data_root' if old.peek('type') == 'VOCDataset' else 'img': prefix}
+            if old.peek('seg_prefix'):
+                places['seg'] = old.peek('seg_prefix')
+            old.drop('seg_prefix')
+            self.report.done('img_prefix -> data_prefix')
+            return places
+        self.report.done('img_dir, ann_dir -> data_prefix')
+        return {'ann_file': old.take('split') or '', 'img_path': old.take('img_dir') or '',
+                'seg_map_path': old.take('ann_dir') or ''}
+
+    def _options(self, old: Section, new: dict[str, Any], training: bool) -> None:
+        client = old.take('file_client_args')
+        if client and client.get('backend', 'disk') != 'disk':
+            new['backend_args'] = client
+        if self._detection:
+            keep_empty = not old.take('filter_empty_gt', True)
+            if training:
+                new['filter_cfg'] = {'filter_empty_gt': not keep_empty, 'min_size': _MIN_SIZE}
+            else:
+                new['test_mode'] = True
+            return
+        loaded = self.pipelines.preprocessing.reduce_zero_label
+        zero = old.take('reduce_zero_label', loaded)
+        if loaded is not None and zero != loaded:
+            self.report.failed(old.key('reduce_zero_label'), zero, f'LoadAnnotations says {loaded}, and there is one '
+                               'value for both now', 'set reduce_zero_label of the data set as the label maps need it')
+        # Classes that leave label 0 out by themselves have the argument as a default.
+        if zero is not None and zero != (new['type'] in _ZERO_IS_NO_CLASS):
+            new['reduce_zero_label'] = zero
+
+    def _evaluators(self, sets: dict[str, Any], evaluation: Section) -> dict[str, Any]:
+        """``val_evaluator`` and ``test_evaluator``."""
+        metric = evaluation.take('metric', 'bbox' if self._detection else 'mIoU')
+        evaluation.drop('pre_eval', 'efficient_test', 'gpu_collect', 'tmpdir')
+        rest = {name: evaluation.take(name) for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')
+                if evaluation.peek(name) is not None}
+        new = {}
+        for split in ('val', 'test'):
+            if sets[split] is not None:
+                new[f'{split}_evaluator'] = self._evaluator(innermost(sets[split]), metric, rest)
+        self.report.done('evaluation.metric -> val_evaluator, test_evaluator')
+        return new
+
+    def _evaluator(self, dataset: dict[str, Any], metric: Any, rest: dict[str, Any]) -> dict[str, Any]:
+        if not self._detection:
+            return {'type': 'IoUMetric', 'iou_metrics': [metric] if isinstance(metric, str) else list(metric), **rest}
+        kind = _METRICS.get(dataset['type'], 'CocoMetric')
+        if kind == 'VOCMetric':
+            return {'type': kind, 'metric': 'mAP', 'eval_mode': '11points'}
+        root, file = dataset.get('data_root', ''), dataset.get('ann_file', '')
+        joined = f'{root}{file}' if root.endswith('/') or not root else f'{root}/{file}'
+        return {'type': kind, 'ann_file': joined, 'metric': metric, 'format_only': False, **rest}
+
+
+def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
+    """The data set inside wrappers; the first of several."""
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    return dataset

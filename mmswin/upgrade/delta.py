@@ -1,0 +1,62 @@
+"""What a configuration says differently from another one."""
+
+from typing import Any
+
+from mmengine.config import Config
+
+# Read by the Runner or the tools; anything else at the top of a file only helps to write it.
+SETTINGS = (
+    'default_scope', 'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',
+    'test_evaluator', 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr',
+    'default_hooks', 'custom_hooks', 'env_cfg', 'visualizer', 'log_processor', 'log_level', 'load_from', 'resume',
+    'tta_model', 'tta_pipeline', 'find_unused_parameters', 'custom_imports', 'work_dir',
+)  # fmt: skip
+_MISSING = object()
+# Entries that change nothing: the library that a dict was inherited from, and a storage that is None by default.
+_EMPTY = {'backend_args': None}
+_NOTES = ('_scope_',)
+
+
+def differences(base: Config, settings: dict[str, Any]) -> dict[str, Any]:
+    """What has to stand in a file that inherits from ``base`` to say what ``settings`` say.
+
+    Lists are taken as a whole. A dict that lacks an entry of the base, or is of another type, is written out with
+    ``_delete_``. Settings of the base that ``settings`` lack at the top stay: they are the base's additions.
+    """
+    found = {}
+    for name in SETTINGS:
+        if name in settings:
+            difference = _difference(_bare(base[name]) if name in base else _MISSING, settings[name])
+            if difference is not _MISSING:
+                found[name] = difference
+    return found
+
+
+def _difference(base: Any, value: Any) -> Any:
+    if base is not _MISSING and _plain(base) == _plain(value):
+        return _MISSING
+    if not isinstance(base, dict) or not isinstance(value, dict):
+        return value
+    if set(base) - set(value) or base.get('type') != value.get('type'):
+        return {'_delete_': True, **value}
+    parts = {key: _difference(base.get(key, _MISSING), entry) for key, entry in value.items()}
+    return {key: part for key, part in parts.items() if part is not _MISSING}
+
+
+def _bare(value: Any) -> Any:
+    """A value of a configuration without entries that change nothing."""
+    if isinstance(value, dict):
+        return {key: _bare(entry) for key, entry in value.items()
+                if key not in _NOTES and (key not in _EMPTY or entry != _EMPTY[key])}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_bare(entry) for entry in value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A value in which lists and tuples are alike, as they are to the libraries."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,124 @@
+"""Models: the authors' backbone, and what mmdet 3.x and mmseg 1.x renamed in heads."""
+
+import inspect
+from typing import Any
+
+from mmswin.backbones.swin import SwinTransformer
+from mmswin.runner.configure import dicts_in
+from mmswin.upgrade.report import Report, Section
+
+# Argument of the authors' class: argument of ours.
+_RENAMED = {'embed_dim': 'embed_dims', 'in_chans': 'in_channels', 'ape': 'use_abs_pos_embed',
+            'use_checkpoint': 'with_cp'}
+# Where a default of the authors' class is not ours.
+_AUTHORS_DEFAULTS = {'drop_path_rate': 0.2, 'embed_dims': 96, 'depths': (2, 2, 6, 2), 'num_heads': (3, 6, 12, 24)}
+_SEGMENTORS = ('EncoderDecoder', 'CascadeEncoderDecoder')
+# Old name and new of entries that only mmdet before 2.8 had.
+_RENAMED_TEST_KEYS = {'max_num': 'max_per_img', 'iou_thr': 'iou_threshold'}
+_RENAMED_LAYER_KEYS = {'out_size': 'output_size', 'sample_num': 'sampling_ratio'}
+
+
+def scope_of(model: dict[str, Any]) -> str:
+    """The library that a model belongs to, ``'mmdet'`` or ``'mmseg'``."""
+    return 'mmseg' if 'decode_head' in model or model.get('type') in _SEGMENTORS else 'mmdet'
+
+
+def upgrade_model(old: Section, preprocessor: dict[str, Any], pretrained: str | None) -> dict[str, Any]:
+    """The model of the new configuration.
+
+    Args:
+        old: The whole old configuration; ``model`` and what belongs to it are taken.
+        preprocessor: The new ``data_preprocessor``, read off the old pipelines.
+        pretrained: Weights that the user named for the backbone, which win over the configuration's.
+    """
+    model = old.section('model')
+    report = old.report
+    for name in ('train_cfg', 'test_cfg'):  # beside the model in mmdet before 2.8
+        if name in old and name not in model:
+            model.put(name, old.take(name))
+            report.done(f'{name} -> model.{name}')
+    new: dict[str, Any] = {'type': model.take('type'), 'data_preprocessor': preprocessor}
+    weights = model.take('pretrained')
+    backbone = model.section('backbone')
+    if backbone.peek('type') == 'SwinTransformer':
+        new['backbone'] = _upgrade_swin(backbone)
+    else:
+        new['backbone'] = backbone.take_rest()
+    _set_weights(new['backbone'], weights, pretrained, report)
+    new.update(model.take_rest())
+    _rename_in_heads(new, report)
+    return new
+
+
+def _upgrade_swin(old: Section) -> dict[str, Any]:
+    """Arguments of ``mmswin.SwinTransformer``, without those that it has by itself."""
+    report = old.report
+    authors = any(name in old for name in _RENAMED)
+    values = {_RENAMED.get(name, name): value for name, value in old.take_rest().items()}
+    values.pop('type')
+    values.pop('convert_weights', None)  # formats are recognised
+    if authors:
+        values = {**_AUTHORS_DEFAULTS, **values}
+    if 'norm_layer' in values:
+        report.failed(f'{old.path}.norm_layer', values.pop('norm_layer'), 'a class cannot stand in a configuration',
+                      "write norm_cfg=dict(type='LN') or the norm of your choice")
+    new: dict[str, Any] = {'type': 'mmswin.SwinTransformer'}
+    size = {name: tuple(values[name]) if name != 'embed_dims' else values[name]
+            for name in ('embed_dims', 'depths', 'num_heads') if values.get(name) is not None}
+    arch = next((name for name, sizes in SwinTransformer.variants.items() if sizes == size), None)
+    if arch:
+        new['arch'] = arch
+        values = {name: value for name, value in values.items() if name not in size}
+    defaults = {name: p.default for name, p in inspect.signature(SwinTransformer.__init__).parameters.items()}
+    for name, value in values.items():
+        plain = tuple(value) if isinstance(value, list) else value
+        # A reader expects to see how much of the network is dropped, whatever the default.
+        if name == 'drop_path_rate' or name not in defaults or defaults[name] != plain:
+            new[name] = value
+    report.done("model.backbone: type='mmswin.SwinTransformer'"
+                + (', embed_dim, depths and num_heads -> arch' if arch else ', embed_dim -> embed_dims')
+                + (', ape -> use_abs_pos_embed, use_checkpoint -> with_cp; defaults left out' if authors else ''))
+    return new
+
+
+def _set_weights(backbone: dict[str, Any], weights: str | None, chosen: str | None, report: Report) -> None:
+    source = chosen or weights
+    if source:
+        backbone['init_cfg'] = {'type': 'Pretrained', 'checkpoint': source}
+        report.done('model.pretrained -> model.backbone.init_cfg' if not chosen else
+                    '--pretrained -> model.backbone.init_cfg')
+    elif not backbone.get('init_cfg'):
+        report.remark('model.pretrained was None, so training starts from random weights. The authors named the file '
+                      'on the command line; name it with --pretrained FILE_OR_URL, or in model.backbone.init_cfg')
+
+
+def _rename_in_heads(model: dict[str, Any], report: Report) -> None:
+    for stage in ('train_cfg', 'test_cfg'):
+        settings = model.get(stage) or {}
+        for name in ('rpn', 'rpn_proposal'):
+            proposals = settings.get(name)
+            if isinstance(proposals, dict):
+                _upgrade_proposals(proposals, f'model.{stage}.{name}', report)
+        for node in dicts_in(settings):
+            _rename(node, _RENAMED_TEST_KEYS, f'model.{stage}', report)
+    for node in dicts_in(model):
+        if isinstance(node.get('roi_layer'), dict):
+            _rename(node['roi_layer'], _RENAMED_LAYER_KEYS, 'roi_layer', report)
+
+
+def _upgrade_proposals(node: dict[str, Any], path: str, report: Report) -> None:
+    for name in ('nms_across_levels', 'nms_post'):
+        if name in node:
+            node.pop(name)
+            report.done(f'{path}.{name}: left out, it had no effect any more (max_per_img has)')
+    if 'nms_thr' in node:
+        node.setdefault('nms', {'type': 'nms', 'iou_threshold': node['nms_thr']})
+        node.pop('nms_thr')
+        report.done(f'{path}.nms_thr -> nms.iou_threshold')
+
+
+def _rename(node: dict[str, Any], names: dict[str, str], path: str, report: Report) -> None:
+    for old, new in names.items():
+        if old in node and (old != 'iou_thr' or node.get('type') in ('nms', 'soft_nms')):
+            node.setdefault(new, node.pop(old))
+            report.done(f'{path}: {old} -> {new}')

@@ -1,0 +1,75 @@
+"""Reading a configuration of mmdet 2.x or mmseg 0.x with everything that it inherits."""
+
+import ast
+import copy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmswin.runner.errors import RunError
+
+# Only mmdet 3.x and mmseg 1.x have these at the top.
+_NEW_KEYS = ('optim_wrapper', 'train_dataloader', 'test_dataloader', 'param_scheduler', 'default_hooks')
+# Only mmdet 2.x and mmseg 0.x have these.
+_OLD_KEYS = ('data', 'optimizer', 'lr_config', 'runner', 'total_epochs', 'optimizer_config')
+
+
+def read_old(path: Path) -> dict[str, Any]:
+    """The whole configuration, bases included, as plain dicts.
+
+    Raises:
+        RunError: A file is missing or cannot be read, or this is no configuration of the old kind.
+    """
+    _check_bases(path, path)
+    try:
+        cfg = Config.fromfile(path, lazy_import=False, import_custom_modules=False)
+    except Exception as error:  # The file is a program of somebody else's: anything may go wrong in it.
+        raise RunError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    values = copy.deepcopy(cfg.to_dict())
+    _check_kind(path, values)
+    return values
+
+
+def _check_bases(path: Path, asked: Path) -> None:
+    """Make sure that all files exist before mmengine reads them: its own message does not say who wants the file."""
+    if not path.is_file():
+        raise RunError(f'config {path} does not exist')
+    for base in _bases_of(path):
+        if '::' in base:
+            raise RunError(f'{path}: its _base_ {base!r} names an installed library, which only files for mmdet 3.x '
+                           'and mmseg 1.x do: there is nothing to upgrade')
+        wanted = path.parent / base
+        if not wanted.is_file():
+            raise RunError(
+                f'{path}: its _base_ {base!r} is missing (looked for {wanted.resolve()}); give {asked.name} where it '
+                'stands in the old repository, or copy the folders that it inherits from beside it')
+        _check_bases(wanted, asked)
+
+
+def _bases_of(path: Path) -> list[str]:
+    try:
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise RunError(f'{path} cannot be read: {error}') from error
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == '_base_' for t in node.targets):
+            try:
+                value = ast.literal_eval(node.value)
+            except ValueError:  # computed; mmengine will find what it names
+                return []
+            return [value] if isinstance(value, str) else list(value)
+    return []
+
+
+def _check_kind(path: Path, values: dict[str, Any]) -> None:
+    new = [key for key in _NEW_KEYS if key in values]
+    if new:
+        raise RunError(f'{path} has {new[0]}, which only files for mmdet 3.x and mmseg 1.x have: there is nothing to '
+                       "upgrade; to use this package's backbone, set type='mmswin.SwinTransformer' in it")
+    if not isinstance(values.get('model'), dict) or 'type' not in values['model']:
+        raise RunError(f'{path} holds no model: give the configuration that one trains with, not one of the files in '
+                       '_base_ that it is made of')
+    if not any(key in values for key in _OLD_KEYS):
+        raise RunError(f'{path} has a model and none of {", ".join(_OLD_KEYS)}: this is no configuration of mmdet 2.x '
+                       'or mmseg 0.x')

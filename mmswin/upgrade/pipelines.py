@@ -1,0 +1,248 @@
+"""Data pipelines: transforms translated one by one; what the data preprocessor does now leaves the pipeline."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmswin.upgrade.report import Report, Section
+
+# Turned arrays into tensors and picked keys; the packing transform does it all.
+_PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Collect', 'WrapFieldsToLists')
+# May stand behind Normalize: moving or cutting pixels gives the same before and after it, up to rounding.
+_AFTER_NORMALIZE = (*_PACKING, 'Normalize', 'Pad', 'RandomFlip', 'Resize', 'RandomCrop', 'SegRescale')
+_BOX_LABELS = {'gt_labels': 'gt_bboxes_labels'}
+
+
+@dataclass
+class Preprocessing:
+    """What the old pipelines did to every image at their end, and the data preprocessor does now.
+
+    Attributes:
+        scope: 'mmdet' or 'mmseg'.
+        values: Arguments of the data preprocessor.
+        masks: Whether instance masks are loaded.
+        reduce_zero_label: As the old ``LoadAnnotations`` said, or None.
+    """
+
+    scope: str
+    values: dict[str, Any] = field(default_factory=dict)
+    masks: bool = False
+    reduce_zero_label: bool | None = None
+
+    def set(self, key: str, values: dict[str, Any], report: Report) -> None:
+        """Take over arguments that an entry of a pipeline asks for; two that disagree are named."""
+        for name, value in values.items():
+            value = list(value) if isinstance(value, (list, tuple)) and name in ('mean', 'std') else value
+            if self.values.setdefault(name, value) != value:
+                report.failed(key, value, f'another pipeline says {self.values[name]!r}, and there is one data '
+                              f'preprocessor ({name}) for all', 'make them agree')
+
+    def config(self) -> dict[str, Any]:
+        """``model.data_preprocessor``."""
+        names = ('mean', 'std', 'bgr_to_rgb', 'size', 'pad_size_divisor', 'size_divisor', 'pad_value', 'pad_val',
+                 'seg_pad_val')
+        kind = 'DetDataPreprocessor' if self.scope == 'mmdet' else 'SegDataPreProcessor'
+        new = {'type': kind, **{name: self.values[name] for name in names if name in self.values}}
+        if self.masks:
+            new['pad_mask'] = True
+        if self.scope == 'mmseg':
+            new.setdefault('pad_val', 0)
+            new.setdefault('seg_pad_val', 255)
+        return new
+
+
+class PipelineUpgrade:
+    """Translates the pipelines of one configuration; what they share gathers in ``preprocessing``."""
+
+    def __init__(self, scope: str, report: Report) -> None:
+        self.report = report
+        self.preprocessing = Preprocessing(scope)
+        self._detection = scope == 'mmdet'
+        self._translators: dict[str, Callable[[Section], list[dict[str, Any]]]] = {
+            'LoadAnnotations': self._load_annotations, 'Resize': self._resize, 'RandomFlip': self._flip,
+            'RandomCrop': self._crop, 'Normalize': self._normalize, 'Pad': self._pad, 'AutoAugment': self._choice,
+            'Albu': self._albu, 'Mosaic': self._swap_sides, 'MixUp': self._swap_sides,
+            'RandomAffine': self._swap_sides, 'MultiScaleFlipAug': self._single_view,
+        }
+
+    def train(self, steps: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
+        """A training pipeline, or a part of one in a wrapper."""
+        new = self._all(steps, path, max_bad_fraction=0.01)
+        if any(step.get('type') in ('Collect', 'DefaultFormatBundle') for step in steps):
+            new.append({'type': 'PackDetInputs' if self._detection else 'PackSegInputs'})
+        self.report.done('pipelines: Normalize and Pad -> model.data_preprocessor; DefaultFormatBundle and Collect -> '
+                         + new[-1]['type'] + '; img_scale -> scale')
+        return new
+
+    def test(self, steps: list[dict[str, Any]], path: str, with_mask: bool) -> list[dict[str, Any]]:
+        """A test pipeline: one view, annotations loaded behind the resizing, where they are not resized."""
+        new = [step for step in self._all(steps, path, max_bad_fraction=0.0) if step['type'] != 'LoadAnnotations']
+        if self._detection:
+            load = {'type': 'LoadAnnotations', 'with_bbox': True}
+            keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+            new += [{**load, 'with_mask': True} if with_mask else load, {'type': 'PackDetInputs', 'meta_keys': keys}]
+        else:
+            new += [{'type': 'LoadAnnotations'}, {'type': 'PackSegInputs'}]
+        self.report.done('MultiScaleFlipAug -> its transforms, with the annotations loaded for the evaluator')
+        return new
+
+    def _all(self, steps: list[dict[str, Any]], path: str, max_bad_fraction: float) -> list[dict[str, Any]]:
+        new = []
+        for index, step in enumerate(steps):
+            old = Section(step, f'{path}.{index}', self.report)
+            if old.peek('type') == 'LoadImageFromFile':
+                new.append(self._load_image(old, max_bad_fraction))
+            else:
+                new += self._one(old)
+        self._check_order(steps, path)
+        return new
+
+    def _one(self, old: Section) -> list[dict[str, Any]]:
+        name = old.peek('type')
+        if name in _PACKING:
+            self._packing(old)
+            return []
+        if name in self._translators:
+            return self._translators[name](old)
+        return [old.take_rest()]  # the same here, or named when the result is checked
+
+    def _packing(self, old: Section) -> None:
+        if old.peek('meta_keys') is not None:
+            self.report.failed(old.key('meta_keys'), old.peek('meta_keys'), 'the packing transforms name these anew',
+                               'set meta_keys of the packing transform at the end of the pipeline, if you need them')
+
+    def _check_order(self, steps: list[dict[str, Any]], path: str) -> None:
+        names = [step.get('type') for step in steps]
+        later = names[names.index('Normalize') + 1:] if 'Normalize' in names else []
+        for name in later:
+            if name not in _AFTER_NORMALIZE:
+                self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)],
+                                   'it came after Normalize, and images are normalised behind the pipeline now',
+                                   f'see whether {name} is right for pixels from 0 to 255')
+
+    def _load_image(self, old: Section, max_bad_fraction: float) -> dict[str, Any]:
+        old.drop('type')
+        client = old.take('file_client_args')
+        new = {'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': max_bad_fraction, **old.take_rest()}
+        if client and client.get('backend', 'disk') != 'disk':
+            new['backend_args'] = client
+            self.report.done('file_client_args -> backend_args')
+        self.report.done('LoadImageFromFile -> mmswin.LoadImageFromFile: training skips and counts bad images, up to '
+                         'one in a hundred')
+        return new
+
+    def _load_annotations(self, old: Section) -> list[dict[str, Any]]:
+        client = old.take('file_client_args')
+        if client and client.get('backend', 'disk') != 'disk':
+            old.put('backend_args', client)
+        if not self._detection:
+            zero = old.take('reduce_zero_label')
+            if zero is not None:
+                self.preprocessing.reduce_zero_label = zero
+                self.report.done('LoadAnnotations.reduce_zero_label -> the data set, which has it for all')
+        elif old.peek('with_mask'):
+            self.preprocessing.masks = True
+        return [old.take_rest()]
+
+    def _resize(self, old: Section) -> list[dict[str, Any]]:
+        """One scale, one of several, a range of scales, or a range of ratios: four transforms now."""
+        scale, ratios = old.take('img_scale'), old.take('ratio_range')
+        mode = old.take('multiscale_mode', 'range')
+        old.drop('type', 'override', 'backend', 'bbox_clip_border') if old.peek('bbox_clip_border', True) else (
+            old.drop('type', 'override', 'backend'))
+        rest = {'keep_ratio': old.take('keep_ratio', True), **old.take_rest()}
+        scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], (list, tuple)) else None
+        if scales is not None and len(scales) == 1:
+            scale, scales = scales[0], None
+        if scale is None:
+            self.report.failed(old.path, {'ratio_range': ratios}, 'a Resize without img_scale, relative to each image',
+                               'set scale, or use a Resize with scale_factor')
+            return [{'type': 'Resize', 'scale_factor': 1.0, **rest}]
+        if scales is None and ratios is not None:
+            return [{'type': 'RandomResize', 'scale': tuple(scale), 'ratio_range': tuple(ratios), **rest}]
+        if scales is None:
+            return [{'type': 'Resize', 'scale': tuple(scale), **rest}]
+        if mode == 'value':
+            return [{'type': 'RandomChoiceResize', 'scales': scales, **rest}]
+        # The old one drew the long side and the short side apart, whatever their order.
+        return [{'type': 'RandomResize', 'scale': [(max(s), min(s)) for s in scales], **rest}]
+
+    def _flip(self, old: Section) -> list[dict[str, Any]]:
+        ratio = old.take('flip_ratio')
+        probability = old.take('prob', ratio)
+        old.drop('type')
+        return [] if probability is None else [{'type': 'RandomFlip', 'prob': probability, **old.take_rest()}]
+
+    def _crop(self, old: Section) -> list[dict[str, Any]]:
+        if self._detection and old.peek('crop_type', 'absolute') in ('absolute', 'relative'):
+            rows, columns = old.peek('crop_size')
+            if rows != columns:
+                old.put('crop_size', (columns, rows))
+                self.report.done('RandomCrop.crop_size: (height, width) -> (width, height)')
+        crop = old.take_rest()
+        return [{**crop, 'crop_size': tuple(crop['crop_size'])}]
+
+    def _normalize(self, old: Section) -> list[dict[str, Any]]:
+        values = {'mean': old.take('mean'), 'std': old.take('std'), 'bgr_to_rgb': old.take('to_rgb', True)}
+        self.preprocessing.set(old.path, values, self.report)
+        return []
+
+    def _pad(self, old: Section) -> list[dict[str, Any]]:
+        size, divisor = old.take('size'), old.take('size_divisor')
+        if divisor is not None:
+            name = 'pad_size_divisor' if self._detection else 'size_divisor'
+            self.preprocessing.set(old.path, {name: divisor}, self.report)
+        elif not self._detection:
+            self.preprocessing.set(old.path, {'size': tuple(size), 'pad_val': old.take('pad_val', 0),
+                                              'seg_pad_val': old.take('seg_pad_val', 255)}, self.report)
+        else:
+            rows, columns = size if size is not None else (None, None)
+            fixed = {'size': (columns, rows)} if size is not None else {}
+            old.drop('type')
+            self.report.remark('Pad to a fixed size stays in the pipeline and now pads before the normalisation')
+            return [{'type': 'Pad', **fixed, **old.take_rest()}]
+        if old.peek('pad_val') not in (None, 0, {'img': 0, 'masks': 0, 'seg': 255}):
+            self.report.failed(old.key('pad_val'), old.peek('pad_val'), 'not taken over',
+                               'set pad_value (mmdet) or pad_val (mmseg) of model.data_preprocessor')
+        return []
+
+    def _choice(self, old: Section) -> list[dict[str, Any]]:
+        branches = [self._all(branch, f'{old.path}.policies.{index}', 0.01)
+                    for index, branch in enumerate(old.peek('policies'))]
+        self.report.done('AutoAugment.policies -> RandomChoice.transforms')
+        return [{'type': 'RandomChoice', 'transforms': branches}]
+
+    def _albu(self, old: Section) -> list[dict[str, Any]]:
+        boxes = old.peek('bbox_params')
+        if boxes and 'label_fields' in boxes:
+            labels = [_BOX_LABELS.get(name, name) for name in boxes['label_fields']]
+            old.put('bbox_params', {**boxes, 'label_fields': list(dict.fromkeys([*labels, 'gt_ignore_flags']))})
+        old.drop('update_pad_shape')
+        return [old.take_rest()]
+
+    def _swap_sides(self, old: Section) -> list[dict[str, Any]]:
+        """(height, width) became (width, height)."""
+        for name in ('img_scale', 'border'):
+            sides = old.peek(name)
+            if isinstance(sides, (list, tuple)) and len(sides) == 2:
+                old.put(name, (sides[1], sides[0]))
+                if sides[0] != sides[1]:
+                    self.report.done(f'{old.peek("type")}.{name}: (height, width) -> (width, height)')
+        return [old.take_rest()]
+
+    def _single_view(self, old: Section) -> list[dict[str, Any]]:
+        """The first scale of a test, unflipped; further views are named."""
+        scale, ratios, flip = old.take('img_scale'), old.take('img_ratios'), old.take('flip', False)
+        scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], (list, tuple)) else [tuple(scale)]
+        if flip or len(scales) > 1 or (ratios not in (None, 1.0, [1.0], (1.0,))):
+            self.report.failed(old.path, {'img_scale': scale, 'img_ratios': ratios, 'flip': flip},
+                               f'a test of several views; the new file tests one, at {scales[0]}',
+                               'tools/test.py --tta tests more: with tta_pipeline and tta_model in the file, or for '
+                               'boxes without')
+        steps = [dict(step) for step in old.take('transforms')]
+        for step in steps:
+            if step['type'] == 'Resize':
+                step['img_scale'] = scales[0]
+            if step['type'] == 'RandomFlip':  # it flipped where `flip` said so
+                step.update(flip_ratio=None, prob=None)
+        return self._all(steps, f'{old.path}.transforms', 0.0)

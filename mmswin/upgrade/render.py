@@ -1,0 +1,81 @@
+"""A configuration as a file that people like to read: one entry a line where a line is too short for all."""
+
+from collections.abc import Iterable
+from typing import Any
+
+WIDTH = 110
+_INDENT = '    '
+
+
+class Name(str):
+    """A variable of the file, written without quotes."""
+
+
+def literal(value: Any, indent: str = '', used: int = 0) -> str:
+    """Python text of a value.
+
+    Args:
+        value: Dicts, lists, tuples, and what ``repr`` can write.
+        indent: White space in front of the line that the text begins in.
+        used: Columns that stand before the text in its line, the indent left out.
+    """
+    short = _on_one_line(value)
+    if len(indent) + used + len(short) <= WIDTH or not isinstance(value, (dict, list, tuple)) or not value:
+        return short
+    inner = indent + _INDENT
+    opening, closing = _brackets(value)
+    if isinstance(value, dict):
+        entries = [(_key(name, value), entry) for name, entry in value.items()]
+    else:
+        entries = [('', entry) for entry in value]
+    plain = all(not isinstance(entry, (dict, list, tuple)) or _of_numbers(entry) for _, entry in entries)
+    if plain and not isinstance(value, dict):
+        return opening + _filled([_on_one_line(entry) for _, entry in entries], inner) + f'\n{indent}{closing}'
+    lines = [f'{inner}{key}{literal(entry, inner, len(key) + 1)},' for key, entry in entries]
+    return '\n'.join([opening, *lines, indent + closing])
+
+
+def assignment(name: str, value: Any) -> str:
+    """``name = value``."""
+    return f'{name} = {literal(value, used=len(name) + 3)}'
+
+
+def _filled(words: Iterable[str], indent: str) -> str:
+    """Words behind each other, as many as a line holds."""
+    text, line = '', indent
+    for word in words:
+        if len(line) + len(word) + 1 > WIDTH and line.strip():
+            text, line = f'{text}\n{line.rstrip()}', indent
+        line += f'{word}, '
+    return f'{text}\n{line.rstrip()}'
+
+
+def _on_one_line(value: Any) -> str:
+    if isinstance(value, Name):
+        return str(value)
+    opening, closing = _brackets(value)
+    if isinstance(value, dict):
+        entries = [f'{_key(name, value)}{_on_one_line(entry)}' for name, entry in value.items()]
+        return opening + ', '.join(entries) + closing
+    if isinstance(value, (list, tuple)):
+        comma = ',' if isinstance(value, tuple) and len(value) == 1 else ''
+        return opening + ', '.join(_on_one_line(entry) for entry in value) + comma + closing
+    return repr(value)
+
+
+def _key(name: Any, of: dict) -> str:
+    return f'{name}=' if _by_name(of) else f'{name!r}: '
+
+
+def _by_name(value: dict) -> bool:
+    return all(isinstance(name, str) and name.isidentifier() for name in value)
+
+
+def _brackets(value: Any) -> tuple[str, str]:
+    if isinstance(value, dict):
+        return ('dict(', ')') if _by_name(value) else ('{', '}')
+    return ('(', ')') if isinstance(value, tuple) else ('[', ']')
+
+
+def _of_numbers(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, (int, float)) for entry in value)

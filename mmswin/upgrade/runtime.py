@@ -1,0 +1,136 @@
+"""Hooks, logging, environment, and where weights come from."""
+
+from typing import Any
+
+from mmswin.upgrade.report import Section
+
+_BACKENDS = {'TensorboardLoggerHook': 'TensorboardVisBackend', 'WandbLoggerHook': 'WandbVisBackend',
+             'MMDetWandbHook': 'WandbVisBackend', 'MMSegWandbHook': 'WandbVisBackend',
+             'MlflowLoggerHook': 'MLflowVisBackend', 'ClearMLLoggerHook': 'ClearMLVisBackend',
+             'NeptuneLoggerHook': 'NeptuneVisBackend', 'DvcliveLoggerHook': 'DVCLiveVisBackend'}
+_TEXT_LOGGERS = ('TextLoggerHook',)
+_OWN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook')
+# Figures of mmdet's COCO evaluation, whose names have a prefix now.
+_COCO_FIGURES = ('bbox_', 'segm_', 'proposal_')
+_BASE_GPUS = 8
+
+
+def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) -> dict[str, Any]:
+    """Everything of the new configuration that is neither model, data nor schedule."""
+    iterations = unit == 'iters'
+    kind = 'Det' if scope == 'mmdet' else 'Seg'
+    interval, backends = _logging(old)
+    logger: dict[str, Any] = {'type': 'LoggerHook', 'interval': interval}
+    if iterations:
+        logger['log_metric_by_epoch'] = False
+    checkpoint = _checkpoints(old, iterations, evaluation)
+    new: dict[str, Any] = {'default_hooks': {
+        'timer': {'type': 'IterTimerHook'},
+        'logger': logger,
+        'param_scheduler': {'type': 'ParamSchedulerHook'},
+        'checkpoint': checkpoint,
+        'sampler_seed': {'type': 'DistSamplerSeedHook'},
+        'visualization': {'type': f'{kind}VisualizationHook'},
+    }}
+    new['custom_hooks'] = [{'type': name} for name in _OWN_HOOKS] + _custom_hooks(old)
+    new['env_cfg'] = _environment(old)
+    new['vis_backends'] = backends
+    new['visualizer'] = {'type': f'{kind}LocalVisualizer', 'vis_backends': backends, 'name': 'visualizer'}
+    new['log_processor'] = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True} if not iterations else {
+        'by_epoch': False}
+    new['log_level'] = old.take('log_level', 'INFO')
+    new.update(_starting_point(old))
+    for name in ('find_unused_parameters', 'work_dir', 'custom_imports'):
+        if old.peek(name) is not None:
+            new[name] = old.peek(name)
+        old.drop(name)
+    if 'custom_imports' in new:
+        old.report.failed('custom_imports', new['custom_imports'], 'these modules are written for the old libraries',
+                          'bring them up to mmengine, or leave the line out')
+    _drop_what_ended(old)
+    return new
+
+
+def _logging(old: Section) -> tuple[int, list[dict[str, Any]]]:
+    """Interval of the log lines, and where the curves go."""
+    log = old.section('log_config')
+    interval = log.take('interval', 50)
+    backends: list[dict[str, Any]] = [{'type': 'LocalVisBackend'}]
+    for index, hook in enumerate(log.take('hooks') or []):
+        hook = dict(hook)
+        name = hook.pop('type')
+        if name in _BACKENDS:
+            options = {key: hook[key] for key in ('init_kwargs', 'log_dir', 'save_dir') if key in hook}
+            if 'log_dir' in options:
+                options['save_dir'] = options.pop('log_dir')
+            backends.append({'type': _BACKENDS[name], **options})
+            old.report.done(f'{name} -> {_BACKENDS[name]}')
+        elif name not in _TEXT_LOGGERS:
+            old.report.failed(f'log_config.hooks.{index}', name, 'no counterpart', 'add a backend to vis_backends')
+    log.close('no translation for it', 'see LoggerHook of mmengine')
+    old.report.done('log_config -> default_hooks.logger, vis_backends')
+    return interval, backends
+
+
+def _checkpoints(old: Section, iterations: bool, evaluation: Section) -> dict[str, Any]:
+    config = old.section('checkpoint_config')
+    new: dict[str, Any] = {'type': 'CheckpointHook', 'interval': config.take('interval', 1)}
+    by_epoch = config.take('by_epoch', not iterations)
+    if not by_epoch:
+        new['by_epoch'] = False
+    config.drop('meta', 'create_symlink')
+    new.update(config.take_rest())
+    best, rule = evaluation.take('save_best'), evaluation.take('rule')
+    if best is not None:
+        new['save_best'] = f'coco/{best}' if best.startswith(_COCO_FIGURES) else best
+        old.report.done('evaluation.save_best -> default_hooks.checkpoint')
+    if rule is not None:
+        new['rule'] = rule
+    old.report.done('checkpoint_config -> default_hooks.checkpoint')
+    return new
+
+
+def _custom_hooks(old: Section) -> list[dict[str, Any]]:
+    hooks = [dict(hook) for hook in old.take('custom_hooks') or []]
+    kept = [hook for hook in hooks if hook.get('type') != 'NumClassCheckHook']
+    if len(kept) < len(hooks):
+        old.report.done('NumClassCheckHook: left out, tools/train.py checks classes before a run')
+    return kept
+
+
+def _environment(old: Section) -> dict[str, Any]:
+    processes = old.section('dist_params')
+    new = {
+        'cudnn_benchmark': old.take('cudnn_benchmark', False),
+        'mp_cfg': {'mp_start_method': old.take('mp_start_method', 'fork'),
+                   'opencv_num_threads': old.take('opencv_num_threads', 0)},
+        'dist_cfg': {'backend': processes.take('backend', 'nccl'), **processes.take_rest()},
+    }
+    old.report.done('dist_params, cudnn_benchmark -> env_cfg')
+    return new
+
+
+def _starting_point(old: Section) -> dict[str, Any]:
+    load, resume = old.take('load_from'), old.take('resume_from')
+    automatic = old.take('auto_resume', False)
+    new: dict[str, Any] = {'load_from': resume or load, 'resume': bool(automatic)}
+    if resume:
+        old.report.failed('resume_from', resume, 'a run of the old libraries cannot go on here: its file holds another '
+                          'optimizer state', 'load_from names the file now, so a new run starts from its weights')
+    return new
+
+
+def _drop_what_ended(old: Section) -> None:
+    flow = old.take('workflow')
+    if flow is not None and [tuple(part) for part in flow] != [('train', 1)]:
+        old.report.failed('workflow', flow, 'validation is set in train_cfg and val_cfg now',
+                          'the loss on the validation set is no longer computed in between')
+    seed = old.take('seed')
+    if seed is not None:
+        old.report.failed('seed', seed, 'a seed is given to a run', f'call tools/train.py with --seed {seed}')
+    old.drop('gpus', 'gpu_ids', 'device')
+
+
+def base_batch_size(train_loader: dict[str, Any]) -> int:
+    """Images per step that the learning rate is for: the authors, like mmdet and mmseg, trained on 8 GPUs."""
+    return _BASE_GPUS * train_loader['batch_size']

@@ -1,0 +1,145 @@
+"""Optimizer, mixed precision, learning rate and length of the training."""
+
+from typing import Any
+
+from mmswin.upgrade.report import Section
+
+# Words of the old `lr_config`, beside those of a policy.
+_WARM_UPS = ('linear', 'constant')
+
+
+def upgrade_optimizer(old: Section) -> dict[str, Any]:
+    """``optim_wrapper`` from ``optimizer``, ``optimizer_config`` and ``fp16``."""
+    report = old.report
+    optimizer = old.section('optimizer')
+    hook = old.section('optimizer_config')
+    paramwise, constructor = optimizer.take('paramwise_cfg'), optimizer.take('constructor')
+    precision = _mixed_precision(old, hook)
+    new: dict[str, Any] = {'type': 'OptimWrapper' if precision is None else 'AmpOptimWrapper'}
+    new.update(precision or {})
+    new['constructor'] = ('mmswin.OptimWrapperConstructor'
+                          if constructor in (None, 'DefaultOptimizerConstructor') else constructor)
+    new['optimizer'] = optimizer.take_rest()
+    if paramwise:
+        new['paramwise_cfg'] = paramwise
+    clip = hook.take('grad_clip')
+    if clip:
+        new['clip_grad'] = clip
+    steps = hook.take('update_interval') or hook.take('cumulative_iters') or 1
+    if steps != 1:
+        new['accumulative_counts'] = steps
+    hook.drop('coalesce', 'bucket_size_mb', 'type', 'detect_anomalous_params')  # DistributedDataParallel sees to them
+    hook.close('no option of the new optimizer wrapper', 'see OptimWrapper of mmengine')
+    report.done('optimizer, optimizer_config -> optim_wrapper'
+                + (', paramwise_cfg beside the optimizer' if paramwise else ''))
+    return new
+
+
+def _mixed_precision(old: Section, hook: Section) -> dict[str, Any] | None:
+    """Arguments of ``AmpOptimWrapper``, or None for float32. Apex by the authors' hook, or mmcv's own fp16."""
+    fp16, apex = old.take('fp16'), hook.take('use_fp16', False)
+    if apex:
+        old.report.done('mixed precision by apex -> AmpOptimWrapper of torch')
+        return {}
+    if not isinstance(fp16, dict):
+        return None
+    fp16 = dict(fp16)
+    scale = fp16.pop('loss_scale', 512.0)
+    for name, value in fp16.items():
+        old.report.failed(f'fp16.{name}', value, 'no option of AmpOptimWrapper', 'leave it out, or set loss_scale')
+    old.report.done('fp16 -> AmpOptimWrapper')
+    return {} if scale == 'dynamic' else {'loss_scale': scale}
+
+
+def upgrade_length(old: Section) -> tuple[str, int]:
+    """Unit (``'epochs'`` or ``'iters'``) and length of the training, from ``runner`` or ``total_epochs``."""
+    runner = old.section('runner')
+    name = runner.take('type') or ''
+    epochs = runner.take('max_epochs') or old.take('total_epochs')
+    iterations = runner.take('max_iters') or old.take('total_iters')
+    old.drop('total_epochs', 'total_iters')
+    runner.drop('meta')
+    runner.close(f'no option of the new training loop ({name})', 'see the loops of mmengine')
+    if (epochs is None) == (iterations is None):
+        old.report.failed('runner', {'type': name, 'max_epochs': epochs, 'max_iters': iterations},
+                          'it does not say how long to train', 'the new file trains 12 epochs: set train_cfg')
+        epochs, iterations = 12, None
+    if name.endswith('Amp'):
+        old.report.done(f'runner {name} (apex) -> the usual loop')
+    return ('epochs', epochs) if iterations is None else ('iters', iterations)
+
+
+def upgrade_loop(unit: str, length: int, evaluation: Section) -> dict[str, Any]:
+    """``train_cfg``; the interval and start of validation come from ``evaluation``."""
+    loop = 'EpochBasedTrainLoop' if unit == 'epochs' else 'IterBasedTrainLoop'
+    interval, start = evaluation.take('interval', 1), evaluation.take('start')
+    by_epoch = evaluation.take('by_epoch')
+    if by_epoch is not None and by_epoch != (unit == 'epochs'):
+        evaluation.report.failed(evaluation.key('by_epoch'), by_epoch,
+                                 f'validation counts what training counts, {unit}', 'set train_cfg.val_interval')
+    new = {'type': loop, f'max_{unit}': length, 'val_interval': interval}
+    if start is not None:
+        new['val_begin'] = start
+    evaluation.report.done('runner, evaluation.interval -> train_cfg')
+    return new
+
+
+def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str, Any]]:
+    """``param_scheduler`` from ``lr_config``: a warm-up, if any, and the policy."""
+    rates = old.section('lr_config')
+    old.report.done('lr_config -> param_scheduler')
+    warm_up = _warm_up(rates)
+    end = warm_up[0]['end'] if warm_up and not warm_up[0]['by_epoch'] else 0
+    policy = str(rates.take('policy', 'fixed'))
+    by_epoch = rates.take('by_epoch', unit == 'epochs')
+    if by_epoch and unit == 'iters':
+        old.report.failed('lr_config.by_epoch', True, 'the run is counted in iterations', 'set by_epoch=False')
+    new = _policy(rates, policy.lower(), by_epoch, length, 0 if by_epoch else end)
+    if new is None:
+        old.report.failed('lr_config', {'policy': policy, **rates.take_rest()}, 'no translation for this policy',
+                          'write a scheduler of mmengine into param_scheduler; until then the rate is constant')
+        return warm_up
+    rates.close(f'no translation for it with the policy {policy!r}', 'adjust param_scheduler')
+    if new and policy.lower() in ('poly', 'cosineannealing') and end:
+        old.report.remark(f'the {policy} decay starts when the warm-up ends, as in all files for mmdet 3.x and mmseg '
+                          f'1.x; it used to run from iteration 0, at most {end / max(length, 1):.1%} of the rate lower'
+                          if not by_epoch else
+                          f'the {policy} decay runs from the first epoch, during the warm-up too, as it did')
+    return warm_up + new
+
+
+def _warm_up(rates: Section) -> list[dict[str, Any]]:
+    kind, length = rates.take('warmup'), rates.take('warmup_iters', 0)
+    ratio, by_epoch = rates.take('warmup_ratio', 0.1), rates.take('warmup_by_epoch', False)
+    if kind is None or not length:
+        return []
+    if kind not in _WARM_UPS:
+        rates.report.failed(rates.key('warmup'), kind, 'mmengine has no such warm-up',
+                            f'{" and ".join(_WARM_UPS)} are translated; this file warms up linearly')
+    constant, linear = {'type': 'ConstantLR', 'factor': ratio}, {'type': 'LinearLR', 'start_factor': ratio}
+    new = constant if kind == 'constant' else linear
+    if by_epoch:
+        return [{**new, 'by_epoch': True, 'begin': 0, 'end': length, 'convert_to_iter_based': kind != 'constant'}]
+    return [{**new, 'by_epoch': False, 'begin': 0, 'end': length}]
+
+
+def _policy(rates: Section, policy: str, by_epoch: bool, length: int, begin: int) -> list[dict[str, Any]] | None:
+    """Schedulers of a policy in the words of mmcv 1, or None if there is no counterpart."""
+    if policy == 'fixed':
+        return []
+    if policy == 'step':
+        steps, gamma = rates.take('step'), rates.take('gamma', 0.1)
+        if isinstance(steps, int):
+            return [{'type': 'StepLR', 'by_epoch': by_epoch, 'step_size': steps, 'gamma': gamma}]
+        return [{'type': 'MultiStepLR', 'by_epoch': by_epoch, 'milestones': list(steps), 'gamma': gamma}]
+    span = {'by_epoch': by_epoch, 'begin': begin, 'end': length}
+    if policy == 'poly':
+        return [{'type': 'PolyLR', 'power': rates.take('power', 1.0), 'eta_min': rates.take('min_lr', 0.0), **span}]
+    if policy == 'cosineannealing':
+        lowest = ({'eta_min_ratio': rates.take('min_lr_ratio')} if rates.peek('min_lr_ratio') is not None
+                  else {'eta_min': rates.take('min_lr') or 0.0})
+        rates.drop('min_lr', 'min_lr_ratio')
+        return [{'type': 'CosineAnnealingLR', 'T_max': length - begin, **lowest, **span}]
+    if policy == 'exp':
+        return [{'type': 'ExponentialLR', 'gamma': rates.take('gamma'), 'by_epoch': by_epoch}]
+    return None

@@ -1,0 +1,200 @@
+"""From an old configuration to a new one, and to the text of its file."""
+
+import os
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmswin
+from mmswin.runner.configure import load_config
+from mmswin.runner.errors import RunError
+from mmswin.upgrade.check import check_settings
+from mmswin.upgrade.data import DataUpgrade
+from mmswin.upgrade.delta import differences
+from mmswin.upgrade.model import scope_of, upgrade_model
+from mmswin.upgrade.old_files import read_old
+from mmswin.upgrade.render import WIDTH, Name, assignment
+from mmswin.upgrade.report import Report, Section
+from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
+from mmswin.upgrade.schedule import upgrade_learning_rate, upgrade_length, upgrade_loop, upgrade_optimizer
+
+_CHAPTERS = {
+    'model': 'model', 'train_pipeline': 'data', 'train_cfg': 'schedule', 'default_hooks': 'runtime',
+}  # fmt: skip
+
+
+@dataclass
+class Upgraded:
+    """A translated configuration.
+
+    Attributes:
+        settings: What the new file says, without helper variables.
+        report: What was translated and what was not.
+        source: The old file.
+    """
+
+    settings: dict[str, Any]
+    report: Report
+    source: Path
+
+
+def upgrade_config(path: str | Path, pretrained: str | None = None) -> Upgraded:
+    """Translate a configuration of mmdet 2.x or mmseg 0.x.
+
+    Args:
+        path: The old file, where it can find its bases.
+        pretrained: Path or URL of the weights that the backbone starts from, in place of the file's.
+
+    Raises:
+        RunError: The file, or one that it inherits from, is missing, cannot be read or is no old configuration.
+    """
+    source = Path(path)
+    values = read_old(source)
+    report = Report()
+    settings = translate(values, report, pretrained)
+    check_settings(settings, report)
+    return Upgraded(settings, report, source)
+
+
+def translate(values: dict[str, Any], report: Report, pretrained: str | None = None) -> dict[str, Any]:
+    """The new settings for the old ones; findings go to ``report``."""
+    old = Section(values, '', report)
+    scope = scope_of(values['model'])
+    evaluation = old.section('evaluation')
+    unit, length = upgrade_length(old)
+    upgrade = DataUpgrade(old, scope, report)
+    data = upgrade.upgrade(evaluation, unit == 'iters')
+    new: dict[str, Any] = {'default_scope': scope}
+    new['model'] = upgrade_model(old, upgrade.pipelines.preprocessing.config(), pretrained)
+    new.update(data)
+    new['train_cfg'] = upgrade_loop(unit, length, evaluation)
+    new['val_cfg'], new['test_cfg'] = {'type': 'ValLoop'}, {'type': 'TestLoop'}
+    new['optim_wrapper'] = upgrade_optimizer(old)
+    new['param_scheduler'] = upgrade_learning_rate(old, unit, length)
+    scaling = old.section('auto_scale_lr')
+    batch = scaling.take('base_batch_size', base_batch_size(data['train_dataloader']))
+    new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
+    report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')
+    new.update(upgrade_runtime(old, scope, unit, evaluation))
+    evaluation.close('no option of the new evaluators', 'see CocoMetric of mmdet or IoUMetric of mmseg')
+    _name_the_rest(old, values)
+    return new
+
+
+def _name_the_rest(old: Section, values: dict[str, Any]) -> None:
+    """Variables whose value stands elsewhere in the configuration have served; others may have meant something."""
+    rest = old.take_rest()
+    used = [value for name, value in values.items() if name not in rest]
+    left_out = []
+    for name, value in rest.items():
+        if _stands_in(value, used) or not _means_something(value):
+            left_out.append(name)
+        else:
+            old.report.failed(name, value, 'nothing known reads it', 'see what it was for')
+    if left_out:
+        old.report.done(f'variables that helped to write the old file, left out: {", ".join(left_out)}')
+
+
+def _means_something(value: Any) -> bool:
+    return value is not None
+
+
+def _stands_in(value: Any, node: Any) -> bool:
+    if type(value) is type(node) and value == node:
+        return True
+    if isinstance(value, str) and isinstance(node, str) and value and node.startswith(value):
+        return True
+    if isinstance(node, dict):
+        if isinstance(value, dict) and value and all(key in node and node[key] == v for key, v in value.items()):
+            return True
+        return any(_stands_in(value, entry) for entry in node.values())
+    return isinstance(node, (list, tuple)) and any(_stands_in(value, entry) for entry in node)
+
+
+def render(upgraded: Upgraded, base: str | None = None, target: Path | None = None) -> str:
+    """The text of the new file.
+
+    Args:
+        upgraded: The translated configuration.
+        base: A configuration to inherit from; the text then says only what differs.
+        target: Where the file will stand, to write the way to ``base`` from there; the current directory by default.
+
+    Raises:
+        RunError: ``base`` is missing or cannot be read.
+    """
+    lines = [comment for line in _header(upgraded) for comment in _comment(line)]
+    if base is None:
+        chapters = _named(upgraded.settings)
+    else:
+        where = (target or Path('.') / 'new.py').resolve().parent
+        found = load_config(base, None, None)
+        if found.get('default_scope') != upgraded.settings['default_scope']:
+            raise RunError(f'--base {base} is for {found.get("default_scope")}, and {upgraded.source} for '
+                           f'{upgraded.settings["default_scope"]}: name a configuration of the same library')
+        chapters = {'_base_': os.path.relpath(Path(base).resolve(), where),
+                    **differences(found, upgraded.settings)}
+    for name, value in chapters.items():
+        if name in _CHAPTERS and base is None:
+            lines += ['', f'# {_CHAPTERS[name]}']
+        lines.append(assignment(name, value))
+    return '\n'.join(lines) + '\n'
+
+
+def _header(upgraded: Upgraded) -> list[str]:
+    report = upgraded.report
+    lines = [f'Upgraded from {upgraded.source.name} by tools/upgrade_config.py of mmswin {mmswin.__version__}.']
+    if report.untranslated:
+        lines += ['', 'NOT TRANSLATED, to be looked at:', *(f'- {entry}' for entry in report.untranslated)]
+    if report.remarks:
+        lines += ['', 'To be known:', *(f'- {entry}' for entry in report.remarks)]
+    return [*lines, '', 'Translated:', *(f'- {entry}' for entry in report.translated)]
+
+
+def _comment(line: str) -> list[str]:
+    indent = '  ' if line.startswith('- ') else ''
+    return textwrap.wrap(line, WIDTH, initial_indent='# ', subsequent_indent=f'# {indent}', break_long_words=False,
+                         break_on_hyphens=False) or ['#']
+
+
+def _named(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with variables for what they say more than once, and for the pipelines."""
+    new: dict[str, Any] = {}
+    pipelines: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name.endswith('_dataloader'):
+            value = _with_names(value, name.removesuffix('_dataloader'), pipelines)
+        new[name] = value
+    if new.get('test_dataloader') == new.get('val_dataloader') and 'val_dataloader' in new:
+        new['test_dataloader'] = Name('val_dataloader')
+    if 'val_evaluator' in new and new.get('test_evaluator') == new['val_evaluator']:
+        new['test_evaluator'] = Name('val_evaluator')
+    if 'vis_backends' in new:
+        new['visualizer'] = {**new['visualizer'], 'vis_backends': Name('vis_backends')}
+    ordered: dict[str, Any] = {}
+    for name, value in new.items():
+        if name == 'train_dataloader':
+            ordered.update(pipelines)
+        ordered[name] = value
+    return ordered
+
+
+def _with_names(node: Any, split: str, pipelines: dict[str, Any]) -> Any:
+    """A loader whose pipelines are names; the pipelines go to ``pipelines``."""
+    if isinstance(node, dict):
+        return {key: _pipeline_name(value, split, pipelines) if key == 'pipeline'
+                else _with_names(value, split, pipelines) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_with_names(entry, split, pipelines) for entry in node)
+    return node
+
+
+def _pipeline_name(steps: list, split: str, pipelines: dict[str, Any]) -> Name:
+    for name, known in pipelines.items():
+        if known == steps:
+            return Name(name)
+    stem = 'train_pipeline' if split == 'train' else 'test_pipeline'
+    count = sum(name.startswith(stem) for name in pipelines)
+    name = f'{stem}_{count + 1}' if count else stem
+    pipelines[name] = steps
+    return Name(name)
