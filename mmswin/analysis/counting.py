@@ -1,0 +1,173 @@
+"""Multiply-adds of a module, counted on the meta device: shapes alone, so that the largest model takes a second.
+
+torch's own counter, :class:`torch.utils.flop_counter.FlopCounterMode`, sees every convolution, linear layer and matrix
+product (two floating-point operations for each multiply-add), whatever the module calls them. mmengine's
+``get_model_complexity_info``, which the ``get_flops.py`` of mmdet and mmseg call, is no help here: it traces a real
+forward pass (tens of seconds and gigabytes for a large model at full size, with proposals that depend on random
+weights), and it has no entry for ``scaled_dot_product_attention``.
+
+Published figures follow conventions, and :class:`MultiplyAdds` keeps apart what is due to them:
+
+* Window attention's two matrix products are counted by formula, so that a count does not depend on the backend that
+  computes them (the counter cannot look into a fused kernel, nor can such a kernel run on the meta device).
+* The reference implementations pad a map to whole windows *before* projecting it to q, k and v, and crop it *after*
+  the output projection. Published figures therefore count both projections for the padded tokens too. This package
+  projects first, so it computes less.
+* The counter of the authors' tools, that of mmcv 1.x, also adds one for each output of a convolution with a bias, of a
+  ReLU and each input of a pooling, and two for each input of a normalisation (synchronised batch norm was not in its
+  list). These are some thousandths of the whole; with them the published figures come out to the digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmswin.backbones.swin import WindowAttention
+from mmswin.ops.windows import WindowPlan
+
+META = torch.device('meta')
+
+_CONVOLUTIONS = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+_NORMS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
+_RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU)
+_POOLINGS = (
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
+)  # fmt: skip
+_BATCHED_PRODUCTS = (torch.ops.aten.bmm, torch.ops.aten.baddbmm)
+
+
+@dataclass
+class MultiplyAdds:
+    """Multiply-adds of a forward pass.
+
+    Attributes:
+        layers: Convolutions and linear layers.
+        products: Products of two activations, padded tokens included: attention, dynamic convolutions.
+        padding: Projections of padded tokens to q, k, v and back, which the reference implementations compute and this
+            package does not.
+        elementwise: Biases of convolutions, normalisations, rectifiers and poolings, as the authors' counter has them.
+    """
+
+    layers: int = 0
+    products: int = 0
+    padding: int = 0
+    elementwise: int = 0
+
+    @property
+    def computed(self) -> int:
+        """Multiply-adds of the matrix products that this package computes."""
+        return self.layers + self.products
+
+    @property
+    def published(self) -> int:
+        """What the authors count."""
+        return self.layers + self.products + self.padding + self.elementwise
+
+    def __add__(self, other: MultiplyAdds) -> MultiplyAdds:
+        return MultiplyAdds(*(mine + its for mine, its in zip(astuple(self), astuple(other))))
+
+
+def window_attention_products(plan: WindowPlan, channels: int) -> int:
+    """Multiply-adds of Q K^T and of its product with V, in all windows of one map (paper, equation 2: 2 M^2 hw C).
+
+    Args:
+        plan: How the map is cut into windows; padded tokens take part.
+        channels: Width C of q, of k and of v.
+    """
+    return 2 * plan.rows * plan.columns * plan.tokens**2 * channels
+
+
+def padded_projections(plan: WindowPlan, channels: int) -> int:
+    """Multiply-adds of projecting the padded tokens of one map to q, k, v and back (4 C^2 each)."""
+    padded = plan.rows * plan.columns * plan.tokens - plan.height * plan.width
+    return 4 * channels**2 * padded
+
+
+@contextmanager
+def _attention_by_formula(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
+    """Let every window attention in ``module`` add its cost to ``counted`` instead of calling its backend."""
+
+    def attend(qkv: Tensor, pad_value: Tensor | None, bias: Tensor | None, plan: WindowPlan, *_: Any) -> Tensor:
+        batch, channels = qkv.shape[0], qkv.shape[3] // 3
+        counted.products += batch * window_attention_products(plan, channels)
+        counted.padding += batch * padded_projections(plan, channels)
+        return qkv.new_empty(*qkv.shape[:3], channels)
+
+    layers = [layer for layer in module.modules() if isinstance(layer, WindowAttention)]
+    backends = [layer.attend for layer in layers]
+    try:
+        for layer in layers:
+            layer.attend = attend
+        yield
+    finally:
+        for layer, backend in zip(layers, backends):
+            layer.attend = backend
+
+
+def _elementwise_cost(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
+    if isinstance(layer, _CONVOLUTIONS):
+        return 0 if layer.bias is None else output.numel()
+    if isinstance(layer, _NORMS):
+        affine = getattr(layer, 'affine', False) or getattr(layer, 'elementwise_affine', False)
+        return inputs[0].numel() * (2 if affine else 1)
+    if isinstance(layer, _RECTIFIERS):
+        return output.numel()
+    return inputs[0].numel() if isinstance(layer, _POOLINGS) else 0
+
+
+@contextmanager
+def _elementwise(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
+    """Add to ``counted`` what every layer of ``module`` does to single elements."""
+
+    def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        counted.elementwise += _elementwise_cost(layer, inputs, output)
+
+    handles = [layer.register_forward_hook(add) for layer in module.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def count(module: nn.Module, *inputs: Any) -> tuple[Any, MultiplyAdds]:
+    """Call a module once and count its multiply-adds.
+
+    Args:
+        module: A module in evaluation mode whose parameters are on the meta device.
+        inputs: What it takes, tensors on the meta device.
+
+    Returns:
+        What the module returns, and the count.
+
+    Raises:
+        ValueError: A parameter or input lies on another device. There torch may choose fused kernels which its
+            counter does not know, and would leave them out in silence.
+    """
+    tensors = [*module.parameters(), *(value for value in inputs if isinstance(value, Tensor))]
+    elsewhere = {str(tensor.device) for tensor in tensors if tensor.device != META}
+    if elsewhere:
+        raise ValueError(f'counting needs module and inputs on the meta device, not on {", ".join(sorted(elsewhere))}')
+    counted = MultiplyAdds()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), _attention_by_formula(module, counted), _elementwise(module, counted), counter:
+        output = module(*inputs)
+    operations = counter.get_flop_counts().get('Global', {})
+    batched = sum(flops for operation, flops in operations.items() if operation in _BATCHED_PRODUCTS)
+    counted.products += batched // 2
+    counted.layers = (counter.get_total_flops() - batched) // 2
+    return output, counted

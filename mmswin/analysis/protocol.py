@@ -1,0 +1,170 @@
+"""Parameters and multiply-adds of a whole model, part by part, by the paper's protocol.
+
+Its section 4 and the authors' tools state FLOPs as multiply-adds of one image at inference:
+
+* Two-stage detectors: 1000 proposals through every box stage, 100 boxes through every mask head, and the region
+  proposal network over all levels. Sparse R-CNN takes its own number of proposals.
+* Segmentation: backbone and decode head. The auxiliary head works in training alone: its parameters count, its
+  multiply-adds do not.
+* Pooling of regions and suppression of boxes cost nothing, so no proposals are needed: the heads get maps of the size
+  that their region extractor makes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmswin.analysis.counting import META, MultiplyAdds, count
+from mmswin.runner.errors import RunError
+from mmswin.runner.preflight import build_model
+
+NUM_PROPOSALS = 1000
+NUM_MASKS = 100
+
+# Heads of these take a map of one region and no more; others would be counted in part.
+_ROI_HEADS = ('StandardRoIHead', 'CascadeRoIHead', 'SparseRoIHead')
+
+
+@dataclass
+class Part:
+    """One part of a model.
+
+    Attributes:
+        name: Its name in the model, such as ``roi_head.mask_head``.
+        params: Its parameters.
+        trainable: Those that are not frozen.
+        cost: Its multiply-adds; None for what is not run at inference.
+    """
+
+    name: str
+    params: int
+    trainable: int
+    cost: MultiplyAdds | None
+
+
+@dataclass
+class Complexity:
+    """A model's parts at one input size."""
+
+    shape: tuple[int, int]
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def params(self) -> int:
+        return sum(part.params for part in self.parts)
+
+    @property
+    def trainable(self) -> int:
+        return sum(part.trainable for part in self.parts)
+
+    @property
+    def cost(self) -> MultiplyAdds:
+        return sum((part.cost for part in self.parts if part.cost is not None), MultiplyAdds())
+
+
+def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
+    """Build the model of a config on the meta device and count it.
+
+    Args:
+        cfg: A config of a detector or segmentor.
+        shape: Height and width of the image in pixels.
+
+    Raises:
+        RunError: The model cannot be built, or how to count its kind is not known here.
+    """
+    with warnings.catch_warnings():
+        # What the libraries find deprecated in themselves.
+        warnings.simplefilter('ignore')
+        with META:
+            model = build_model(cfg).eval()
+        return measure_model(model, shape)
+
+
+def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
+    """Count a model that is on the meta device and in evaluation mode; see :func:`measure`."""
+    image = torch.empty(1, _image_channels(model), *shape, device=META)
+    costs: dict[str, MultiplyAdds | None] = {}
+    features, costs['backbone'] = count(model.backbone, image)
+    if getattr(model, 'neck', None) is not None:
+        features, costs['neck'] = count(model.neck, features)
+    kinds = {base.__name__ for base in type(model).__mro__}
+    if 'EncoderDecoder' in kinds and not isinstance(model.decode_head, nn.ModuleList):
+        costs.update(_segmentation_heads(model, features))
+    elif 'TwoStageDetector' in kinds and type(model.roi_head).__name__ in _ROI_HEADS:
+        costs.update(_two_stage_heads(model, features))
+    elif 'SingleStageDetector' in kinds:
+        costs['bbox_head'] = count(model.bbox_head, features)[1]
+    else:
+        what = type(model).__name__
+        if 'TwoStageDetector' in kinds:
+            what += f' with a {type(model.roi_head).__name__}'
+        raise RunError(
+            f'it is not known how to count a {what}: only single-stage detectors, two-stage detectors with '
+            f'{", ".join(_ROI_HEADS)}, and segmentors of class EncoderDecoder are'
+        )
+    return Complexity(shape, _parts(model, costs))
+
+
+def _segmentation_heads(model: nn.Module, features: tuple[Tensor, ...]) -> dict[str, MultiplyAdds | None]:
+    costs: dict[str, MultiplyAdds | None] = {'decode_head': count(model.decode_head, features)[1]}
+    if getattr(model, 'auxiliary_head', None) is not None:
+        costs['auxiliary_head'] = None
+    return costs
+
+
+def _two_stage_heads(model: nn.Module, features: tuple[Tensor, ...]) -> dict[str, MultiplyAdds]:
+    roi_head = model.roi_head
+    if type(roi_head).__name__ == 'SparseRoIHead':
+        proposals = model.rpn_head.num_proposals
+        objects = torch.empty(1, proposals, roi_head.proposal_feature_channel, device=META)
+        return {
+            'rpn_head': MultiplyAdds(),
+            'roi_head.bbox_head': _stages(roi_head, 'bbox', proposals, objects),
+        }
+    costs = {
+        'rpn_head': count(model.rpn_head, features)[1],
+        'roi_head.bbox_head': _stages(roi_head, 'bbox', NUM_PROPOSALS),
+    }
+    if roi_head.with_mask:
+        costs['roi_head.mask_head'] = _stages(roi_head, 'mask', NUM_MASKS)
+    return costs
+
+
+def _stages(roi_head: nn.Module, kind: str, regions: int, *more: Tensor) -> MultiplyAdds:
+    """All box or mask heads, each on the maps of ``regions`` regions."""
+    heads = _listed(getattr(roi_head, f'{kind}_head'))
+    extractors = _listed(getattr(roi_head, f'{kind}_roi_extractor'))
+    total = MultiplyAdds()
+    for head, extractor in zip(heads, extractors if len(extractors) > 1 else extractors * len(heads)):
+        side = extractor.roi_layers[0].output_size
+        maps = torch.empty(regions, extractor.out_channels, *side, device=META)
+        if roi_head.with_shared_head:
+            maps, cost = count(roi_head.shared_head, maps)
+            total += cost
+        total += count(head, maps, *more)[1]
+    return total
+
+
+def _listed(modules: nn.Module) -> list[nn.Module]:
+    return list(modules) if isinstance(modules, nn.ModuleList) else [modules]
+
+
+def _image_channels(model: nn.Module) -> int:
+    first = next((layer for layer in model.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
+    return first.in_channels if first is not None else 3
+
+
+def _parts(model: nn.Module, costs: dict[str, MultiplyAdds | None]) -> list[Part]:
+    """Every parameter in exactly one part: that of the longest name, ``other`` for the rest."""
+    params = dict.fromkeys(costs, 0)
+    trainable = dict.fromkeys(costs, 0)
+    for name, parameter in model.named_parameters():
+        part = next((part for part in costs if name.startswith(f'{part}.')), 'other')
+        params[part] = params.get(part, 0) + parameter.numel()
+        trainable[part] = trainable.get(part, 0) + parameter.numel() * parameter.requires_grad
+    return [Part(name, params[name], trainable[name], costs.get(name)) for name in params]

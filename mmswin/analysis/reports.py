@@ -1,0 +1,88 @@
+"""Comparisons with the paper, and counts of a model, as text and as JSON."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mmswin.analysis.counting import MultiplyAdds
+from mmswin.analysis.paper import Comparison
+from mmswin.analysis.protocol import Complexity
+
+
+def columns(lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Align cells into columns, the first ``left`` of them to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) if i < left else cell.rjust(width)
+                  for i, (cell, width) in enumerate(zip(line, widths))).rstrip()
+        for line in lines)
+
+
+def _number(value: float | None, form: str) -> str:
+    return '-' if value is None else format(value, form)
+
+
+def paper_text(comparisons: Sequence[Comparison]) -> str:
+    """Published beside counted, a line for each row, then the reasons for what is off or missing."""
+    lines = [('table', 'method, backbone', 'params M', 'counted', 'diff', 'FLOPs G', 'counted', 'diff %', 'verdict')]
+    for one in comparisons:
+        row, relative = one.row, one.flops_difference
+        lines.append((
+            row.table, row.label, _number(row.params, 'g'), _number(one.params, '.2f'),
+            _number(one.params_difference, '+.2f'), _number(row.flops, 'g'), _number(one.flops, '.1f'),
+            _number(None if relative is None else 100 * relative, '+.2f'), one.verdict))
+    text = [columns(lines, left=2)]
+    remarks: dict[str, list[str]] = {}
+    for one in comparisons:
+        for remark in _remarks(one):
+            names = remarks.setdefault(remark, [])
+            if one.row.label not in names:
+                names.append(one.row.label)
+    text += [textwrap.fill(f'{"; ".join(names)}: {remark}', 118, subsequent_indent='  ')
+             for remark, names in remarks.items()]
+    off = [one for one in comparisons if one.problems]
+    numbers = f'{sum(one.verdict == "ok" for one in comparisons)} rows agree, '
+    numbers += f'{sum(one.verdict == "known" for one in comparisons)} are off for a known reason, {len(off)} are off'
+    return '\n'.join([*text, numbers])
+
+
+def _remarks(one: Comparison) -> list[str]:
+    known = [f'{name}: {reason}' for name, reason in one.row.known.items()]
+    none = [f'no configuration: {one.row.why_none}'] if one.row.why_none else []
+    return [*one.problems, *known, *none]
+
+
+def paper_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
+    """The rows with what was counted, for ``json.dump``."""
+    return [
+        {**asdict(one.row), 'counted': {'params': one.params, 'trainable': one.trainable, 'flops': one.flops,
+                                        'computed': one.computed}, 'verdict': one.verdict, 'problems': one.problems}
+        for one in comparisons
+    ]
+
+
+def complexity_text(found: Complexity) -> str:
+    """The parts of a model, a line each, and what the columns mean."""
+    lines = [('part', 'params M', 'trainable', 'layers G', 'products', 'padding', 'elementwise', 'total G')]
+    for part in found.parts:
+        costs = _gigas(part.cost) if part.cost else ('-',) * 5
+        lines.append((part.name, f'{part.params / 1e6:.3f}', f'{part.trainable / 1e6:.3f}', *costs))
+    lines.append(('all', f'{found.params / 1e6:.3f}', f'{found.trainable / 1e6:.3f}', *_gigas(found.cost)))
+    height, width = found.shape
+    return '\n'.join([
+        f'one image of {height} x {width} pixels; G: 10^9 multiply-adds',
+        columns(lines),
+        'layers: convolutions and linear layers. products: of two activations (attention, dynamic convolutions).',
+        'padding: projections of tokens that pad a map to whole windows, which reference implementations compute and',
+        'mmswin does not. elementwise: biases, norms, rectifiers, poolings, as the authors\' counter has them.',
+        f'By the authors\' way of counting {found.cost.published / 1e9:.1f} G; '
+        f'in matrix products as computed here {found.cost.computed / 1e9:.1f} G.',
+    ])
+
+
+def _gigas(cost: MultiplyAdds) -> tuple[str, ...]:
+    values = (cost.layers, cost.products, cost.padding, cost.elementwise, cost.published)
+    return tuple(f'{value / 1e9:.2f}' for value in values)
