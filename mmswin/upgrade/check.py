@@ -9,7 +9,7 @@ import mmcv.ops
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import DefaultScope
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 
 from mmswin.runner.errors import RunError, plain_message
 from mmswin.runner.options import accepts, resolve_type
@@ -18,12 +18,13 @@ from mmswin.upgrade.report import Report
 
 # Dicts whose `type` is no class of a registry, or whose entries are not all arguments of it.
 _FREE = ('norm_cfg', 'act_cfg', 'conv_cfg', 'dcn', 'upsample_cfg', 'init_cfg', 'nms', 'roi_layer', 'bbox_params',
-         'plugins', 'paramwise_cfg', 'logger', 'downsample_first')
+         'plugins')
 _OPERATORS = ('nms', 'roi_layer')
 _CHECKED = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator',
             'custom_hooks', 'optim_wrapper')
 # Beside the arguments of a class: what its builder takes.
-_BUILDERS = {'train_cfg', 'test_cfg', 'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg', 'optimizer'}
+_BUILDERS = {'train_cfg', 'test_cfg', 'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg', 'optimizer',
+             'requires_grad'}
 # Their further arguments are another class's.
 _PASSED_ON = {'RandomResize': 'Resize', 'RandomChoiceResize': 'Resize'}
 
@@ -40,6 +41,11 @@ def check_settings(settings: dict[str, Any], report: Report) -> None:
     for name in _CHECKED:
         for path, node in _typed(settings.get(name), name):
             _check_node(path, node, scope, report)
+    constructor = settings['optim_wrapper'].get('constructor')
+    with OPTIM_WRAPPER_CONSTRUCTORS.switch_scope_and_registry(scope) as registry:
+        if registry.get(constructor) is None:
+            report.failed('optim_wrapper.constructor', constructor, 'there is no constructor of this name',
+                          'mmswin.LayerDecayOptimWrapperConstructor has layer-wise decay for Swin')
     if len(report.untranslated) == before:
         _build(settings, scope, report)
 
@@ -75,14 +81,14 @@ def _check_node(path: str, node: dict[str, Any], scope: str, report: Report) -> 
     classes = _classes(name, scope)
     if not classes:
         report.failed(f'{path}.type', name, f'{library} has no class of this name',
-                      'write or install one that registers itself under it, or choose another; it is left as it was')
+                      'register one under that name, or choose another (left as it was)')
         return
     if name in _PASSED_ON:
         classes = [*classes, *_classes(_PASSED_ON[name], scope)]
     for key, value in node.items():
         if key not in _BUILDERS and not any(accepts(found, key) for found in classes):
             report.failed(f'{path}.{key}', value, f'{name} of {library} has no argument of this name',
-                          f'see the arguments of {name}; it is left as it was')
+                          f'see the arguments of {name} (left as it was)')
 
 
 def _build(settings: dict[str, Any], scope: str, report: Report) -> None:

@@ -41,6 +41,8 @@ def _check_bases(path: Path, asked: Path) -> None:
                            'and mmseg 1.x do: there is nothing to upgrade')
         wanted = path.parent / base
         if not wanted.is_file():
+            if '.py' in base[:-3]:
+                raise RunError(f'{path}: its _base_ {base!r} is two names in one: put a comma between them')
             raise RunError(
                 f'{path}: its _base_ {base!r} is missing (looked for {wanted.resolve()}); give {asked.name} where it '
                 'stands in the old repository, or copy the folders that it inherits from beside it')

@@ -5,11 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmswin.upgrade.report import Report, Section
+from mmswin.upgrade.views import main_scale, several_views
 
 # Turned arrays into tensors and picked keys; the packing transform does it all.
 _PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Collect', 'WrapFieldsToLists')
-# May stand behind Normalize: moving or cutting pixels gives the same before and after it, up to rounding.
-_AFTER_NORMALIZE = (*_PACKING, 'Normalize', 'Pad', 'RandomFlip', 'Resize', 'RandomCrop', 'SegRescale')
+# Look at the values of pixels, or fill with some, so they see others when images are no longer normalised before them.
+_ON_PIXELS = (
+    'PhotoMetricDistortion', 'Expand', 'CutOut', 'RandomCutOut', 'Mosaic', 'RandomMosaic', 'MixUp', 'RandomAffine',
+    'Albu', 'Corrupt', 'InstaBoost', 'CopyPaste', 'YOLOXHSVRandomAug', 'ColorTransform', 'BrightnessTransform',
+    'ContrastTransform', 'EqualizeTransform', 'Rotate', 'Shear', 'Translate', 'RandomRotate', 'RandomCenterCropPad',
+    'CLAHE', 'RGB2Gray', 'AdjustGamma', 'Rerange',
+)  # fmt: skip
 _BOX_LABELS = {'gt_labels': 'gt_bboxes_labels'}
 
 
@@ -40,7 +46,7 @@ class Preprocessing:
     def config(self) -> dict[str, Any]:
         """``model.data_preprocessor``."""
         names = ('mean', 'std', 'bgr_to_rgb', 'size', 'pad_size_divisor', 'size_divisor', 'pad_value', 'pad_val',
-                 'seg_pad_val')
+                 'seg_pad_val', 'test_cfg')
         kind = 'DetDataPreprocessor' if self.scope == 'mmdet' else 'SegDataPreProcessor'
         new = {'type': kind, **{name: self.values[name] for name in names if name in self.values}}
         if self.masks:
@@ -52,11 +58,18 @@ class Preprocessing:
 
 
 class PipelineUpgrade:
-    """Translates the pipelines of one configuration; what they share gathers in ``preprocessing``."""
+    """Translates the pipelines of one configuration.
+
+    Attributes:
+        preprocessing: What they share.
+        several_views: ``tta_pipeline``, if a test asked for several scales or for flipped images; else None.
+    """
 
     def __init__(self, scope: str, report: Report) -> None:
         self.report = report
         self.preprocessing = Preprocessing(scope)
+        self.several_views: list[dict[str, Any]] | None = None
+        self._testing = False
         self._detection = scope == 'mmdet'
         self._translators: dict[str, Callable[[Section], list[dict[str, Any]]]] = {
             'LoadAnnotations': self._load_annotations, 'Resize': self._resize, 'RandomFlip': self._flip,
@@ -76,13 +89,22 @@ class PipelineUpgrade:
 
     def test(self, steps: list[dict[str, Any]], path: str, with_mask: bool) -> list[dict[str, Any]]:
         """A test pipeline: one view, annotations loaded behind the resizing, where they are not resized."""
+        self._testing = True
+        views = next((step for step in steps if step.get('type') == 'MultiScaleFlipAug'), None)
         new = [step for step in self._all(steps, path, max_bad_fraction=0.0) if step['type'] != 'LoadAnnotations']
+        self._testing = False
         if self._detection:
-            load = {'type': 'LoadAnnotations', 'with_bbox': True}
+            load = {'type': 'LoadAnnotations', 'with_bbox': True, **({'with_mask': True} if with_mask else {})}
             keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
-            new += [{**load, 'with_mask': True} if with_mask else load, {'type': 'PackDetInputs', 'meta_keys': keys}]
+            end = [load, {'type': 'PackDetInputs', 'meta_keys': keys}]
         else:
-            new += [{'type': 'LoadAnnotations'}, {'type': 'PackSegInputs'}]
+            end = [{'type': 'LoadAnnotations'}, {'type': 'PackSegInputs'}]
+        if views is not None:
+            self.several_views = several_views(views, new, end) or self.several_views
+        if self.several_views is not None:
+            self.report.remark('the old test looked at several scales or at flipped images too: tools/test.py --tta '
+                               'does so by tta_pipeline; without --tta it tests one view')
+        new += end
         self.report.done('MultiScaleFlipAug -> its transforms, with the annotations loaded for the evaluator')
         return new
 
@@ -115,7 +137,7 @@ class PipelineUpgrade:
         names = [step.get('type') for step in steps]
         later = names[names.index('Normalize') + 1:] if 'Normalize' in names else []
         for name in later:
-            if name not in _AFTER_NORMALIZE:
+            if name in _ON_PIXELS:
                 self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)],
                                    'it came after Normalize, and images are normalised behind the pipeline now',
                                    f'see whether {name} is right for pixels from 0 to 255')
@@ -148,8 +170,7 @@ class PipelineUpgrade:
         """One scale, one of several, a range of scales, or a range of ratios: four transforms now."""
         scale, ratios = old.take('img_scale'), old.take('ratio_range')
         mode = old.take('multiscale_mode', 'range')
-        old.drop('type', 'override', 'backend', 'bbox_clip_border') if old.peek('bbox_clip_border', True) else (
-            old.drop('type', 'override', 'backend'))
+        old.drop('type', 'override', 'backend')
         rest = {'keep_ratio': old.take('keep_ratio', True), **old.take_rest()}
         scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], (list, tuple)) else None
         if scales is not None and len(scales) == 1:
@@ -190,8 +211,10 @@ class PipelineUpgrade:
     def _pad(self, old: Section) -> list[dict[str, Any]]:
         size, divisor = old.take('size'), old.take('size_divisor')
         if divisor is not None:
-            name = 'pad_size_divisor' if self._detection else 'size_divisor'
-            self.preprocessing.set(old.path, {name: divisor}, self.report)
+            values: dict[str, Any] = {'pad_size_divisor' if self._detection else 'size_divisor': divisor}
+            if self._testing and not self._detection:
+                values = {'test_cfg': values}
+            self.preprocessing.set(old.path, values, self.report)
         elif not self._detection:
             self.preprocessing.set(old.path, {'size': tuple(size), 'pad_val': old.take('pad_val', 0),
                                               'seg_pad_val': old.take('seg_pad_val', 255)}, self.report)
@@ -231,18 +254,12 @@ class PipelineUpgrade:
         return [old.take_rest()]
 
     def _single_view(self, old: Section) -> list[dict[str, Any]]:
-        """The first scale of a test, unflipped; further views are named."""
-        scale, ratios, flip = old.take('img_scale'), old.take('img_ratios'), old.take('flip', False)
-        scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], (list, tuple)) else [tuple(scale)]
-        if flip or len(scales) > 1 or (ratios not in (None, 1.0, [1.0], (1.0,))):
-            self.report.failed(old.path, {'img_scale': scale, 'img_ratios': ratios, 'flip': flip},
-                               f'a test of several views; the new file tests one, at {scales[0]}',
-                               'tools/test.py --tta tests more: with tta_pipeline and tta_model in the file, or for '
-                               'boxes without')
+        """The transforms of the old test, at its main scale and unflipped."""
+        scale = main_scale({key: old.take(key) for key in ('img_scale', 'img_ratios')})
         steps = [dict(step) for step in old.take('transforms')]
         for step in steps:
             if step['type'] == 'Resize':
-                step['img_scale'] = scales[0]
-            if step['type'] == 'RandomFlip':  # it flipped where `flip` said so
+                step['img_scale'] = scale
+            if step['type'] == 'RandomFlip':  # it flipped where `flip` of the test said so
                 step.update(flip_ratio=None, prob=None)
         return self._all(steps, f'{old.path}.transforms', 0.0)

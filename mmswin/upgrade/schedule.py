@@ -4,6 +4,8 @@ from typing import Any
 
 from mmswin.upgrade.report import Section
 
+_OPTIMIZER_HOOKS = (None, 'OptimizerHook', 'DistOptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook',
+                    'GradientCumulativeFp16OptimizerHook')
 # Words of the old `lr_config`, beside those of a policy.
 _WARM_UPS = ('linear', 'constant')
 
@@ -28,7 +30,10 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     steps = hook.take('update_interval') or hook.take('cumulative_iters') or 1
     if steps != 1:
         new['accumulative_counts'] = steps
-    hook.drop('coalesce', 'bucket_size_mb', 'type', 'detect_anomalous_params')  # DistributedDataParallel sees to them
+    kind = hook.take('type')
+    if kind not in _OPTIMIZER_HOOKS:
+        report.failed(hook.key('type'), kind, 'not known what it does', 'see OptimWrapper of mmengine')
+    hook.drop('coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')  # DDP sees to them
     hook.close('no option of the new optimizer wrapper', 'see OptimWrapper of mmengine')
     report.done('optimizer, optimizer_config -> optim_wrapper'
                 + (', paramwise_cfg beside the optimizer' if paramwise else ''))
@@ -38,6 +43,8 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
 def _mixed_precision(old: Section, hook: Section) -> dict[str, Any] | None:
     """Arguments of ``AmpOptimWrapper``, or None for float32. Apex by the authors' hook, or mmcv's own fp16."""
     fp16, apex = old.take('fp16'), hook.take('use_fp16', False)
+    if str(hook.peek('type')).endswith('Fp16OptimizerHook'):
+        fp16 = {'loss_scale': hook.take('loss_scale', 512.0)}
     if apex:
         old.report.done('mixed precision by apex -> AmpOptimWrapper of torch')
         return {}

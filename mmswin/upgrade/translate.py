@@ -68,6 +68,10 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     new: dict[str, Any] = {'default_scope': scope}
     new['model'] = upgrade_model(old, upgrade.pipelines.preprocessing.config(), pretrained)
     new.update(data)
+    if upgrade.pipelines.several_views is not None:
+        new['tta_pipeline'] = upgrade.pipelines.several_views
+        if scope == 'mmseg':
+            new['tta_model'] = {'type': 'SegTTAModel'}
     new['train_cfg'] = upgrade_loop(unit, length, evaluation)
     new['val_cfg'], new['test_cfg'] = {'type': 'ValLoop'}, {'type': 'TestLoop'}
     new['optim_wrapper'] = upgrade_optimizer(old)
