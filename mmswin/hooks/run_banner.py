@@ -125,7 +125,7 @@ def _batch_row(runner: Runner, warnings: list[str]) -> str:
         if accumulated > 1:
             warnings.append(f'auto_scale_lr does not count accumulated gradients: the learning rate is {scaled:g}, '
                             f'in proportion to {images} images it would be {lr * images / base:g}.')
-        return f'{text}, learning rate {scaled:g} (scaled from {lr:g} for {base})'
+        return f'{text}, learning rate {scaled:g} (auto_scale_lr: {lr:g} x {world * batch} / {base})'
     if images != base:
         warnings.append(f'The learning rate {lr:g} of this config is for {base} images per step; this run takes '
                         f'{images} and does not scale it. In proportion it would be {lr * images / base:g}: '

@@ -1,6 +1,5 @@
 """Save and stop when the machine asks for it: Slurm's time limit, a pre-emption, ``kill``."""
 
-import os
 import signal
 import threading
 from pathlib import Path
@@ -13,6 +12,8 @@ from mmengine.runner import Runner
 
 from mmswin.hooks.agreement import any_process, cpu_group, wait_for_all
 from mmswin.registry import HOOKS
+from mmswin.runner.errors import SavingError
+from mmswin.runner.saving import BACKEND, what_there_is, write_whole
 
 
 class TrainingStopped(SystemExit):
@@ -85,22 +86,32 @@ class StopOnSignalHook(Hook):
     def _stop(self, runner: Runner, epoch: int, iteration: int) -> None:
         signum = self.received or self.signals[0]
         path = Path(runner.work_dir) / f'iter_{iteration}.pth'
+        fault = None
         if is_main_process():
-            save_atomically(runner, path, epoch, iteration)
+            try:
+                save_state(runner, path, epoch, iteration)
+            except SavingError as error:
+                fault = str(error)
         # The first process that exits takes the others down, so none may before the file is whole.
         wait_for_all()
         self._restore()
-        runner.logger.warning(f'Stopped by {signal.Signals(signum).name} after iteration {iteration} and saved {path}. '
-                              'To go on, repeat the command with --resume.')
+        stopped = f'Stopped by {signal.Signals(signum).name} after iteration {iteration}'
+        if fault:
+            runner.logger.error(f'{stopped}, but {fault}; {what_there_is(runner.work_dir)}')
+        else:
+            runner.logger.warning(f'{stopped} and saved {path}. To go on, repeat the command with --resume.')
         raise TrainingStopped(128 + signum)
 
 
-def save_atomically(runner: Runner, path: Path, epoch: int, iteration: int) -> None:
-    """Save the state of a run so that a file of this name is always whole, and name it in ``last_checkpoint``."""
-    temporary = path.with_name(f'{path.name}.tmp')
-    runner.save_checkpoint(str(path.parent), temporary.name, meta={'epoch': epoch, 'iter': iteration}, by_epoch=False)
-    os.replace(temporary, path)
-    (path.parent / 'last_checkpoint').write_text(str(path))
+def save_state(runner: Runner, path: Path, epoch: int, iteration: int) -> None:
+    """Save the state of a run, and name the file in ``last_checkpoint``.
+
+    Raises:
+        SavingError: The file cannot be written.
+    """
+    runner.save_checkpoint(str(path.parent), path.name, meta={'epoch': epoch, 'iter': iteration}, by_epoch=False,
+                           backend_args={'backend': BACKEND})
+    write_whole(path.parent / 'last_checkpoint', str(path).encode())
 
 
 def _gradients_applied(runner: Runner) -> bool:

@@ -149,3 +149,12 @@ def use_resumable_loop(cfg: Config) -> None:
     if name in ('EpochBasedTrainLoop', 'IterBasedTrainLoop'):
         loop.pop('by_epoch', None)
         loop.type = f'mmswin.{name}'
+
+
+def use_whole_checkpoints(cfg: Config) -> None:
+    """Replace mmengine's checkpoint hook by :class:`mmswin.hooks.CheckpointHook`; another one stays."""
+    hooks = dict(cfg.get('default_hooks') or {})
+    hook = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})  # as the Runner adds it
+    if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+        hooks['checkpoint'] = ConfigDict({**hook, 'type': 'mmswin.CheckpointHook'})
+        cfg.default_hooks = ConfigDict(hooks)

@@ -17,6 +17,14 @@ class NonFiniteLossError(RuntimeError):
     """A loss became NaN or infinite; the message names the iteration, the terms and the images."""
 
 
+class SavingError(RuntimeError):
+    """A checkpoint could not be written; the message says why, what it needs, and what is there to go on from."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the run has ended, so this one cannot go on; the message says what to look for."""
+
+
 # mmengine's registry puts one such clause in front of a message for each level of nested building.
 _BUILD_CLAUSE = re.compile(r'^(?:class `[^`]+` in \S+: )+')
 
@@ -44,15 +52,17 @@ def run_tool(main: Callable[[], None]) -> int:
         main: The work of the tool.
 
     Returns:
-        The exit status: 0 done, 2 a user error found before the run, 1 a loss that stopped being finite. Any other
-        exception passes through with its traceback.
+        The exit status: 0 done, 2 a user error found before the run, 1 what ended the run on its way (a loss that is
+        not finite, a checkpoint that cannot be saved, a process that is gone). Any other exception passes through with
+        its traceback.
     """
     # mmengine's use of it, which nobody who runs a tool can change.
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated as an API')
     try:
         main()
-    except (RunError, CheckpointError, NonFiniteLossError) as error:
-        if is_first_local_process():
+    except (RunError, CheckpointError, NonFiniteLossError, SavingError, LostProcessError) as error:
+        # The first process may be the one that is gone.
+        if is_first_local_process() or isinstance(error, LostProcessError):
             print(f'error: {plain_message(error)}', file=sys.stderr, flush=True)
-        return 1 if isinstance(error, NonFiniteLossError) else 2
+        return 2 if isinstance(error, (RunError, CheckpointError)) else 1
     return 0

@@ -4,13 +4,14 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 import mmswin.registry  # noqa: F401  registers the types that a checkpoint may hold, whatever the config
 from mmswin.hooks import RunBannerHook
 from mmswin.runner import configure, preflight, reading, resuming, testing
 from mmswin.runner.errors import RunError, is_first_local_process
 from mmswin.runner.precision import set_precision
+from mmswin.runner.processes import explained_loss_of_process, follow_launcher
+from mmswin.runner.saving import Runner, explained_lack_of_room
 
 TRAIN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook', 'mmswin.StopOnSignalHook')
 
@@ -49,6 +50,9 @@ def train(
     Raises:
         RunError: Something that the user can mend; nothing has been written then.
         CheckpointError: A checkpoint that cannot be used; nothing has been written then.
+        NonFiniteLossError: A loss became NaN or infinite.
+        SavingError: A checkpoint cannot be written; the last one is whole.
+        LostProcessError: Another process of the run has ended.
     """
     if resume and load_from:
         raise RunError('--resume and --load-from exclude each other: resuming restores the weights and all the rest')
@@ -64,6 +68,7 @@ def train(
         reading.trust(cfg.work_dir if resume == 'auto' else cfg.get('load_from'))
     precision = set_precision(cfg, amp)
     configure.use_resumable_loop(cfg)
+    configure.use_whole_checkpoints(cfg)
     configure.add_hooks(cfg, *TRAIN_HOOKS)
 
     notes = _check_training(cfg, overwrite)
@@ -73,7 +78,9 @@ def train(
         if isinstance(hook, RunBannerHook):
             hook.precision = precision
             hook.notes.extend(notes)
-    runner.train()
+    follow_launcher()
+    with explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
+        runner.train()
 
 
 def _check_training(cfg: Config, overwrite: bool) -> list[str]:

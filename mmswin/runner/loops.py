@@ -1,67 +1,29 @@
-"""mmengine's training loops, resumed in the middle of an epoch without loading the skipped images.
+"""mmengine's training loops, made so that a resumed run is the run that was never stopped.
 
 mmengine's epoch loop starts an interrupted epoch over while its iteration counter goes on, so the run ends with too
 many iterations; its iteration loop loads and throws away every batch seen so far, which takes hours late in a run.
-Here only the indices are skipped.
+Here only the indices are skipped, and the random draws go on as well (:mod:`mmswin.runner.randomness`).
 """
 
-import itertools
 import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.device import get_device
+from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
 from mmengine.runner import Runner
-from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
 
 from mmswin.registry import LOOPS
-
-
-class _Skipping:
-    """A batch sampler whose passes begin late as long as it is ``active``.
-
-    Not only its first pass: a loader with workers asks for two when it starts, and uses the second. Persistent workers
-    keep the sampler that they were started with, so it must be whole again later.
-    """
-
-    active = True
-
-    def __init__(self, batch_sampler: Any, batches: int) -> None:
-        self._batch_sampler = batch_sampler
-        self._batches = batches
-
-    def __iter__(self) -> Iterator:
-        return itertools.islice(iter(self._batch_sampler), self._batches if self.active else 0, None)
-
-    def __len__(self) -> int:
-        return len(self._batch_sampler)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__['_batch_sampler'], name)
-
-
-@contextmanager
-def skipping(dataloader: DataLoader, batches: int) -> Iterator[None]:
-    """While this lasts, a new pass over ``dataloader`` begins after its first ``batches`` batches."""
-    whole = dataloader.batch_sampler
-    # The loader forbids replacing its sampler because running workers would not notice. None runs on this pass yet,
-    # and the sampler is only read in this process.
-    shortened = _Skipping(whole, batches)
-    object.__setattr__(dataloader, 'batch_sampler', shortened)
-    try:
-        yield
-    finally:
-        shortened.active = False
-        object.__setattr__(dataloader, 'batch_sampler', whole)
+from mmswin.runner.randomness import ITERATION, PASS, VALIDATION, SeededBatchSampler, seed_generators
 
 
 def _init_shielded_worker(init: Callable[[int], None] | None, worker_id: int) -> None:
@@ -86,17 +48,43 @@ def _exit_with_parent(parent: int) -> None:
     os._exit(0)
 
 
-def _shielded_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
+def _prepared_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
+    """The loader with shielded workers, and with a batch sampler that skips and seeds."""
     if not isinstance(dataloader, DataLoader):
         dataloader = runner.build_dataloader(dataloader, seed=runner.seed,
                                              diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
     if dataloader.num_workers > 0 and hasattr(signal, 'sigtimedwait'):  # not on macOS and Windows
         dataloader.worker_init_fn = partial(_init_shielded_worker, dataloader.worker_init_fn)
+    # The loader forbids replacing its sampler because running workers would not notice. None runs yet.
+    object.__setattr__(dataloader, 'batch_sampler', SeededBatchSampler(dataloader.batch_sampler, lambda: runner.seed))
     return dataloader
 
 
+class _Resumable:
+    """What both loops do about the data and the random draws."""
+
+    runner: Runner
+    dataloader: DataLoader
+    _iter: int
+
+    def _seed(self, *place: int) -> None:
+        if self.runner.seed is not None:
+            seed_generators(self.runner.seed, *place, get_rank(), devices=get_device() != 'cpu')
+
+    def _pass_after(self, epoch: int, batches: int) -> Iterator[Any]:
+        """What is left of one pass over the data after so many batches."""
+        self.dataloader.batch_sampler.epoch = epoch
+        self._seed(PASS, epoch)
+        with self.dataloader.batch_sampler.beginning_at(batches):
+            return iter(self.dataloader)
+
+    def _validate(self) -> None:
+        self._seed(VALIDATION, self._iter)
+        self.runner.val_loop.run()
+
+
 @LOOPS.register_module()
-class EpochBasedTrainLoop(_EpochBasedTrainLoop):
+class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
     """mmengine's epoch loop; a run resumed inside an epoch goes on with that epoch's next batch.
 
     Args:
@@ -106,7 +94,23 @@ class EpochBasedTrainLoop(_EpochBasedTrainLoop):
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
-        super().__init__(runner, _shielded_loader(runner, dataloader), **kwargs)
+        super().__init__(runner, _prepared_loader(runner, dataloader), **kwargs)
+
+    def run(self) -> Any:
+        """Train until ``max_epochs``."""
+        self.runner.call_hook('before_train')
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._decide_current_val_interval()
+            if self._is_time_to_validate():
+                self._validate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _is_time_to_validate(self) -> bool:
+        if self.runner.val_loop is None or self._epoch < self.val_begin:
+            return False
+        return self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
 
     @property
     def batches_done(self) -> int:
@@ -121,18 +125,18 @@ class EpochBasedTrainLoop(_EpochBasedTrainLoop):
                       f'{len(self.dataloader)} batches here: data or batch size have changed since, so this epoch '
                       'starts from its beginning.', logger='current', level=logging.WARNING)
             done = 0
-        if done == 0:
-            super().run_epoch()
-            return
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         if done < len(self.dataloader):
-            with skipping(self.dataloader, done):
-                batches = iter(self.dataloader)
-            for index, batch in enumerate(batches, start=done):
+            for index, batch in enumerate(self._pass_after(self._epoch, done), start=done):
                 self.run_iter(index, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Train on one batch."""
+        self._seed(ITERATION, self._iter)
+        super().run_iter(idx, data_batch)
 
 
 class _NotYetOpen:
@@ -149,7 +153,7 @@ class _NotYetOpen:
 
 
 @LOOPS.register_module()
-class IterBasedTrainLoop(_IterBasedTrainLoop):
+class IterBasedTrainLoop(_Resumable, _IterBasedTrainLoop):
     """mmengine's iteration loop; a resumed run skips indices instead of loading what it has seen.
 
     Args:
@@ -159,7 +163,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
-        dataloader = _shielded_loader(runner, dataloader)
+        dataloader = _prepared_loader(runner, dataloader)
         super().__init__(runner, _NotYetOpen(dataloader), **kwargs)
         self.dataloader = dataloader
 
@@ -167,33 +171,35 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         """Train until ``max_iters``."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        self.dataloader_iterator = self._iterator_after(self._iter)
+        self.dataloader_iterator = self._batches_after(self._iter)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
             self._decide_current_val_interval()
             if self._is_time_to_validate():
-                self.runner.val_loop.run()
+                self._validate()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    def run_iter(self, data_batch: Any) -> None:
+        """Train on one batch."""
+        self._seed(ITERATION, self._iter)
+        super().run_iter(data_batch)
 
     def _is_time_to_validate(self) -> bool:
         if self.runner.val_loop is None or self._iter < self.val_begin:
             return False
         return self._iter % self.val_interval == 0 or self._iter == self._max_iters
 
-    def _iterator_after(self, batches: int) -> _InfiniteDataloaderIterator:
-        """The endless iterator as an uninterrupted run would have it after ``batches`` batches."""
+    def _batches_after(self, batches: int) -> Iterator[Any]:
+        """Batches without end, as an uninterrupted run would have them after so many; a pass follows the other."""
         sampler = self.dataloader.batch_sampler.sampler
-        passes = 0
+        epoch = 0
         if not isinstance(sampler, InfiniteSampler):
-            passes, batches = divmod(batches, len(self.dataloader))
+            epoch, batches = divmod(batches, len(self.dataloader))
+        while True:
             if hasattr(sampler, 'set_epoch'):
-                sampler.set_epoch(passes)
-        with skipping(self.dataloader, batches):
-            iterator = _InfiniteDataloaderIterator(self.dataloader)
-            if iterator._iterator is None:  # the forks' is opened on first use, when it would be too late
-                iterator._iterator = iter(self.dataloader)
-        iterator._epoch = passes
-        return iterator
+                sampler.set_epoch(epoch)
+            yield from self._pass_after(epoch, batches)
+            epoch, batches = epoch + 1, 0

@@ -20,12 +20,12 @@ def runner(tmp_path):
     wrapper = OptimWrapper(torch.optim.SGD(layer.parameters(), lr=0.1))
     wrapper.initialize_count_status(layer, 0, 10)
 
-    def save_checkpoint(out_dir, filename, meta, by_epoch):
+    def save_checkpoint(out_dir, filename, meta, by_epoch, backend_args):
         torch.save({'meta': meta}, f'{out_dir}/{filename}')
 
     return SimpleNamespace(iter=6, epoch=1, work_dir=str(tmp_path), model=layer, optim_wrapper=wrapper,
                            save_checkpoint=save_checkpoint, warnings=warnings,
-                           logger=SimpleNamespace(warning=warnings.append))
+                           logger=SimpleNamespace(warning=warnings.append, error=warnings.append))
 
 
 @pytest.fixture(autouse=True)

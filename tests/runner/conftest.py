@@ -38,23 +38,32 @@ class Toy(BaseModel):
         self.layer = nn.Linear(1, 1)
         self.seen: list[list[int]] = []
 
-    def forward(self, inputs: Any, mode: str = 'loss') -> dict[str, torch.Tensor]:
+    def forward(self, inputs: Any, mode: str = 'loss') -> dict[str, torch.Tensor] | list[dict]:
         values = torch.stack(list(inputs))
+        if mode != 'loss':
+            return [{'value': float(value)} for value in self.layer(values)]
         self.seen.append([int(value) for value in values])
         return {'loss': (self.layer(values) - 1).square().mean()}
 
 
 def build_toy_runner(work_dir: Path, train_cfg: dict, sampler: str = 'DefaultSampler', hooks: tuple = (),
-                     loader: dict | None = None, **kwargs: Any) -> Runner:
+                     loader: dict | None = None, model: BaseModel | None = None,
+                     runner_class: type[Runner] = Runner, **kwargs: Any) -> Runner:
     """A Runner over :class:`Numbers` in batches of two, without default checkpoints."""
     torch.manual_seed(0)
-    return Runner(
-        Toy(), str(work_dir), train_cfg=train_cfg,
+    return runner_class(
+        model or Toy(), str(work_dir), train_cfg=train_cfg,
         train_dataloader={'dataset': Numbers(), 'batch_size': 2, 'num_workers': 0,
                           'sampler': {'type': sampler, 'shuffle': True}, **(loader or {})},
-        optim_wrapper={'optimizer': {'type': 'AdamW', 'lr': 0.1}}, default_hooks={'checkpoint': None, 'logger': None},
+        optim_wrapper={'optimizer': {'type': 'AdamW', 'lr': 0.1}},
         custom_hooks=list(hooks), experiment_name=uuid.uuid4().hex, log_level='ERROR', default_scope='mmengine',
-        **{'randomness': {'seed': 0}, **kwargs})
+        **{'randomness': {'seed': 0}, 'default_hooks': {'checkpoint': None, 'logger': None}, **kwargs})
+
+
+@pytest.fixture
+def numbers() -> Numbers:
+    """A data set for a toy runner's validation."""
+    return Numbers()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmswin.hooks.stop_on_signal import save_atomically
+from mmswin.hooks.stop_on_signal import save_state
 from mmswin.runner.loops import _init_shielded_worker
 
 EPOCHS = {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}
@@ -30,7 +30,7 @@ class StopAfter(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if runner.iter + 1 == self.iteration:
-            save_atomically(runner, Path(runner.work_dir) / 'stop.pth', runner.epoch, self.iteration)
+            save_state(runner, Path(runner.work_dir) / 'stop.pth', runner.epoch, self.iteration)
             raise KeyboardInterrupt
 
 
