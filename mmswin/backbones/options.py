@@ -8,6 +8,8 @@ from numbers import Integral, Real
 
 from torch import nn
 
+from mmswin.checkpoints.resize import CHANNEL_POLICIES
+
 ALIASES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large'}
 
 
@@ -197,6 +199,17 @@ def check_frozen_stages(frozen_stages: int, num_stages: int) -> int:
             'stages; 0 is the patch embedding alone)'
         )
     return int(frozen_stages)
+
+
+def check_channel_policy(policy: str) -> str:
+    """Check the name of a rule for filters of new input channels.
+
+    Raises:
+        ValueError: There is no such rule.
+    """
+    if policy not in CHANNEL_POLICIES:
+        raise ValueError(f'in_channels_policy={policy!r} is unknown; choose one of {str(list(CHANNEL_POLICIES))[1:-1]}')
+    return policy
 
 
 def merge_pretrained(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:

@@ -228,6 +228,11 @@ class SwinTransformer(Backbone):
         use_content_term: False leaves out Q K^T, so that attention is softmax(bias) V (paper, table 4, "rel. pos. w/o
             app."). It is multiplied by 0: the same parameters, the same files, in every attention backend.
         attn_backend: Name of the attention backend, see :mod:`mmswin.ops.window_attention`.
+        in_channels_policy: What the filters of channels start from that a checkpoint lacks: 'zeros' (the output is at
+            first that of the channels it knows), 'mean' of its filters, or 'repeat' them. The file's channels
+            come first. With ``in_channels=1`` its filters are summed, whatever the policy.
+        allow_other_depths: Load the blocks that a checkpoint of other depths has in common with the network; those that
+            are new stay random, and the log names them. Without it at least 90 % of the tensors must match.
 
     Attributes:
         load_report: What the last load of weights did, a :class:`mmswin.checkpoints.LoadReport`; None before any.
@@ -271,6 +276,8 @@ class SwinTransformer(Backbone):
         use_rel_pos_bias: bool = True,
         use_content_term: bool = True,
         attn_backend: str = 'auto',
+        in_channels_policy: str = 'zeros',
+        allow_other_depths: bool = False,
     ) -> None:
         super().__init__(init_cfg=options.merge_pretrained(pretrained, init_cfg))
         embed_dims, depths, num_heads = options.resolve_variant(VARIANTS, arch, embed_dims, depths, num_heads)
@@ -287,6 +294,8 @@ class SwinTransformer(Backbone):
         act_cfg = act_cfg or dict(type='GELU')
         self.out_indices = options.resolve_out_indices(out_indices, len(depths))
         self.frozen_stages = options.check_frozen_stages(frozen_stages, len(depths))
+        self.in_channels_policy = options.check_channel_policy(in_channels_policy)
+        self.allow_other_depths = bool(allow_other_depths)
         self.depths = depths
         self.window_size = window
         self.num_features = [embed_dims * 2**i for i in range(len(depths))]

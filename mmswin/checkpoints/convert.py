@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
+from mmswin.checkpoints import diagnosis
 from mmswin.checkpoints.errors import CheckpointError
-from mmswin.checkpoints.formats import CLASSIFIER, CONTAINERS, DERIVED, FORMATS, OPENMMLAB, OTHER_NETWORKS, Format
+from mmswin.checkpoints.formats import (
+    AVERAGED,
+    CLASSIFIER,
+    CONTAINERS,
+    DERIVED,
+    FORMATS,
+    OPENMMLAB,
+    PRETRAINING,
+    WRAPPERS,
+    Format,
+)
+from mmswin.checkpoints.naming import rename, reverse
 
 # Of the authors' order (0,0) (1,0) (0,1) (1,1), the place of each neighbour in row-major order (0,0) (0,1) (1,0) (1,1).
 _ROW_MAJOR = (0, 2, 1, 3)
@@ -25,20 +37,48 @@ class Variant(NamedTuple):
 
 
 class Translation(NamedTuple):
-    """A Swin's tensors under the authors' names, and what else the file held."""
+    """A Swin's tensors under the authors' names, and what else there was.
+
+    ``tensors`` are the backbone's, ``classifier`` those of a classifier's final norm and head, ``others`` what lies
+    beside the backbone (necks and heads, under mmdet's and mmseg's names), ``derived`` indices and masks. ``unused``
+    are the names, as in the file, of all that is in neither ``tensors`` nor ``derived``.
+    """
 
     format: Format
     prefix: str
     tensors: dict[str, Tensor]
     unused: list[str]
+    classifier: dict[str, Tensor]
+    others: dict[str, Any]
+    derived: dict[str, Tensor]
+
+
+def container_of(checkpoint: Mapping[str, Any]) -> str:
+    """Where in a loaded file its weights lie, as ``'state_dict'`` or ``'model.module'``; '' for the file itself."""
+    for container in CONTAINERS:
+        inner = checkpoint.get(container)
+        if isinstance(inner, Mapping) and _holds_tensors(inner):
+            deeper = container_of(inner)
+            return f'{container}.{deeper}' if deeper else container
+    return ''
+
+
+def _holds_tensors(mapping: Mapping[str, Any]) -> bool:
+    return any(isinstance(v, Tensor) or (isinstance(v, Mapping) and _holds_tensors(v)) for v in mapping.values())
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mapping from names to tensors inside a loaded file."""
-    for container in CONTAINERS:
-        if isinstance(checkpoint.get(container), Mapping):
-            return weights_of(checkpoint[container])
-    return checkpoint
+    """The mapping from names to tensors inside a loaded file.
+
+    Raises:
+        CheckpointError: There are no tensors in it that could be a network's; the message lacks the file's name.
+    """
+    weights = checkpoint
+    for container in filter(None, container_of(checkpoint).split('.')):
+        weights = weights[container]
+    if not any(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(diagnosis.no_weights(checkpoint))
+    return weights
 
 
 def channel_major_to_blocks(tensor: Tensor) -> Tensor:
@@ -55,78 +95,116 @@ def blocks_to_channel_major(tensor: Tensor) -> Tensor:
     return neighbours.transpose(-1, -2).reshape(tensor.shape).contiguous()
 
 
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str, target: str) -> tuple[re.Pattern, str]:
-    parts = re.split(r'(\{n\}|\{\*\})', pattern)
-    regex = ''.join({'{n}': r'(\d+)', '{*}': r'(.+)'}.get(part, re.escape(part)) for part in parts)
-    groups = iter(range(1, 10))
-    return re.compile(regex), re.sub(r'\{n\}|\{\*\}', lambda _: rf'\{next(groups)}', target)
+def fuse_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join ``attn.q``, ``attn.k`` and ``attn.v`` to ``attn.qkv``; what lacks its partners stays as it is."""
+    fused: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        found = re.fullmatch(r'(.+\.attn\.)([qkv])(\.\w+)', name)
+        parts = [tensors.get(f'{found[1]}{part}{found[3]}') for part in 'qkv'] if found else [None]
+        if any(part is None for part in parts):
+            fused[name] = tensor
+        elif found[2] == 'q':
+            fused[f'{found[1]}qkv{found[3]}'] = torch.cat(parts)
+    return fused
 
 
-def rename(name: str, templates: Iterable[tuple[str, str]]) -> str:
-    """The name that the first fitting template gives, or the name itself."""
-    for pattern, target in templates:
-        regex, replacement = _compiled(pattern, target)
-        match = regex.fullmatch(name)
-        if match:
-            return match.expand(replacement)
+def split_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of :func:`fuse_qkv`."""
+    split: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        before, found, after = name.partition('.attn.qkv.')
+        if found:
+            parts = zip('qkv', tensor.chunk(3))
+            split.update({f'{before}.attn.{part}.{after}': value.clone() for part, value in parts})
+        else:
+            split[name] = tensor
+    return split
+
+
+def _bare(name: str) -> str:
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, '')
     return name
 
 
-def foreign_network(names: Iterable[str]) -> str | None:
-    """What other network the names belong to, in words; None if no signature fits."""
-    names = list(names)
-    for network, fragments in OTHER_NETWORKS:
-        if all(any(fragment in name for name in names) for fragment in fragments):
-            return network
-    if any('layers.1.downsample.' in n for n in names) and not any('layers.0.downsample.' in n for n in names):
-        return 'a timm Swin (0.9 or later), which is not supported yet'
-    return None
+def _fits(form: Format, prefix: str, known: set[str]) -> bool:
+    if prefix and not prefix.endswith('.'):
+        return False
+    groups = [form.attention, form.needs] if form.needs else [form.attention]
+    return all(any(prefix + name in known for name in group) for group in groups) and not (
+        form.lacks and prefix + form.lacks in known
+    )
 
 
 def _locate(names: Iterable[str]) -> tuple[Format, str] | None:
-    """Format and prefix of the Swin among the names; the shortest prefix where there are several."""
-    names = list(names)
+    """Format and prefix of the Swin among the names; of several the averaged one, else that of the shortest prefix."""
     known = set(names)
     found = [
-        (name.removesuffix(form.patch_weight), form)
-        for form in FORMATS
-        for name in names
-        if name.endswith(form.patch_weight) and name.removesuffix(form.patch_weight) + form.attention_weight in known
+        (name.removesuffix(patch), order)
+        for order, form in enumerate(FORMATS)
+        for patch in form.patch
+        for name in known
+        if name.endswith(patch) and _fits(form, name.removesuffix(patch), known)
     ]
-    prefixes = [(prefix, form) for prefix, form in found if not prefix or prefix.endswith('.')]
-    if not prefixes:
+    if not found:
         return None
-    prefix, form = min(prefixes, key=lambda pair: (len(pair[0]), pair[0]))
-    return form, prefix
+    prefix, order = min(found, key=lambda pair: (not set(pair[0].split('.')) & {*AVERAGED}, len(pair[0]), *pair))
+    return FORMATS[order], prefix
+
+
+def _to_ours(inner: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
+    """A backbone's tensors, their prefix removed, under the authors' names and in their order."""
+    tensors = {rename(name, form.templates): tensor for name, tensor in inner.items()}
+    if form.separate_qkv:
+        tensors = fuse_qkv(tensors)
+    if form.channel_major:
+        tensors = {
+            name: channel_major_to_blocks(tensor) if '.downsample.' in name else tensor
+            for name, tensor in tensors.items()
+        }
+    return tensors
 
 
 def translate(state_dict: Mapping[str, Any]) -> Translation:
     """Find the Swin among the tensors and translate it; its own format comes back as it is.
 
     Raises:
-        CheckpointError: There is no Swin of a known format.
+        CheckpointError: There is no Swin of a known format, or it is one that cannot be loaded.
     """
-    located = _locate(state_dict)
-    other = foreign_network(state_dict)
-    if located is None or other:
-        if other:
-            raise CheckpointError(f'the weights are {other}, not a Swin backbone of a known format')
-        content = f'{len(state_dict)} entries, the first is {next(iter(state_dict), None)!r}'
-        raise CheckpointError(f'the weights are no Swin backbone of a known format ({content})')
+    entries = {_bare(name): (name, value) for name, value in state_dict.items() if isinstance(name, str)}
+    located = _locate(entries)
+    if located is None:
+        raise CheckpointError(diagnosis.no_swin(entries))
     form, prefix = located
-    tensors: dict[str, Tensor] = {}
+    inner = {name.removeprefix(prefix): value for name, (_, value) in entries.items() if name.startswith(prefix)}
+    patch = next(inner[name] for name in form.patch if name in inner)
+    other = diagnosis.other_swin(inner, patch)
+    if other:
+        raise CheckpointError(f'the weights are {other}')
+    if not patch.numel():
+        raise CheckpointError(
+            'the weights are empty tensors, as in one shard of DeepSpeed ZeRO 3: put the folder together first with '
+            'the zero_to_fp32.py in it'
+        )
+    parts: dict[str, dict[str, Tensor]] = {'tensors': {}, 'classifier': {}, 'others': {}, 'derived': {}}
+    for name, tensor in _to_ours(inner, form).items():
+        kind = (
+            'derived' if name.endswith(DERIVED)
+            else 'classifier' if name.startswith(CLASSIFIER)
+            else 'others' if name.startswith(PRETRAINING) or not isinstance(tensor, Tensor)
+            else 'tensors'
+        )  # fmt: skip
+        parts[kind][name] = tensor
     unused = []
-    for name, tensor in state_dict.items():
-        inner = name.removeprefix(prefix)
-        if not name.startswith(prefix) or inner.startswith(CLASSIFIER):
-            unused.append(name)
-        elif not inner.endswith(DERIVED):
-            inner = rename(inner, form.templates)
-            if form.channel_major and '.downsample.' in inner:
-                tensor = channel_major_to_blocks(tensor)
-            tensors[inner] = tensor
-    return Translation(form, prefix, tensors, unused)
+    root = prefix.removesuffix('backbone.')
+    for name, (original, value) in entries.items():
+        if not name.startswith(prefix):
+            unused.append(original)
+            ours = rename(name.removeprefix(root), form.outer)
+            parts['classifier' if ours.startswith(CLASSIFIER) else 'others'][ours] = value
+        elif rename(name.removeprefix(prefix), form.templates).startswith((*CLASSIFIER, *PRETRAINING)):
+            unused.append(original)
+    return Translation(form, prefix, unused=unused, **parts)
 
 
 def variant_of(tensors: Mapping[str, Tensor]) -> Variant:
@@ -144,14 +222,22 @@ def variant_of(tensors: Mapping[str, Tensor]) -> Variant:
     return Variant(width, tuple(depths[i] for i in sorted(depths)), tuple(heads[i] for i in sorted(heads)))
 
 
+def to_format(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
+    """A backbone's tensors with the authors' names under those of another format, in its orders and shapes."""
+    ordered = {}
+    for name, tensor in tensors.items():
+        if form.channel_major and '.downsample.' in name:
+            tensor = blocks_to_channel_major(tensor)
+        elif form.flat_positions and name == 'absolute_pos_embed' and tensor.dim() == 4:
+            tensor = tensor.flatten(2).transpose(1, 2).contiguous()
+        ordered[name] = tensor
+    backward = reverse(form.templates)
+    return {
+        rename(name, backward): tensor
+        for name, tensor in (split_qkv(ordered) if form.separate_qkv else ordered).items()
+    }
+
+
 def to_openmmlab(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors with the authors' names under those of mmdet and mmseg."""
-    backward = [(ours, theirs) for theirs, ours in OPENMMLAB.templates]
-    out = {}
-    for name, tensor in tensors.items():
-        if '.downsample.' in name:
-            tensor = blocks_to_channel_major(tensor)
-        elif name == 'absolute_pos_embed' and tensor.dim() == 4:
-            tensor = tensor.flatten(2).transpose(1, 2)
-        out[rename(name, backward)] = tensor
-    return out
+    return to_format(tensors, OPENMMLAB)

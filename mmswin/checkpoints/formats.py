@@ -1,68 +1,225 @@
-"""Foreign names of Swin's parameters, in tables.
+"""Foreign names of Swin's parameters, in tables; how a template is written is said in :mod:`mmswin.checkpoints.naming`.
 
-A template maps a foreign name to ours, the authors': ``{n}`` stands for a number and ``{*}`` for the rest of the name.
-The first template that fits a name translates it; names that fit none stay as they are.
+Every format is described by its way to the authors' names, which are ours. The first template that fits a name
+translates it; names that fit none stay as they are. Where several foreign names mean the same, the first is written.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from mmswin.checkpoints.naming import Templates
+
 
 class Format(NamedTuple):
     """How one family of files names Swin's parameters.
 
-    ``patch_weight`` is the name by which a file of the family is recognised; ``channel_major`` says that the 4C axis of
-    patch merging runs over channels first, as nn.Unfold gives it, and not over the four neighbours.
+    Args:
+        name: Its name in reports.
+        title: The same in words.
+        patch: Alternative names of the patch projection, by which a file of the family and the prefix of all other
+            names are recognised.
+        attention: Alternative names of the first block's attention, one of which must be there too.
+        needs: Alternative names, one of which must be there besides; none if empty.
+        lacks: A name that must not be there.
+        templates: From the family's names to the authors', below the prefix.
+        outer: The same for what lies beside the backbone: heads.
+        channel_major: Whether the 4C axis of patch merging runs over channels first, as nn.Unfold gives it, and not
+            over the four neighbours.
+        separate_qkv: Whether query, key and value are apart; they bear the names ``attn.q``, ``attn.k``, ``attn.v``
+            until they are fused.
+        flat_positions: Whether the absolute position embedding is ``1 x (H W) x C`` and not ``1 x C x H x W``.
+        writes_index: How the family saves relative position indices: '' not at all, 'square' as ``N x N``, 'flat'.
     """
 
     name: str
-    patch_weight: str
-    attention_weight: str
-    templates: tuple[tuple[str, str], ...]
-    channel_major: bool
+    title: str
+    patch: tuple[str, ...]
+    attention: tuple[str, ...]
+    templates: Templates
+    needs: tuple[str, ...] = ()
+    lacks: str = ''
+    outer: Templates = ()
+    channel_major: bool = False
+    separate_qkv: bool = False
+    flat_positions: bool = False
+    writes_index: str = ''
 
 
 AUTHORS = Format(
     'authors',
-    'patch_embed.proj.weight',
-    'layers.0.blocks.0.attn.qkv.weight',
-    (),
-    channel_major=False,
+    "the authors' names (mmswin, the authors' repositories, timm before 0.9, detectron2)",
+    patch=('patch_embed.proj.weight',),
+    attention=('layers.0.blocks.0.attn.qkv.weight',),
+    templates=(),
 )
 
-# mmdet 2.x and 3.x, mmseg 0.x and 1.x, mmcls and mmpretrain.
 OPENMMLAB = Format(
     'openmmlab',
-    'patch_embed.projection.weight',
-    'stages.0.blocks.0.attn.w_msa.qkv.weight',
-    (
+    "OpenMMLab's names (mmdet 2 and 3, mmseg 0 and 1, mmcls, mmpretrain)",
+    patch=('patch_embed.projection.weight',),
+    attention=('stages.0.blocks.0.attn.w_msa.qkv.weight',),
+    templates=(
         ('patch_embed.projection.{*}', 'patch_embed.proj.{*}'),
         ('stages.{n}.blocks.{n}.attn.w_msa.{*}', 'layers.{n}.blocks.{n}.attn.{*}'),
         ('stages.{n}.blocks.{n}.ffn.layers.0.0.{*}', 'layers.{n}.blocks.{n}.mlp.fc1.{*}'),
         ('stages.{n}.blocks.{n}.ffn.layers.1.{*}', 'layers.{n}.blocks.{n}.mlp.fc2.{*}'),
         ('stages.{n}.{*}', 'layers.{n}.{*}'),
     ),
+    # mmpretrain's classifier; mmdet and mmseg have no such head.
+    outer=(('head.fc.{*}', 'head.{*}'),),
     channel_major=True,
+    flat_positions=True,
+    writes_index='square',
 )
 
-FORMATS = (AUTHORS, OPENMMLAB)
+# Patch merging opens a stage from 0.9 on, where it closed one before. features_only=True spells layers_0.
+TIMM = Format(
+    'timm',
+    'the names of timm 0.9 and later',
+    patch=('patch_embed.proj.weight',),
+    attention=('layers.0.blocks.0.attn.qkv.weight', 'layers_0.blocks.0.attn.qkv.weight'),
+    needs=('layers.1.downsample.reduction.weight', 'layers_1.downsample.reduction.weight'),
+    lacks='layers.0.downsample.reduction.weight',
+    templates=(
+        ('layers.{n+1}.downsample.{*}', 'layers.{n}.downsample.{*}'),
+        ('layers.{n}.{*}', 'layers.{n}.{*}'),
+        ('layers_{n+1}.downsample.{*}', 'layers.{n}.downsample.{*}'),
+        ('layers_{n}.{*}', 'layers.{n}.{*}'),
+        ('head.fc.{*}', 'head.{*}'),
+    ),
+    flat_positions=True,
+)
+
+TORCHVISION = Format(
+    'torchvision',
+    "torchvision's names",
+    patch=('features.0.0.weight',),
+    attention=('features.1.0.attn.qkv.weight',),
+    templates=(
+        ('features.0.0.{*}', 'patch_embed.proj.{*}'),
+        ('features.0.2.{*}', 'patch_embed.norm.{*}'),
+        ('features.{2n+1}.{n}.mlp.0.{*}', 'layers.{n}.blocks.{n}.mlp.fc1.{*}'),
+        ('features.{2n+1}.{n}.mlp.3.{*}', 'layers.{n}.blocks.{n}.mlp.fc2.{*}'),
+        ('features.{2n+1}.{n}.{*}', 'layers.{n}.blocks.{n}.{*}'),
+        ('features.{2n+2}.{*}', 'layers.{n}.downsample.{*}'),
+    ),
+    writes_index='flat',
+)
+
+_HF_BLOCK, _BLOCK = 'encoder.layers.{n}.blocks.{n}.', 'layers.{n}.blocks.{n}.'
+_HF_NAMES = (
+    ('embeddings.patch_embeddings.projection.{*}', 'patch_embed.proj.{*}'),
+    ('embeddings.norm.{*}', 'patch_embed.norm.{*}'),
+    ('embeddings.position_embeddings', 'absolute_pos_embed'),
+    ('embeddings.mask_token', 'mask_token'),
+    (_HF_BLOCK + 'attention.self.query.{*}', _BLOCK + 'attn.q.{*}'),
+    (_HF_BLOCK + 'attention.self.key.{*}', _BLOCK + 'attn.k.{*}'),
+    (_HF_BLOCK + 'attention.self.value.{*}', _BLOCK + 'attn.v.{*}'),
+    (_HF_BLOCK + 'attention.output.dense.{*}', _BLOCK + 'attn.proj.{*}'),
+    # As release 5 names them in memory; its files keep the older names.
+    (_HF_BLOCK + 'attention.q_proj.{*}', _BLOCK + 'attn.q.{*}'),
+    (_HF_BLOCK + 'attention.k_proj.{*}', _BLOCK + 'attn.k.{*}'),
+    (_HF_BLOCK + 'attention.v_proj.{*}', _BLOCK + 'attn.v.{*}'),
+    (_HF_BLOCK + 'attention.o_proj.{*}', _BLOCK + 'attn.proj.{*}'),
+    (_HF_BLOCK + 'attention.relative_position_bias.relative_position_bias_table',
+     _BLOCK + 'attn.relative_position_bias_table'),
+    (_HF_BLOCK + 'attention.self.{*}', _BLOCK + 'attn.{*}'),
+    (_HF_BLOCK + 'layernorm_before.{*}', _BLOCK + 'norm1.{*}'),
+    (_HF_BLOCK + 'layernorm_after.{*}', _BLOCK + 'norm2.{*}'),
+    (_HF_BLOCK + 'intermediate.dense.{*}', _BLOCK + 'mlp.fc1.{*}'),
+    (_HF_BLOCK + 'output.dense.{*}', _BLOCK + 'mlp.fc2.{*}'),
+    (_HF_BLOCK + 'mlp.{*}', _BLOCK + 'mlp.{*}'),
+    ('encoder.layers.{n}.downsample.{*}', 'layers.{n}.downsample.{*}'),
+    ('layernorm.{*}', 'norm.{*}'),
+)  # fmt: skip
+_HF_ATTENTION = ('attention.self.query.weight', 'attention.q_proj.weight')
+_HF_PATCH = 'embeddings.patch_embeddings.projection.weight'
+
+TRANSFORMERS = Format(
+    'transformers',
+    "transformers' names",
+    patch=(_HF_PATCH, 'swin.' + _HF_PATCH),
+    attention=tuple(
+        f'{model}encoder.layers.0.blocks.0.{name}' for model in ('', 'swin.') for name in _HF_ATTENTION
+    ),
+    templates=(
+        *_HF_NAMES,
+        # Classifiers and masked-image models hold the backbone as `swin`, and so does SwinBackbone in release 5.
+        *(('swin.' + theirs, ours) for theirs, ours in _HF_NAMES),
+        ('hidden_states_norms.stage{n+1}.{*}', 'norm{n}.{*}'),
+        ('hidden_states_norms.{n}.{*}', 'norm{n}.{*}'),
+        ('classifier.{*}', 'head.{*}'),
+    ),
+    # UPerNet, to mmseg's names.
+    outer=(
+        ('decode_head.classifier.{*}', 'decode_head.conv_seg.{*}'),
+        ('auxiliary_head.classifier.{*}', 'auxiliary_head.conv_seg.{*}'),
+        ('decode_head.{*}.batch_norm.{*}', 'decode_head.{*}.bn.{*}'),
+        ('auxiliary_head.{*}.batch_norm.{*}', 'auxiliary_head.{*}.bn.{*}'),
+    ),
+    separate_qkv=True,
+    flat_positions=True,
+    writes_index='square',
+)  # fmt: skip
+
+# Where several fit, the first one is it.
+FORMATS = (TIMM, AUTHORS, OPENMMLAB, TORCHVISION, TRANSFORMERS)
 
 # Rebuilt from the window size, never loaded.
 DERIVED = ('relative_position_index', 'attn_mask', 'relative_coords_table')
 
-# Of a classifier, and of no use to a dense-prediction backbone.
+# Of a classifier or of pretraining, and of no use to a dense-prediction backbone.
 CLASSIFIER = ('head.', 'fc.', 'norm.', 'avgpool.')
+PRETRAINING = ('mask_token',)
 
-# Where the weights lie inside a file, the first that holds a dictionary being taken.
-CONTAINERS = ('state_dict', 'model', 'module', 'state_dict_ema', 'model_ema')
+# Where the weights lie inside a file, the first that holds tensors being taken. Averaged weights come before the
+# others, being those that their trainers test; mmengine puts them into state_dict itself.
+CONTAINERS = (
+    'state_dict_ema', 'model_ema', 'teacher', 'state_dict', 'model', 'module', 'student', 'network', 'weights'
+)  # fmt: skip
 
-# Signatures of networks that are often mistaken for a Swin, as name fragments.
+# Of several Swins side by side in a file, one below such a name is taken, else the one with the shortest prefix.
+AVERAGED = ('teacher', 'ema', 'model_ema', 'ema_model')
+
+# What wrappers put into the names of the parameters that they wrap: FSDP, activation checkpointing, torch.compile.
+WRAPPERS = ('_fsdp_wrapped_module.', '_checkpoint_wrapped_module.', '_orig_mod.')
+
+# First parts of names beside a detector's or segmenter's backbone.
+HEADS = (
+    'neck', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'mask_feat_head', 'panoptic_head', 'decode_head',
+    'auxiliary_head', 'query_head', 'encoder', 'decoder', 'data_preprocessor'
+)  # fmt: skip
+
+# Relatives that bear Swin's names, as fragments of names that must all be there.
+OTHER_SWINS = (
+    ('a Swin V2, which mmswin does not support yet: take a Swin V1 file (swin_..., not swinv2_...)',
+     ('.logit_scale', '.cpb_mlp.')),
+    ('a Swin V2, which mmswin does not support yet: take a Swin V1 file (swin-..., not swinv2-...)',
+     ('.logit_scale', '.continuous_position_bias_mlp.')),
+    ('a Swin-MLP, another network than Swin', ('.spatial_mlp.weight',)),
+)  # fmt: skip
+
+# Networks that are often mistaken for a Swin.
 OTHER_NETWORKS = (
-    ('a Swin V2', ('attn.logit_scale', 'attn.cpb_mlp')),
     ('a ResNet', ('layer1.0.conv1.weight',)),
-    ('a ConvNeXt', ('stages.0.0.dwconv', 'stages.0.0.depthwise_conv', 'stages.0.blocks.0.conv_dw')),
-    ('a ViT', ('blocks.0.attn.qkv.weight', 'cls_token')),
-    ('a torchvision Swin, which is not supported yet', ('features.1.0.attn.qkv.weight',)),
-    ('a transformers Swin, which is not supported yet', ('encoder.layers.0.blocks.0.attention.self.query.weight',)),
+    ('a ResNet', ('encoder.stages.0.layers.0.layer.0.convolution.weight',)),
+    ('a ConvNeXt', ('stages.0.0.dwconv',)),
+    ('a ConvNeXt', ('stages.0.0.depthwise_conv',)),
+    ('a ConvNeXt', ('stages.0.blocks.0.conv_dw',)),
+    ('a ConvNeXt', ('encoder.stages.0.layers.0.dwconv',)),
+    ('a ConvNeXt', ('features.1.0.block.0.weight', 'features.1.0.layer_scale')),
+    ('a ViT', ('cls_token', 'blocks.0.attn.qkv.weight')),
+    ('a ViT', ('cls_token', 'layers.0.attn.qkv.weight')),
+    ('a ViT', ('class_token', 'encoder.layers.encoder_layer_0.')),
+    ('a ViT', ('cls_token', 'encoder.layer.0.attention.')),
+    ('a CLIP', ('visual.transformer.resblocks.0.',)),
+    ('a FocalNet', ('layers.0.blocks.0.modulation.f.weight',)),
+    ('a PVT or SegFormer', ('block1.0.attn.q.weight',)),
+    ('an EfficientNet or MobileNet', ('blocks.0.0.conv_dw.weight',)),
+    ('an EfficientNet or MobileNet', ('features.1.0.block.0.0.weight',)),
+    ('a MobileNet', ('features.1.conv.0.0.weight',)),
+    ('a DenseNet', ('denseblock1.denselayer1.',)),
+    ('a VGG', ('features.0.weight', 'classifier.6.weight')),
+    ('a YOLO', ('model.0.conv.weight', 'model.1.conv.weight')),
 )

@@ -2,126 +2,163 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
-from mmswin.checkpoints.convert import Variant
+from mmswin.checkpoints.convert import Translation, Variant
 from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.files import load_file
+from mmswin.checkpoints.report import LoadReport
+
+__all__ = ['MIN_MATCH', 'LoadReport', 'load_pretrained', 'load_weights', 'translate_in_place']
 
 # Of the backbone's tensors, and of the file's, this part must match; the rest may be new or left over.
 MIN_MATCH = 0.9
 
-
-@dataclass
-class LoadReport:
-    """What a load of weights did to a backbone.
-
-    ``total`` counts the backbone's tensors without its output norms, which classifiers lack; ``loaded`` those of them
-    that the file filled. ``missing`` names tensors that kept their values, output norms included, ``unexpected`` those
-    of the file's backbone that found no place, ``resized`` those adapted to another window or image size, ``unused``
-    what else the file held (heads and necks, stages that are not built).
-    """
-
-    format: str
-    source: str = 'a state dict'
-    loaded: int = 0
-    total: int = 0
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    resized: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
-
-    def summary(self) -> str:
-        """One line for a log."""
-        notes = [f'{len(self.resized)} resized'] if self.resized else []
-        if self.missing:
-            shown = ', '.join(self.missing[:4]) + (', ...' if len(self.missing) > 4 else '')
-            notes.append(f'{len(self.missing)} left as initialised ({shown})')
-        if self.unexpected:
-            notes.append(f'{len(self.unexpected)} of the file found no place ({", ".join(self.unexpected[:4])})')
-        if self.unused:
-            notes.append(f'{len(self.unused)} entries of the file not used')
-        text = f'loaded {self.loaded} of {self.total} backbone tensors from {self.source} ({self.format} format)'
-        return '; '.join([text, *notes])
+_BLOCK = re.compile(r'layers\.\d+\.blocks\.\d+(?=\.)')
 
 
 def _is_output_norm(name: str) -> bool:
     return name.startswith('norm') and name[4:5].isdigit()
 
 
-def _fit(module: nn.Module, name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
-    """The tensor, resized if it is a position parameter for another window or image size."""
-    if tensor.shape == wanted.shape:
-        return tensor
+def _block_of(name: str) -> str | None:
+    found = _BLOCK.match(name)
+    return found[0] if found else None
+
+
+def _sides(size: tuple[int, ...]) -> str:
+    return 'x'.join(str(side) for side in size)
+
+
+def _fit(module: nn.Module, name: str, translation: Translation, wanted: Tensor) -> tuple[Tensor, str]:
+    """A tensor of the file, resized if it is for another window, image size or number of channels, and what was done.
+
+    Raises:
+        ValueError: It could be resized, but for a reason said.
+    """
+    tensor = translation.tensors[name]
     if name.endswith('relative_position_bias_table') and tensor.shape[1:] == wanted.shape[1:]:
-        old = resize.table_window(tensor.shape[0])
-        if old:
-            return resize.resize_bias_table(tensor, old, module.get_submodule(name.rpartition('.')[0]).window)
+        index = translation.derived.get(name.replace('bias_table', 'index'))
+        old, new = resize.table_window(tensor.shape[0], index), module.get_submodule(name.rpartition('.')[0]).window
+        if old and old != tuple(new) and (index is not None or tensor.shape != wanted.shape):
+            return resize.resize_bias_table(tensor, old, new), f'window {_sides(old)} to {_sides(new)}'
+        if not old and tensor.shape != wanted.shape:
+            raise ValueError(
+                f'its window is no square, and a table of {tensor.shape[0]} rows does not tell its sides: load it at '
+                'its own window_size'
+            )
     if name == 'absolute_pos_embed' and tensor.dim() in (3, 4):
-        return resize.resize_position_embedding(tensor, tuple(wanted.shape[2:]))
-    return tensor
+        size = tuple(wanted.shape[2:])
+        fitted = resize.resize_position_embedding(tensor, size)
+        before = f'{tensor.shape[1]} patches' if tensor.dim() == 3 else f'{_sides(tensor.shape[2:])} patches'
+        changed = tensor.shape[1:].numel() != fitted.shape[1:].numel()
+        return fitted, f'position embedding of {before} to {_sides(size)}' if changed else ''
+    if name == 'patch_embed.proj.weight' and tensor.shape[1] != wanted.shape[1]:
+        policy = getattr(module, 'in_channels_policy', 'zeros')
+        fitted = resize.resize_channels(tensor, wanted.shape[1], policy)
+        how = f' ({policy})' if wanted.shape[1] > tensor.shape[1] > 1 else ''
+        return fitted, f'input channels {tensor.shape[1]} to {wanted.shape[1]}{how}'
+    return tensor, ''
 
 
 def _shape_of(variant: Variant) -> str:
     return f'embed_dims={variant.embed_dims}, depths={variant.depths}, num_heads={variant.num_heads}'
 
 
-def _cause(theirs: Variant, ours: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
+def _name_of(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The name under which the backbone knows a structure; one whose last stages are not built has fewer entries."""
+    for arch, values in variants.items():
+        depths, heads = values['depths'][: len(variant.depths)], values['num_heads'][: len(variant.num_heads)]
+        if (values['embed_dims'], depths, heads) == variant:
+            return arch
+    return None
+
+
+def _cause(theirs: Variant, ours: Variant, variants: Mapping[str, Mapping[str, Any]], misfits: list[str]) -> str:
     """The likeliest reason why a Swin's weights do not fit; ``variants`` are the backbone's, by name."""
-
-    def named(variant: Variant) -> str | None:
-        for arch, values in variants.items():
-            # A backbone whose last stages are not built has fewer entries.
-            depths, heads = values['depths'][: len(variant.depths)], values['num_heads'][: len(variant.num_heads)]
-            if (values['embed_dims'], depths, heads) == variant:
-                return arch
-        return None
-
-    names = named(theirs), named(ours)
+    names = _name_of(theirs, variants), _name_of(ours, variants)
+    deeper = ''
+    if theirs._replace(depths=ours.depths) == ours and len(theirs.depths) == len(ours.depths):
+        deeper = '; to load the blocks that both have all the same: allow_other_depths=True'
     if names[0] and names[0] != names[1]:
         config = f'the config says Swin-{names[1][0].upper()}' if names[1] else f'the config says {_shape_of(ours)}'
-        return f"the file is Swin-{names[0][0].upper()}, {config}: set arch='{names[0]}'"
+        return f"the file is Swin-{names[0][0].upper()}, {config}: set arch='{names[0]}'{deeper}"
     if theirs != ours:
-        return f'the file has {_shape_of(theirs)}, the config says {_shape_of(ours)}'
-    return 'the structure agrees but the shapes of single tensors do not: look at the arguments of the backbone'
+        return f'the file has {_shape_of(theirs)}, the config says {_shape_of(ours)}{deeper}'
+    arguments = {'mlp.fc': 'mlp_ratio', 'patch_embed.proj': 'patch_size', 'position_bias_table': 'window_size',
+                 'absolute_pos_embed': 'pretrain_img_size'}  # fmt: skip
+    named = [argument for part, argument in arguments.items() if any(part in misfit for misfit in misfits)]
+    look = f'look at {" and ".join(named)}' if named else 'look at the arguments of the backbone'
+    return f'the structure agrees but the shapes of single tensors do not: {look}'
 
 
-def _adapt(module: nn.Module, tensors: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
-    """Sort the file's tensors into the report and return what to load, fitted to the module's shapes."""
+def _unbuilt(name: str, built: int) -> bool:
+    """Whether a tensor belongs to a stage, or to the merging into one, that the backbone does not need."""
+    stage = name.split('.')[1] if name.startswith('layers.') else ''
+    return stage.isdigit() and (int(stage) >= built or (int(stage) == built - 1 and '.downsample.' in name))
+
+
+def _sort(module: nn.Module, translation: Translation, report: LoadReport) -> tuple[dict[str, Tensor], list[str]]:
+    """Fit the file's tensors to the module: those to load, and in words those that have another shape."""
     wanted = module.state_dict()
-    built = len(module.layers)
-    fitted, misfits = {}, []
-    for name, tensor in tensors.items():
+    partly = getattr(module, 'allow_other_depths', False)
+    our_blocks = {block for block in map(_block_of, wanted) if block}
+    fitted: dict[str, Tensor] = {}
+    misfits = []
+    for name, tensor in translation.tensors.items():
         if name not in wanted:
-            stage = name.split('.')[1] if name.startswith('layers.') else ''
-            behind = stage.isdigit() and (int(stage) >= built or (int(stage) == built - 1 and '.downsample.' in name))
-            (report.unused if behind or _is_output_norm(name) else report.unexpected).append(name)
+            surplus = partly and (_block_of(name) or name) not in our_blocks and _block_of(name)
+            known = _unbuilt(name, len(module.layers)) or _is_output_norm(name) or surplus
+            (report.unused if known else report.unexpected).append(name)
             continue
-        value = _fit(module, name, tensor, wanted[name])
+        try:
+            value, change = _fit(module, name, translation, wanted[name])
+        except ValueError as error:
+            raise CheckpointError(f'{report.source}: {name} cannot be fitted: {error}') from None
         if value.shape != wanted[name].shape:
             misfits.append(f'{name} {tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}')
             continue
-        if value.shape != tensor.shape:
+        if change:
             report.resized.append(name)
+            report.changes = list(dict.fromkeys([*report.changes, change]))
         fitted[name] = value
+    their_blocks = {_block_of(name) for name in translation.tensors}
+    report.new_blocks = [b for b in dict.fromkeys(map(_block_of, wanted)) if b and b not in their_blocks]
     report.missing = [name for name in wanted if name not in fitted]
     counted = [name for name in wanted if not _is_output_norm(name)]
+    if partly:
+        counted = [name for name in counted if _block_of(name) not in report.new_blocks]
     report.total, report.loaded = len(counted), sum(name in fitted for name in counted)
+    return fitted, misfits
+
+
+def _adapt(module: nn.Module, translation: Translation, report: LoadReport) -> dict[str, Tensor]:
+    """Sort the file's tensors into the report and return what to load, fitted to the module's shapes.
+
+    Raises:
+        CheckpointError: They are for another network.
+    """
+    fitted, misfits = _sort(module, translation, report)
+    built = len(module.layers)
+    theirs = convert.variant_of(translation.tensors)
+    theirs = theirs._replace(depths=theirs.depths[:built], num_heads=theirs.num_heads[:built])
+    ours = convert.variant_of(module.state_dict())
+    # Without bias tables the shapes of the tensors do not tell the number of heads, but the attention depends on it.
+    heads = tuple(layer.blocks[0].attn.num_heads for layer in module.layers)
+    other_heads = bool(theirs.num_heads) and theirs.num_heads != heads
     matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
-    if matched < MIN_MATCH or misfits:
-        theirs = convert.variant_of(tensors)
-        ours = convert.variant_of(wanted)
-        theirs = theirs._replace(depths=theirs.depths[:built], num_heads=theirs.num_heads[:built])
+    if matched < MIN_MATCH or misfits or other_heads:
         detail = f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
         raise CheckpointError(
             f'only {report.loaded} of {report.total} backbone tensors of {report.source} fit{detail}. '
-            f'{_cause(theirs, ours, module.variants)}'
+            f'{_cause(theirs, ours._replace(num_heads=heads), module.variants, misfits)}'
         )
     return fitted
 
@@ -149,8 +186,8 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
         translation = convert.translate(own)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from None
-    report = LoadReport(translation.format.name, source, unused=list(translation.unused))
-    fitted = _adapt(module, translation.tensors, report)
+    report = LoadReport(translation.format.name, source, translation.prefix, unused=list(translation.unused))
+    fitted = _adapt(module, translation, report)
     for name in own:
         del state_dict[prefix + name]
     state_dict.update({prefix + name: value for name, value in fitted.items()})
@@ -175,7 +212,8 @@ def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> No
     for entry in entries:
         if entry.get('type') == 'Pretrained':
             load_weights(module, entry['checkpoint'], entry.get('prefix'), entry.get('map_location', 'cpu'))
-            print_log(f'{type(module).__name__}: {module.load_report.summary()}', logger='current')
+            level = logging.WARNING if module.load_report.new_blocks else logging.INFO
+            print_log(f'{type(module).__name__}: {module.load_report.table()}', logger='current', level=level)
 
 
 def load_weights(
@@ -195,7 +233,11 @@ def load_weights(
     Raises:
         CheckpointError: The file cannot be read, or is for another network.
     """
-    weights = convert.weights_of(load_file(path, map_location))
+    checkpoint = load_file(path, map_location)
+    try:
+        weights = convert.weights_of(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f'{path} {error}') from None
     if prefix:
         prefix = prefix if prefix.endswith('.') else prefix + '.'
         inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

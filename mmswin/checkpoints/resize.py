@@ -1,9 +1,11 @@
-"""Resizing of position parameters to another window or image size (bicubic, as the authors do)."""
+"""Fitting of parameters to another window, image size or number of input channels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,14 +14,43 @@ def _bicubic(grid: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(grid.float(), size=size, mode='bicubic', align_corners=False).to(grid.dtype)
 
 
-def table_window(rows: int) -> tuple[int, int] | None:
-    """The square window that a bias table with so many rows belongs to; None if there is none."""
+def table_window(rows: int, index: Tensor | None = None) -> tuple[int, int] | None:
+    """The window (rows, columns) that a bias table belongs to.
+
+    Args:
+        rows: Rows of the table, (2 Mr - 1)(2 Mc - 1).
+        index: The table's relative position index, ``(Mr Mc) x (Mr Mc)`` or flat, with which the window need not be
+            square.
+
+    Returns:
+        The window; None if it cannot be told.
+    """
+    if index is not None:
+        window = _window_of_index(index, rows)
+        if window:
+            return window
     side = math.isqrt(rows)
     return ((side + 1) // 2,) * 2 if side * side == rows and side % 2 else None
 
 
+def _window_of_index(index: Tensor, rows: int) -> tuple[int, int] | None:
+    tokens = math.isqrt(index.numel())
+    # Seen from the first token, the index falls by one from column to column and by more to the next row.
+    first = index.flatten()[:tokens]
+    steps = (first[:-1] - first[1:] != 1).nonzero()
+    columns = int(steps[0]) + 1 if len(steps) else tokens
+    window = tokens // columns, columns
+    return window if (2 * window[0] - 1) * (2 * window[1] - 1) == rows else None
+
+
 def resize_bias_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """A relative position bias table for another window: ``(2 Mr - 1)(2 Mc - 1) x heads`` for each (rows, columns)."""
+    """A relative position bias table for another window, by bicubic interpolation as the authors do.
+
+    Args:
+        table: ``(2 Mr - 1)(2 Mc - 1) x heads``.
+        old: Its window (rows, columns).
+        new: The window wanted.
+    """
     heads = table.shape[1]
     grid = table.t().reshape(1, heads, 2 * old[0] - 1, 2 * old[1] - 1)
     return _bicubic(grid, (2 * new[0] - 1, 2 * new[1] - 1)).reshape(heads, -1).t().contiguous()
@@ -40,3 +71,47 @@ def resize_position_embedding(embedding: Tensor, size: tuple[int, int]) -> Tenso
             return embedding.transpose(1, 2).reshape(1, embedding.shape[2], *size)
         embedding = embedding.transpose(1, 2).reshape(1, embedding.shape[2], side, side)
     return embedding if tuple(embedding.shape[2:]) == tuple(size) else _bicubic(embedding, size)
+
+
+def _zeros(weight: Tensor, extra: int) -> Tensor:
+    return torch.cat([weight, weight.new_zeros(weight.shape[0], extra, *weight.shape[2:])], dim=1)
+
+
+def _mean(weight: Tensor, extra: int) -> Tensor:
+    return torch.cat([weight, weight.mean(dim=1, keepdim=True).expand(-1, extra, -1, -1)], dim=1)
+
+
+def _repeat(weight: Tensor, extra: int) -> Tensor:
+    channels = weight.shape[1]
+    repeated = weight.repeat(1, -(-(channels + extra) // channels), 1, 1)[:, : channels + extra]
+    return repeated * (channels / (channels + extra))
+
+
+# What filters of further input channels start from. zeros: the output is that of the channels that the file knows,
+# whatever the others show. mean: the average filter. repeat: the filters again in turn, all scaled so that the output
+# keeps its size.
+CHANNEL_POLICIES: dict[str, Callable[[Tensor, int], Tensor]] = {'zeros': _zeros, 'mean': _mean, 'repeat': _repeat}
+
+
+def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
+    """A patch projection for another number of input channels.
+
+    More channels than the file's are appended after its own, as the policy says. One channel gets the sum of the
+    file's, so that a grey image gives what it gave as three equal channels.
+
+    Args:
+        weight: ``C x channels of the file x patch x patch``.
+        channels: The number wanted.
+        policy: A key of :data:`CHANNEL_POLICIES`.
+
+    Raises:
+        ValueError: Fewer channels, but more than one.
+    """
+    have = weight.shape[1]
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    if channels < have:
+        raise ValueError(f'it takes images of {have} channels, and which of them the {channels} are is not known')
+    if have == 1:
+        return weight.expand(-1, channels, -1, -1) / channels
+    return CHANNEL_POLICIES[policy](weight, channels - have)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmswin.checkpoints import convert, resize
+from mmswin.checkpoints import convert, diagnosis, resize
 from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.loading import MIN_MATCH, LoadReport
 
@@ -55,7 +55,7 @@ def _locate(state_dict: Mapping[str, Any]) -> str:
     try:
         what = f'a Swin ({convert.translate(state_dict).format.name} format)'
     except CheckpointError:
-        what = convert.foreign_network(state_dict)
+        what = diagnosis.foreign_network(state_dict)
     if what:
         raise CheckpointError(f'the weights are {what}, not a plain vision transformer of a known format')
     content = f'{len(state_dict)} entries, the first is {next(iter(state_dict), None)!r}'

@@ -1,0 +1,64 @@
+"""The report of a load of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+_SHOWN = 3
+
+
+def _some(names: list[str]) -> str:
+    return ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
+
+
+@dataclass
+class LoadReport:
+    """What a load of weights did to a backbone.
+
+    ``total`` counts the backbone's tensors without its output norms, which classifiers lack; ``loaded`` those of them
+    that the file filled. ``missing`` names tensors that kept their values, output norms included, ``unexpected`` those
+    of the file's backbone that found no place, ``resized`` those adapted to another window, image size or number of
+    channels (``changes`` says so in words), ``unused`` what else the file held (heads and necks, stages that are not
+    built). ``new_blocks`` are blocks that the file does not have. ``prefix`` stood before the backbone's names.
+    """
+
+    format: str
+    source: str = 'a state dict'
+    prefix: str = ''
+    loaded: int = 0
+    total: int = 0
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    new_blocks: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    def _headline(self) -> str:
+        below = f', below {self.prefix!r}' if self.prefix else ''
+        return f'loaded {self.loaded} of {self.total} backbone tensors from {self.source} ({self.format} format{below})'
+
+    def summary(self) -> str:
+        """One line for a log."""
+        notes = [f'{len(self.resized)} resized ({", ".join(self.changes)})'] if self.resized else []
+        if self.new_blocks:
+            notes.append(f'{len(self.new_blocks)} blocks are new and random ({_some(self.new_blocks)})')
+        if self.missing:
+            notes.append(f'{len(self.missing)} left as initialised ({_some(self.missing)})')
+        if self.unexpected:
+            notes.append(f'{len(self.unexpected)} of the file found no place ({_some(self.unexpected)})')
+        if self.unused:
+            notes.append(f'{len(self.unused)} entries of the file not used')
+        return '; '.join([self._headline(), *notes])
+
+    def table(self) -> str:
+        """Several lines for a log: the counts, and the first names of each."""
+        rows = [
+            ('resized', self.resized, f'{", ".join(self.changes)}: ' if self.changes else ''),
+            ('left as initialised', self.missing, ''),
+            ('blocks that are new', self.new_blocks, ''),
+            ('found no place', self.unexpected, ''),
+            ('not used', self.unused, ''),
+        ]
+        lines = [f'  {what:<20}{len(names):>4}   {note}{_some(names)}' for what, names, note in rows if names]
+        return '\n'.join([self._headline(), *lines])
