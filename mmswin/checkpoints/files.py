@@ -13,7 +13,7 @@ import torch
 
 from mmswin.checkpoints import vetting
 from mmswin.checkpoints.errors import CheckpointError, UnsafeCheckpointError
-from mmswin.checkpoints.pickle_scan import UnsafeName, UnusualPickle
+from mmswin.checkpoints.pickle_names import UnsafeName, UnusualPickle
 
 
 def _local_path(source: str) -> Path:

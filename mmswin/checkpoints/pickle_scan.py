@@ -5,94 +5,39 @@ tensor, and stops at the first instruction that a file of weights does not need.
 of it is built: names that are not on the list, tensors that reach beyond their storage, storages larger than the file,
 and a few bytes that would swell to gigabytes.
 
-The instructions and names are those of ``torch.save`` with its default pickle protocol 2; torch's own weights-only
-unpickler knows the same instructions and more names (sparse, quantised and nested tensors, tensor subclasses).
+The instructions are those of ``torch.save`` with its default pickle protocol 2, as in torch's own weights-only
+unpickler.
 """
 
 from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import prod
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-import torch
+from mmswin.checkpoints.pickle_names import (
+    CALLS,
+    DTYPES,
+    HISTORY_BUFFER,
+    OBJECT_BYTES,
+    OTHER,
+    STORAGES,
+    TYPES,
+    Budget,
+    Dtype,
+    Name,
+    Object,
+    PickleRefused,
+    Storage,
+    UnsafeName,
+    UnusualPickle,
+    check_array,
+    check_keys,
+)
 
 # Far more than a training checkpoint of the largest detectors has (some 200 000); two to three seconds to go through.
 MAX_INSTRUCTIONS = 2_000_000
-# What may be built: so many bytes beside 16 times the file's own. A placeholder object counts as half a kilobyte.
-FREE_BYTES = 1 << 28
-OBJECT_BYTES = 512
-# Hashes of larger integers repeat, and a dictionary full of equal hashes takes hours to fill.
-_MAX_KEY = 2**61 - 1
-
-HISTORY_BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
-NUMBER_DTYPES = frozenset(f'{kind}{size}' for kind, sizes in
-                          {'b': '1', 'i': '1248', 'u': '1248', 'f': '248'}.items() for size in sizes) | {'c8', 'c16'}
-STATISTICS = frozenset({'min', 'max', 'current', 'mean'})
-_STORAGE_BYTES = {'Double': 8, 'Float': 4, 'Half': 2, 'BFloat16': 2, 'Long': 8, 'Int': 4, 'Short': 2, 'Char': 1,
-                  'Byte': 1, 'Bool': 1, 'ComplexDouble': 16, 'ComplexFloat': 8}  # fmt: skip
-STORAGES: dict[str, int] = {'torch.storage.UntypedStorage': 1} | {
-    f'{module}.{kind}Storage': size for kind, size in _STORAGE_BYTES.items() for module in ('torch', 'torch.cuda')
-}
-DTYPES: dict[str, int] = {
-    f'torch.{name}': value.itemsize for name, value in vars(torch).items() if isinstance(value, torch.dtype)
-}
-
-
-class PickleRefused(Exception):
-    """The pickle is damaged or declares what is not there; the message completes the sentence 'the checkpoint ...'."""
-
-
-class UnsafeName(PickleRefused):
-    """The pickle names a type or function that is not on the list."""
-
-
-class UnusualPickle(PickleRefused):
-    """The pickle is written in a way that torch.save does not use unless it is told to."""
-
-
-class Name(str):
-    """A type or function that the pickle names."""
-
-
-class Storage(NamedTuple):
-    """The numbers of one or several tensors; where they lie in the file is the container's business."""
-
-    key: str
-    nbytes: int
-    itemsize: int
-
-
-@dataclass(frozen=True)
-class _Bytes:
-    length: int
-
-
-@dataclass(frozen=True)
-class _Dtype:
-    itemsize: int
-
-
-@dataclass
-class _Object:
-    """Something built; ``size`` counts the entries of a mapping."""
-
-    kind: str
-    size: int = 0
-
-
-_TENSOR, _OTHER = _Object('tensor'), _Object('other')
 StorageOf = Callable[[tuple], Storage]
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _are_counts(values: Any) -> bool:
-    return type(values) is tuple and all(_is_count(value) for value in values)
 
 
 class _Machine:
@@ -100,16 +45,10 @@ class _Machine:
 
     def __init__(self, storage_of: StorageOf, file_size: int) -> None:
         self.storage_of = storage_of
-        self.budget = FREE_BYTES + 16 * file_size
-        self.logical = FREE_BYTES + 16 * file_size
+        self.budget = Budget(file_size)
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-
-    def spend(self, amount: int) -> None:
-        self.budget -= amount
-        if self.budget < 0:
-            raise PickleRefused('would swell to many times its size when it is read')
 
     def pop_mark(self) -> list[Any]:
         mark = self.marks.pop()
@@ -150,11 +89,13 @@ class _Machine:
     def name(self, argument: str) -> None:
         full = argument.replace(' ', '.', 1)
         full = Name(full.replace('__builtin__.', 'builtins.', 1) if full.startswith('__builtin__.') else full)
-        if full not in _FUNCTIONS and full not in STORAGES and full not in DTYPES and full not in _CONSTANTS:
+        if full not in CALLS and full not in STORAGES and full not in DTYPES and full not in TYPES:
             raise UnsafeName(full.removeprefix('builtins.'))
         self.push(full)
 
     def put(self, index: int) -> None:
+        if index > MAX_INSTRUCTIONS:  # older torch reserves memory for all that come before
+            raise PickleRefused('is damaged: it numbers its entries beyond all bounds')
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
@@ -174,17 +115,10 @@ class _Machine:
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if not isinstance(target, _Object) or target.kind not in ('dict', 'OrderedDict', 'Counter'):
+        if not isinstance(target, Object) or target.kind not in ('dict', 'OrderedDict', 'Counter'):
             raise PickleRefused('is damaged: it sets entries of what is no dictionary')
-        self.check_keys(items[::2])
+        check_keys(items[::2])
         target.size += len(items) // 2
-
-    def check_keys(self, keys: list[Any]) -> None:
-        for key in keys:
-            if not isinstance(key, (str, float, _Bytes, type(None))) and not (
-                isinstance(key, int) and abs(key) < _MAX_KEY
-            ):
-                raise PickleRefused('has a dictionary whose keys are neither names nor numbers')
 
     def storage(self, _: Any) -> None:
         identity = self.stack.pop()
@@ -196,177 +130,35 @@ class _Machine:
         arguments, cls = self.stack.pop(), self.stack.pop()
         if cls != HISTORY_BUFFER or not isinstance(cls, Name) or arguments != ():
             raise UnsafeName(f'{cls if isinstance(cls, Name) else "object"}.__new__')
-        self.spend(OBJECT_BYTES)
-        self.push(_Object('HistoryBuffer'))
+        self.budget.spend(OBJECT_BYTES)
+        self.push(Object('HistoryBuffer'))
 
     def reduce(self, _: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        checker = _FUNCTIONS.get(function) if isinstance(function, Name) else None
+        checker = CALLS.get(function) if isinstance(function, Name) else None
         if checker is None:
             raise UnsafeName(function if isinstance(function, Name) else 'something other than a known function')
         if type(arguments) is not tuple:
             raise PickleRefused('is damaged: a call without arguments')
-        self.spend(OBJECT_BYTES)
-        self.push(checker(self, *arguments))
+        self.budget.spend(OBJECT_BYTES)
+        self.push(checker(self.budget, *arguments))
 
     def build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        kind = target.kind if isinstance(target, _Object) else 'dtype' if isinstance(target, _Dtype) else ''
+        kind = target.kind if isinstance(target, Object) else 'dtype' if isinstance(target, Dtype) else ''
         if kind in ('OrderedDict', 'HistoryBuffer'):
-            if not isinstance(state, _Object) or state.kind != 'dict':
+            if not isinstance(state, Object) or state.kind != 'dict':
                 raise PickleRefused(f'is damaged: the state of a {kind} is no dictionary')
-            self.spend(100 * state.size)
+            self.budget.spend(100 * state.size)
         elif kind == 'dtype':
             # '>', big-endian: torch would keep the bytes as they are.
             if type(state) is not tuple or len(state) < 5 or state[1] not in ('<', '|', '=') or any(state[2:5]):
                 raise PickleRefused('holds a numpy array whose numbers are of an unusual kind')
         elif kind == 'array':
-            self.array(state)
+            check_array(self.budget, state)
         else:
             raise UnsafeName(f'the state of {kind or "an unknown object"}')
 
-    def array(self, state: Any) -> None:
-        if type(state) is not tuple or len(state) != 5 or not _are_counts(state[1]):
-            raise PickleRefused('holds a damaged numpy array')
-        dtype, content = state[2], state[4]
-        if not isinstance(dtype, _Dtype) or not isinstance(content, _Bytes):
-            raise PickleRefused('holds a numpy array of objects, not of numbers')
-        if prod(state[1]) * dtype.itemsize != content.length:
-            raise PickleRefused('holds a numpy array that declares another size than it has')
-        self.spend(content.length)
-
-    # ------------------------------------------------------------------ functions that may be named
-
-    def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> _Object:
-        return self.view(storage, offset, size, stride, None, rest)
-
-    def tensor_v3(self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any,
-                  *rest: Any) -> _Object:
-        if dtype not in DTYPES or not isinstance(dtype, Name):
-            raise PickleRefused('is damaged: a tensor of an unknown kind of numbers')
-        return self.view(storage, offset, size, stride, DTYPES[dtype], (grad, hooks, *rest))
-
-    def view(self, storage: Any, offset: Any, size: Any, stride: Any, itemsize: int | None, rest: tuple) -> _Object:
-        """Check that a tensor lies within its storage."""
-        if not isinstance(storage, Storage) or not _is_count(offset) or not _are_counts(size) or not _are_counts(
-            stride
-        ) or len(size) != len(stride):
-            raise PickleRefused('is damaged: a tensor without a proper size')
-        if len(rest) > 2 and rest[2] is not None:
-            raise UnsafeName('a conjugate or negative view of a tensor')
-        itemsize = itemsize or storage.itemsize
-        last = offset + sum((extent - 1) * step for extent, step in zip(size, stride))
-        if 0 not in size and (last + 1) * itemsize > storage.nbytes:
-            raise PickleRefused(f'is damaged: a tensor of size {_shown(size)} does not fit into its '
-                                f'{storage.nbytes} bytes')
-        self.logical -= prod(size) * itemsize
-        if self.logical < 0:
-            raise PickleRefused('would swell to many times its size when it is read')
-        return _TENSOR
-
-    def parameter(self, data: Any, *_: Any) -> _Object:
-        if data is not _TENSOR:
-            raise PickleRefused('is damaged: a parameter that is no tensor')
-        return _TENSOR
-
-    def mapping(self, kind: str, items: Any = ()) -> _Object:
-        if isinstance(items, _Object) and items.kind == 'dict':
-            size = items.size
-        elif type(items) in (list, tuple):
-            pairs = [pair for pair in items if type(pair) in (list, tuple) and len(pair) == 2]
-            if len(pairs) < len(items):
-                raise PickleRefused('is damaged: a dictionary without keys')
-            self.check_keys([pair[0] for pair in pairs])
-            size = len(items)
-        else:
-            raise PickleRefused('is damaged: a dictionary of unknown content')
-        self.spend(100 * size)
-        return _Object(kind, size)
-
-    def encode(self, text: Any, encoding: Any = None) -> _Bytes:
-        if type(text) is not str or encoding not in ('latin1', 'latin-1'):
-            raise UnsafeName('_codecs.encode with an unusual encoding')
-        self.spend(len(text))
-        return _Bytes(len(text))
-
-    def byte_array(self, content: Any = '', encoding: Any = 'latin-1') -> _Bytes:
-        if isinstance(content, _Bytes) and encoding == 'latin-1':
-            self.spend(content.length)
-            return content
-        if not isinstance(content, str):
-            raise UnsafeName('bytearray of a number')
-        return self.encode(content, encoding)
-
-    def plain(self, *arguments: Any) -> _Object:
-        """A size, a device, a complex number, ...: of numbers, names and a flat tuple or list of them."""
-        for argument in arguments:
-            items = argument if type(argument) in (list, tuple) else [argument]
-            if not all(isinstance(item, (str, int, float, type(None))) for item in items):
-                raise PickleRefused('is damaged: a plain value made of something else')
-            self.spend(8 * len(items))
-        return _OTHER
-
-    def size(self, extents: Any = ()) -> tuple:
-        self.plain(extents)
-        if not _are_counts(extents):
-            raise PickleRefused('is damaged: a size that is no tuple of numbers')
-        return extents
-
-    def a_set(self, items: Any = ()) -> _Object:
-        self.plain(items)
-        self.check_keys(list(items) if type(items) in (list, tuple) else [items])
-        return _OTHER
-
-    def dtype(self, spec: Any, *_: Any) -> _Dtype:
-        if spec not in NUMBER_DTYPES:
-            raise UnsafeName(f'numpy.dtype({_shown(spec)})')
-        return _Dtype(int(spec[1:]))
-
-    def new_array(self, cls: Any, shape: Any, kind: Any) -> _Object:
-        if cls != 'numpy.ndarray' or shape != (0,) or kind not in ('b', _Bytes(1)):
-            raise UnsafeName('numpy._core.multiarray._reconstruct of something other than an empty array')
-        return _Object('array')
-
-    def scalar(self, dtype: Any, content: Any) -> _Object:
-        if not isinstance(dtype, _Dtype) or content != _Bytes(dtype.itemsize):
-            raise PickleRefused('is damaged: a number of another size than it declares')
-        return _OTHER
-
-    def statistic(self, owner: Any, name: Any) -> _Object:
-        if owner != HISTORY_BUFFER or not isinstance(owner, Name) or name not in STATISTICS:
-            raise UnsafeName(f'getattr({_shown(owner)}, {_shown(name)})')
-        return _OTHER
-
-
-def _shown(value: Any) -> str:
-    text = str(value) if isinstance(value, (str, int, tuple)) else type(value).__name__
-    return text if len(text) <= 80 else text[:77] + '...'
-
-
-# Full names: the check of a call's arguments.
-_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    'torch._utils._rebuild_tensor': _Machine.tensor,
-    'torch._utils._rebuild_tensor_v2': _Machine.tensor,
-    'torch._utils._rebuild_tensor_v3': _Machine.tensor_v3,
-    'torch._utils._rebuild_parameter': _Machine.parameter,
-    'torch.Size': _Machine.size,
-    'torch.device': _Machine.plain,
-    'torch.serialization._get_layout': _Machine.plain,
-    'collections.OrderedDict': lambda machine, *items: machine.mapping('OrderedDict', *items),
-    'collections.Counter': lambda machine, *items: machine.mapping('Counter', *items),
-    '_codecs.encode': _Machine.encode,
-    'builtins.bytearray': _Machine.byte_array,
-    'builtins.complex': _Machine.plain,
-    'builtins.set': _Machine.a_set,
-    'builtins.getattr': _Machine.statistic,
-    'numpy.dtype': _Machine.dtype,
-    'numpy.core.multiarray._reconstruct': _Machine.new_array,
-    'numpy._core.multiarray._reconstruct': _Machine.new_array,
-    'numpy.core.multiarray.scalar': _Machine.scalar,
-    'numpy._core.multiarray.scalar': _Machine.scalar,
-}
-# Named, but never called.
-_CONSTANTS = frozenset({HISTORY_BUFFER, 'numpy.ndarray'})
 
 _HANDLERS: Mapping[str, Callable[[_Machine, Any], Any]] = {
     'PROTO': _Machine.proto,
@@ -386,8 +178,8 @@ _HANDLERS: Mapping[str, Callable[[_Machine, Any], Any]] = {
     'NEWFALSE': lambda machine, _: machine.push(False),
     'EMPTY_TUPLE': lambda machine, _: machine.push(()),
     'EMPTY_LIST': lambda machine, _: machine.push([]),
-    'EMPTY_DICT': lambda machine, _: machine.push(_Object('dict')),
-    'EMPTY_SET': lambda machine, _: machine.push(_OTHER),
+    'EMPTY_DICT': lambda machine, _: machine.push(Object('dict')),
+    'EMPTY_SET': lambda machine, _: machine.push(OTHER),
     'TUPLE': lambda machine, _: machine.tuple_of(None),
     'TUPLE1': lambda machine, _: machine.tuple_of(1),
     'TUPLE2': lambda machine, _: machine.tuple_of(2),

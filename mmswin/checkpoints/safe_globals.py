@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmswin.checkpoints.pickle_scan import NUMBER_DTYPES, STATISTICS
+from mmswin.checkpoints.pickle_names import NUMBER_DTYPES, STATISTICS
 
 try:
     from numpy._core import multiarray

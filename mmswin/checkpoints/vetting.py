@@ -1,7 +1,7 @@
 """Judging a file of unknown origin before torch reads it: whether it is a checkpoint, whole, and only weights.
 
 A checkpoint is a zip archive (torch >= 1.6) or, before that, a row of pickles with the numbers behind them. Both are
-gone through without building anything; see :mod:`mmswin.checkpoints.pickle_scan` for what their pickles may name.
+gone through without building anything; see :mod:`mmswin.checkpoints.pickle_names` for what their pickles may name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from mmswin.checkpoints.pickle_scan import STORAGES, Name, PickleRefused, Storage, scan
+from mmswin.checkpoints.pickle_names import STORAGES, Name, PickleRefused, Storage
+from mmswin.checkpoints.pickle_scan import scan
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch's, of files without a zip archive
 _LEGACY_VERSION = 1001
@@ -101,6 +102,8 @@ def vet(file: BinaryIO) -> None:
 
 
 def _damaged(size: int, detail: str) -> FileRefused:
+    # zipfile quotes the bytes that it finds in place of a name.
+    detail = detail if len(detail) < 150 and detail.isprintable() else f'{detail[:30]!r}...'
     return FileRefused(f'is a damaged or truncated checkpoint of {size} bytes ({detail}): copy or download it again')
 
 

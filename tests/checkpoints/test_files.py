@@ -217,6 +217,7 @@ PICKLES = {
     'copies of copies': (_file(_tuple(_tuple(_text('a' * 10**6), _text('latin1')) + b'q\x01',
                                       *[b'c_codecs\nencode\nh\x01R'] * 5000)), ONE, 'would swell'),
     'memory of the past': (_file(b'h\x63'), ONE, 'KeyError'),
+    'place in memory': (_file(_text('a') + b'r\xff\xff\xff\x7f'), ONE, 'numbers its entries beyond all bounds'),
     'empty stack': (b'\x80\x02R.', ONE, 'IndexError'),
     'no end': (b'\x80\x02}', ONE, 'is damaged'),
     'string of 4 GB': (b'\x80\x02X\xff\xff\xff\xff.', ONE, 'is damaged'),
