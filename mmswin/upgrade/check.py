@@ -21,7 +21,7 @@ _FREE = ('norm_cfg', 'act_cfg', 'conv_cfg', 'dcn', 'upsample_cfg', 'init_cfg', '
          'plugins')
 _OPERATORS = ('nms', 'roi_layer')
 _CHECKED = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator',
-            'custom_hooks', 'optim_wrapper')
+            'custom_hooks', 'default_hooks', 'optim_wrapper', 'tta_pipeline')
 # Beside the arguments of a class: what its builder takes.
 _BUILDERS = {'train_cfg', 'test_cfg', 'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg', 'optimizer',
              'requires_grad'}

@@ -128,6 +128,9 @@ class DataUpgrade:
         elif metainfo['classes'] is not None:
             new['metainfo'] = {key: value for key, value in metainfo.items() if value is not None}
             self.report.done('classes -> metainfo.classes')
+        if old.peek('proposal_file') is not None:
+            self.report.failed(old.key('proposal_file'), old.take('proposal_file'), 'proposals are kept in another way '
+                               'now, by the names of the images', 'make the file anew, and set proposal_file')
         steps, path = old.take('pipeline') or [], old.key('pipeline')
         if old.take('test_mode', not training) or not training:
             pipeline = self.pipelines.test(steps, path, self.pipelines.preprocessing.masks)
