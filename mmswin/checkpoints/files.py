@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from mmswin.checkpoints import vetting
+from mmswin.checkpoints import safetensors_file, vetting
 from mmswin.checkpoints.errors import CheckpointError, UnsafeCheckpointError
 from mmswin.checkpoints.pickle_names import UnsafeName, UnusualPickle
 
@@ -46,6 +46,12 @@ def _download(url: str, target: Path) -> None:
 def _read(file: BinaryIO, map_location: Any) -> Any:
     from mmswin.checkpoints import safe_globals
 
+    if safetensors_file.recognised(file.read(16)):
+        try:
+            return safetensors_file.read(file, map_location)
+        except safetensors_file.SafetensorsDamaged as error:
+            raise vetting.FileRefused(str(error)) from error
+    file.seek(0)
     vetting.vet(file)
     try:
         loaded = safe_globals.load(file, map_location)
