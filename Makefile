@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	done; echo python3)
 BIN = $(VENV)/bin
 
-.PHONY: help setup demo test test-fast lint doctor
+.PHONY: help setup demo test test-fast lint docs doctor
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make test       set up, then run all tests'
 	@echo 'make test-fast  set up, then run the tests that take seconds'
 	@echo 'make lint       set up, then check the style'
+	@echo 'make docs       set up, then write the tables of README.md anew'
 	@echo 'make doctor     say whether what is installed fits together'
 	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 TORCH_BUILD=cpu|cuda MAX_JOBS=1'
 
@@ -38,6 +39,9 @@ test-fast: setup
 lint: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/python -m compileall -q mmswin tools configs setup.py
+
+docs: setup
+	@$(BIN)/python tools/paper_table.py --update README.md
 
 doctor: setup
 	@$(BIN)/python tools/doctor.py

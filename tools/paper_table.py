@@ -20,7 +20,27 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true', help='write over an existing FILE')
     parser.add_argument('--tables', metavar='FILE', default=str(ROOT / 'configs' / 'paper_tables.yaml'),
                         help='the file of tables, beside the configurations it names (configs/paper_tables.yaml)')
-    return parser.parse_args()
+    parser.add_argument('--update', metavar='FILE.md', help='write the tables of this document anew (make docs)')
+    parser.add_argument('--check', metavar='FILE.md', help='exit status 1 unless this document\'s tables are current')
+    args = parser.parse_args()
+    if args.update and args.check:
+        parser.error('--update and --check exclude each other')
+    if (args.update or args.check) and (args.table or args.only or args.json):
+        parser.error('--update and --check are about all tables: leave out --table, --only and --json')
+    return args
+
+
+def document(args: argparse.Namespace) -> bool:
+    """Update or check a document; whether all is well."""
+    from mmswin.analysis import docs
+
+    path = args.update or args.check
+    current = docs.update(path, args.tables, check=bool(args.check))
+    if args.check and not current:
+        print(f'{path}: the tables are not current; run make docs')
+    else:
+        print(f'{path}: the tables {"were" if current else "are now"} current')
+    return current or not args.check
 
 
 def compare(args: argparse.Namespace) -> bool:
@@ -47,7 +67,8 @@ def main() -> int:
     from mmswin.runner.errors import run_tool
 
     well: list[bool] = []
-    status = run_tool(lambda: well.append(compare(args)))
+    work = document if args.update or args.check else compare
+    status = run_tool(lambda: well.append(work(args)))
     return status or (0 if all(well) else 1)
 
 

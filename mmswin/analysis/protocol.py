@@ -25,6 +25,7 @@ from mmswin.runner.preflight import build_model
 
 NUM_PROPOSALS = 1000
 NUM_MASKS = 100
+MIN_SIDE = 32
 
 # Heads of these take a map of one region and no more; others would be counted in part.
 _ROI_HEADS = ('StandardRoIHead', 'CascadeRoIHead', 'SparseRoIHead')
@@ -75,8 +76,11 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
         shape: Height and width of the image in pixels.
 
     Raises:
-        RunError: The model cannot be built, or how to count its kind is not known here.
+        RunError: The image is too small, the model cannot be built, or how to count its kind is not known here.
     """
+    if min(shape) < MIN_SIDE:
+        raise RunError(f'an image of {shape[0]} x {shape[1]} pixels: expected at least {MIN_SIDE} pixels a side, the '
+                       'stride of the last map')
     with warnings.catch_warnings():
         # What the libraries find deprecated in themselves.
         warnings.simplefilter('ignore')

@@ -10,6 +10,7 @@ from typing import Any
 from mmswin.analysis.counting import MultiplyAdds
 from mmswin.analysis.paper import Comparison
 from mmswin.analysis.protocol import Complexity
+from mmswin.analysis.scaling import Sweep
 
 
 def columns(lines: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -86,3 +87,13 @@ def complexity_text(found: Complexity) -> str:
 def _gigas(cost: MultiplyAdds) -> tuple[str, ...]:
     values = (cost.layers, cost.products, cost.padding, cost.elementwise, cost.published)
     return tuple(f'{value / 1e9:.2f}' for value in values)
+
+
+def sweep_text(found: Sweep, shape: tuple[int, int]) -> str:
+    """How both kinds of attention grow, and what they would cost at ``shape`` (pixels)."""
+    height, width = (-(-side // patch) for side, patch in zip(shape, found.patch))
+    lines = [('attention', 'counted grows as', 'measured grows as', f'at {shape[0]} x {shape[1]}')]
+    for kind, name in (('windows', 'in windows'), ('global', 'over the whole map')):
+        powers = (f'pixels^{found.exponent(values):.2f}' for values in (found.counted[kind], found.seconds[kind]))
+        lines.append((name, *powers, f'{found.formula(kind, height * width) / 1e9:.1f} G'))
+    return columns(lines) + '\n(exponents fitted to the larger half of the sizes; the last column by equations 2 and 1)'

@@ -1,0 +1,150 @@
+"""README's tables of configurations, made from the file of tables and from what the configurations count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmswin.analysis.paper import ACCURACIES, Comparison, Table, compare, load_tables
+from mmswin.runner.errors import RunError
+
+BEGIN = '<!-- tables: made by `make docs` from configs/paper_tables.yaml, do not edit -->'
+END = '<!-- end of tables -->'
+
+# AP50 and AP75 are in the file of tables alone.
+_SHOWN = ('box_ap', 'mask_ap', 'miou', 'miou_tta')
+
+
+def render(tables_file: str | Path, configs: str = 'configs') -> str:
+    """The tables in Markdown.
+
+    Args:
+        tables_file: The file of tables, beside the configurations.
+        configs: How the links name the directory of the configurations.
+
+    Raises:
+        RunError: The file or a configuration cannot be read.
+    """
+    tables_file = Path(tables_file)
+    tables = load_tables(tables_file)
+    comparisons = compare([row for table in tables for row in table.rows], tables_file.parent)
+    blocks = [_block(table, [one for one in comparisons if one.row.table == table.name], configs) for table in tables]
+    blocks.append(_others({one.row.config for one in comparisons}, tables_file.parent, configs))
+    return '\n\n'.join(block for block in blocks if block)
+
+
+def _block(table: Table, comparisons: Sequence[Comparison], configs: str) -> str:
+    """One table with its title and, below it, what is to be said of single rows."""
+    shown = [name for name in _SHOWN if any(name in one.row.accuracy for one in comparisons)]
+    heads = ['method', 'backbone', 'configuration', *(ACCURACIES[name] for name in shown), 'params M', 'FLOPs G',
+             'reproduced']
+    lines = [heads, ['---'] * len(heads)]
+    notes: list[str] = []
+    for one in comparisons:
+        row = one.row
+        marks = ''.join(f'<sup>{_number_of(note, notes)}</sup>' for note in _notes(one))
+        lines.append([
+            row.method, row.backbone, (_link(row.config, configs) if row.config else 'none') + marks,
+            *(_percentage(row.accuracy.get(name)) for name in shown),
+            _pair(row.params, one.params, 1), _pair(row.flops, one.flops, 1), 'yes' if row.reproduced else 'no'])
+    text = [f'**{table.title}** ({table.source})', '', *map(_line, lines)]
+    if notes:
+        text += ['', *(f'<sup>{number}</sup> {note}.<br>' for number, note in enumerate(notes, 1))]
+        text[-1] = text[-1].removesuffix('<br>')
+    return '\n'.join(text)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return '|' + '|'.join(f' {cell} ' if cell else ' ' for cell in cells) + '|'
+
+
+def _notes(one: Comparison) -> Iterable[str]:
+    if one.row.why_none:
+        yield one.row.why_none
+    for name, reason in one.row.known.items():
+        yield f'{dict(params="Parameters", flops="FLOPs")[name]}: {reason}'
+    if one.row.note:
+        yield one.row.note
+
+
+def _number_of(note: str, notes: list[str]) -> int:
+    if note not in notes:
+        notes.append(note)
+    return notes.index(note) + 1
+
+
+def _link(config: str, configs: str) -> str:
+    return f'[{config}]({configs}/{config}.py)'
+
+
+def _plain(value: float | None) -> str:
+    return '' if value is None else f'{value:g}'
+
+
+def _percentage(value: float | None) -> str:
+    """With one place as AP, or two as mIoU, whichever was published."""
+    return '' if value is None else f'{value:.1f}' if round(value, 1) == value else f'{value:.2f}'
+
+
+def _pair(published: float | None, counted: float | None, digits: int) -> str:
+    """``86 (85.6)``: published, and counted in brackets."""
+    parts = [_plain(published), '' if counted is None else f'({counted:.{digits}f})']
+    return ' '.join(part for part in parts if part)
+
+
+def _others(listed: set[str | None], directory: Path, configs: str) -> str:
+    """Configurations without a published result, each with the first sentence of its leading comment."""
+    lines = [f'| {_link(path.stem, configs)} | {first_sentence(path)} |'
+             for path in sorted(directory.glob('*.py')) if path.stem not in listed]
+    if not lines:
+        return ''
+    return '\n'.join(['**More configurations**', '', '| configuration | |', '|---|---|', *lines])
+
+
+def first_sentence(path: Path) -> str:
+    """The first sentence of the comment that a configuration starts with, without its full stop."""
+    comment = []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        if not line.startswith('#'):
+            break
+        comment.append(line.lstrip('# '))
+    return ' '.join(comment).split('. ')[0].rstrip('.')
+
+
+def replace_tables(text: str, tables: str) -> str:
+    """Put the tables between the two markers of a document.
+
+    Raises:
+        RunError: A marker is missing, or there are several.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise RunError(f'the document needs the line {BEGIN} and after it the line {END}, each once')
+    before, rest = text.split(BEGIN)
+    return f'{before}{BEGIN}\n\n{tables}\n\n{END}{rest.split(END)[1]}'
+
+
+def update(document: str | Path, tables_file: str | Path, check: bool = False) -> bool:
+    """Bring a document's tables up to date.
+
+    Args:
+        document: The Markdown file.
+        tables_file: The file of tables.
+        check: Change nothing.
+
+    Returns:
+        Whether the document was up to date.
+
+    Raises:
+        RunError: A file cannot be read, or the markers are missing.
+    """
+    document = Path(document)
+    if not document.is_file():
+        raise RunError(f'{document} does not exist')
+    replace_tables(document.read_text(encoding='utf-8'), '')
+    tables = render(tables_file)
+    # Read again: counting takes a while, and somebody may be writing.
+    text = document.read_text(encoding='utf-8')
+    new = replace_tables(text, tables)
+    if new != text and not check:
+        document.write_text(new, encoding='utf-8')
+    return new == text

@@ -1,0 +1,182 @@
+"""How the cost of attention grows with the image: inside windows, and over the whole map (paper, equations 1 and 2).
+
+Both layers have the same parameters. Multiply-adds are counted, and time is measured, on square-ish maps of whole
+windows, so that no padding blurs the law.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmswin.analysis.counting import META, count
+from mmswin.backbones import SwinTransformer
+from mmswin.backbones.swin import WindowAttention
+from mmswin.ops.window_attention import resolve_backend, window_attention
+from mmswin.runner.errors import RunError
+from mmswin.runner.preflight import build_model
+
+# Both layers run through the same kernel, which keeps no matrix of all scores.
+BACKEND = 'sdpa'
+NUM_SIZES = 8
+MAX_TOKENS = 16384
+ROUNDS = 5
+# A call is repeated until it lasts this long, in seconds.
+SHORTEST = 0.01
+
+
+class GlobalAttention(nn.Module):
+    """A window attention's parameters, attending over the whole map; no position term."""
+
+    def __init__(self, layer: WindowAttention) -> None:
+        super().__init__()
+        self.num_heads, self.scale = layer.num_heads, layer.scale
+        self.qkv, self.proj = layer.qkv, layer.proj
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x H x W x C`` to the same."""
+        whole_map = (x.shape[1], x.shape[2])
+        return self.proj(window_attention(
+            self.qkv(x), None, whole_map, (0, 0), self.num_heads, self.scale, backend=resolve_backend(BACKEND)))
+
+
+@dataclass
+class Sweep:
+    """Costs of both kinds of attention over map sizes; lists of equal length, ``seconds`` perhaps shorter.
+
+    Attributes:
+        dim: Width C.
+        window: Rows and columns of a window, in tokens.
+        patch: Rows and columns of a patch, in pixels.
+        tokens: hw, tokens of the map.
+        counted: For ``windows`` and ``global``, multiply-adds.
+        seconds: For both, the median time of a forward pass, for the first sizes.
+    """
+
+    dim: int
+    window: tuple[int, int]
+    patch: tuple[int, int]
+    tokens: list[int]
+    counted: dict[str, list[int]]
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def pixels(self, tokens: float) -> float:
+        """Pixels of the image that has so many tokens."""
+        return tokens * self.patch[0] * self.patch[1]
+
+    def formula(self, kind: str, tokens: float) -> float:
+        """Equation 1 (``global``: 4hwC^2 + 2(hw)^2 C) or 2 (``windows``: 4hwC^2 + 2M^2 hwC)."""
+        others = tokens if kind == 'global' else self.window[0] * self.window[1]
+        return 4 * tokens * self.dim**2 + 2 * others * tokens * self.dim
+
+    def exponent(self, values: Sequence[float]) -> float:
+        """The power of the number of pixels with which ``values`` grow, fitted to the larger half of the sizes."""
+        first = len(values) // 2
+        return fitted_exponent(self.tokens[first:len(values)], values[first:])
+
+
+def fitted_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """The slope of a straight line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
+    """A fresh attention layer like the first of a config's backbone, on the CPU, and the patch size.
+
+    Raises:
+        RunError: The backbone is not this package's Swin.
+    """
+    with META:
+        backbone = build_model(cfg).backbone
+    if not isinstance(backbone, SwinTransformer):
+        raise RunError(f'--sweep compares window attention with global attention, and the backbone of this config is '
+                       f'a {type(backbone).__name__}; name a config with a mmswin.SwinTransformer')
+    like = next(layer for layer in backbone.modules() if isinstance(layer, WindowAttention))
+    layer = WindowAttention(
+        like.qkv.in_features, like.num_heads, like.window, (0, 0), like.qkv.bias is not None, like.scale, 0.0, 0.0,
+        like.relative_position_bias_table is not None, BACKEND)
+    return layer.eval(), backbone.patch_embed.patch_size
+
+
+def map_sizes(window: tuple[int, int], limit: int = MAX_TOKENS, number: int = NUM_SIZES) -> list[tuple[int, int]]:
+    """Rows and columns of up to ``number`` maps of whole windows, from 2x2 windows up to ``limit`` tokens."""
+    most = max(2, int((limit / (window[0] * window[1])) ** 0.5))
+    factors = sorted({round(float(factor)) for factor in np.geomspace(2, most, number)})
+    return [(factor * window[0], factor * window[1]) for factor in factors]
+
+
+def sweep(
+    layer: WindowAttention,
+    patch: tuple[int, int],
+    budget: float = 45.0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Sweep:
+    """Count and time both kinds of attention over growing maps.
+
+    Args:
+        layer: The window attention, on the device to measure.
+        patch: Pixels of a token, rows and columns.
+        budget: Seconds; sizes that would exceed it are counted and not timed.
+        progress: Gets a line for each size.
+    """
+    sizes = map_sizes(layer.window)
+    layers = {'windows': layer, 'global': GlobalAttention(layer)}
+    found = Sweep(
+        layer.qkv.in_features, layer.window, patch, [rows * columns for rows, columns in sizes],
+        {kind: [_counted(layer, kind, size) for size in sizes] for kind in layers}, {kind: [] for kind in layers})
+    start = time.perf_counter()
+    for i, (rows, columns) in enumerate(sizes):
+        if i > 2:
+            growth = (found.tokens[i] / found.tokens[i - 1]) ** 2
+            if time.perf_counter() - start + (ROUNDS + 2) * growth * found.seconds['global'][-1] > budget:
+                break
+        x = torch.randn(1, rows, columns, found.dim, device=layer.qkv.weight.device)
+        for kind, seconds in _timed({kind: _call(module, x) for kind, module in layers.items()}, ROUNDS).items():
+            found.seconds[kind].append(seconds)
+        progress(f'{rows} x {columns} tokens: windows {1000 * found.seconds["windows"][-1]:.1f} ms, '
+                 f'global {1000 * found.seconds["global"][-1]:.1f} ms')
+    return found
+
+
+def _counted(layer: WindowAttention, kind: str, size: tuple[int, int]) -> int:
+    with META:
+        like = WindowAttention(layer.qkv.in_features, layer.num_heads, layer.window, (0, 0), True, None, 0.0, 0.0,
+                               False, BACKEND).eval()
+        module = like if kind == 'windows' else GlobalAttention(like).eval()
+        return count(module, torch.empty(1, *size, layer.qkv.in_features))[1].computed
+
+
+def _call(module: nn.Module, x: Tensor) -> Callable[[], None]:
+    def run() -> None:
+        with torch.no_grad():
+            module(x)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+
+    return run
+
+
+def _timed(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """The median seconds of each call; the calls take turns, so that a busy moment strikes them alike."""
+
+    def once(call: Callable[[], None], repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        return (time.perf_counter() - start) / repeats
+
+    for call in calls.values():
+        call()
+    repeats = {name: max(1, int(SHORTEST / once(call, 1))) for name, call in calls.items()}
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            taken[name].append(once(call, repeats[name]))
+    return {name: statistics.median(values) for name, values in taken.items()}

@@ -1,0 +1,51 @@
+"""The cost of attention against the size of the image, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmswin.analysis.scaling import Sweep
+
+_LOOK = {'windows': ('C0', 'o', 'in windows'), 'global': ('C3', 's', 'over the whole map')}
+
+
+def draw_sweep(sweep: Sweep, shape: tuple[int, int], path: str | Path) -> None:
+    """Draw multiply-adds and time of both kinds of attention over the pixels of the image, both axes logarithmic.
+
+    Args:
+        sweep: What was counted and measured.
+        shape: Height and width of an image, in pixels, to mark.
+        path: Where the picture goes.
+    """
+    figure = Figure(figsize=(11, 4.8), layout='constrained')
+    counted, timed = figure.subplots(1, 2, sharex=True)
+    marked = shape[0] * shape[1]
+    pixels = np.array([sweep.pixels(tokens) for tokens in sweep.tokens])
+    span = np.geomspace(pixels[0], max(marked, pixels[-1]), 100)
+    tokens = span / sweep.pixels(1)
+    for kind, (colour, marker, label) in _LOOK.items():
+        equation = 1 if kind == 'global' else 2
+        law = [sweep.formula(kind, n) / 1e9 for n in tokens]
+        counted.plot(span, law, colour, label=f'{label}: equation {equation}')
+        counted.plot(pixels, np.array(sweep.counted[kind]) / 1e9, colour + marker, label=f'{label}: counted')
+        seconds = np.array(sweep.seconds[kind])
+        timed.plot(pixels[: len(seconds)], 1000 * seconds, colour + marker + '-',
+                   label=f'{label}: pixels$^{{{sweep.exponent(seconds):.2f}}}$')
+    _finish(counted, 'multiply-adds of the attention layer', '10$^9$ multiply-adds', marked, shape)
+    _finish(timed, 'time of a forward pass (exponents: larger half of the sizes)', 'milliseconds', marked, shape)
+    window = ' x '.join(map(str, sweep.window))
+    figure.suptitle(f'Attention of width {sweep.dim}, windows of {window} tokens, patches of '
+                    f'{" x ".join(map(str, sweep.patch))} pixels')
+    figure.savefig(path, dpi=110)
+
+
+def _finish(axes: Axes, title: str, unit: str, marked: int, shape: tuple[int, int]) -> None:
+    axes.axvline(marked, color='0.6', linestyle=':', label=f'image of {shape[0]} x {shape[1]}')
+    axes.set(xscale='log', yscale='log', title=title, xlabel='pixels of the image', ylabel=unit)
+    axes.title.set_fontsize(10)
+    axes.grid(alpha=0.3, which='both')
+    axes.legend(fontsize=8)
