@@ -49,6 +49,8 @@ class DataUpgrade:
                           num_workers=extra.take('workers_per_gpu', workers))
             if 'persistent_workers' in extra:
                 loader['persistent_workers'] = extra.take('persistent_workers')
+            # torch refuses persistent workers where there are none.
+            loader['persistent_workers'] = loader['persistent_workers'] and loader['num_workers'] > 0
             extra.close('no translation for it', 'see the arguments of torch.utils.data.DataLoader')
             new[f'{split}_dataloader'] = {**loader, 'dataset': dataset}
         data.close('no translation for it', 'see train_dataloader in the new file')

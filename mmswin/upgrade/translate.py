@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 import mmswin
-from mmswin.runner.configure import load_config
 from mmswin.runner.errors import RunError
 from mmswin.upgrade.check import check_settings
 from mmswin.upgrade.data import DataUpgrade
@@ -132,7 +133,7 @@ def render(upgraded: Upgraded, base: str | None = None, target: Path | None = No
         chapters = _named(upgraded.settings)
     else:
         where = (target or Path('.') / 'new.py').resolve().parent
-        found = load_config(base, None, None)
+        found = _read_base(base)
         if found.get('default_scope') != upgraded.settings['default_scope']:
             raise RunError(f'--base {base} is for {found.get("default_scope")}, and {upgraded.source} for '
                            f'{upgraded.settings["default_scope"]}: name a configuration of the same library')
@@ -143,6 +144,15 @@ def render(upgraded: Upgraded, base: str | None = None, target: Path | None = No
             lines += ['', f'# {_CHAPTERS[name]}']
         lines.append(assignment(name, value))
     return '\n'.join(lines) + '\n'
+
+
+def _read_base(path: str) -> Config:
+    if not Path(path).is_file():
+        raise RunError(f'--base {path} does not exist')
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # The file is a program: anything may go wrong in it.
+        raise RunError(f'--base {path} cannot be read: {type(error).__name__}: {error}') from error
 
 
 def _header(upgraded: Upgraded) -> list[str]:

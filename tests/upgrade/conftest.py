@@ -279,3 +279,33 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return folder / ('detection' if name in DETECTION else 'segmentation') / 'configs' / 'swin' / f'{name}.py'
 
     return find
+
+
+@pytest.fixture
+def old_settings() -> dict[str, Any]:
+    """An old RetinaNet on a Swin with the authors' arguments, in one file."""
+    steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),
+             dict(type='Resize', img_scale=(64, 64)), NORMALIZE, dict(type='DefaultFormatBundle'),
+             dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels'])]
+    files = dict(type='CocoDataset', ann_file='set.json', img_prefix='images/', pipeline=steps)
+    return dict(
+        model=dict(
+            type='RetinaNet',
+            backbone=dict(type='SwinTransformer', embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2],
+                          ape=True, pretrain_img_size=64, use_checkpoint=True),
+            neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=16, num_outs=5),
+            bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=16, feat_channels=16),
+            train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)),
+            test_cfg=dict(nms_pre=100, nms=dict(type='nms', iou_thr=0.5), score_thr=0.05, max_num=10)),
+        data=dict(samples_per_gpu=2, train=files, val=files, test=files),
+        optimizer=dict(type='AdamW', lr=1e-4), lr_config=dict(policy='step', step=[8]), total_epochs=12)
+
+
+@pytest.fixture
+def old_detector(old_settings: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
+    """Write ``old_settings`` with some of them changed."""
+
+    def make(**changes: Any) -> Path:
+        return write(tmp_path / 'old.py', **{**old_settings, **changes})
+
+    return make

@@ -1,5 +1,6 @@
 """What the libraries of today lack is named: its place, its value, why, and what to do."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,43 +8,21 @@ import pytest
 
 from mmswin.upgrade import render, upgrade_config
 
-NORMALIZE = dict(type='Normalize', mean=[0.0] * 3, std=[1.0] * 3, to_rgb=True)
+
+@pytest.fixture
+def upgrade(old_detector: Callable[..., Path]) -> Callable[..., tuple[dict[str, Any], dict[str, str], str]]:
+    """Upgrade the old detector with some settings changed: new settings, messages by key, and the new file's text."""
+
+    def call(**changes: Any) -> tuple[dict[str, Any], dict[str, str], str]:
+        result = upgrade_config(old_detector(**changes))
+        return result.settings, {entry.key: str(entry) for entry in result.report.untranslated}, render(result)
+
+    return call
 
 
-def write(path: Path, **settings: Any) -> Path:
-    path.write_text(''.join(f'{name} = {value!r}\n' for name, value in settings.items()))
-    return path
-
-
-def detector(**changes: Any) -> dict[str, Any]:
-    """An old RetinaNet on a Swin with the authors' arguments, in one file."""
-    steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),
-             dict(type='Resize', img_scale=(64, 64)), NORMALIZE, dict(type='DefaultFormatBundle'),
-             dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels'])]
-    files = dict(type='CocoDataset', ann_file='set.json', img_prefix='images/', pipeline=steps)
-    old = dict(
-        model=dict(
-            type='RetinaNet',
-            backbone=dict(type='SwinTransformer', embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2],
-                          ape=True, pretrain_img_size=64, use_checkpoint=True),
-            neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=16, num_outs=5),
-            bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=16, feat_channels=16),
-            train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)),
-            test_cfg=dict(nms_pre=100, nms=dict(type='nms', iou_thr=0.5), score_thr=0.05, max_num=10)),
-        data=dict(samples_per_gpu=2, train=files, val=files, test=files),
-        optimizer=dict(type='AdamW', lr=1e-4), lr_config=dict(policy='step', step=[8]), total_epochs=12)
-    return {**old, **changes}
-
-
-def upgrade(folder: Path, **changes: Any) -> tuple[dict[str, Any], dict[str, str], str]:
-    """Settings, messages by key, and the new file's text."""
-    result = upgrade_config(write(folder / 'old.py', **detector(**changes)))
-    return result.settings, {entry.key: str(entry) for entry in result.report.untranslated}, render(result)
-
-
-def test_an_older_config_in_one_file(tmp_path: Path) -> None:
+def test_an_older_config_in_one_file(upgrade: Callable) -> None:
     """Absolute position embedding, checkpointing, names of mmdet 2.0: all of it has a place."""
-    settings, named, text = upgrade(tmp_path)
+    settings, named, text = upgrade()
     assert named == {}
     assert settings['model']['backbone'] == dict(
         type='mmswin.SwinTransformer', embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2],
@@ -55,9 +34,9 @@ def test_an_older_config_in_one_file(tmp_path: Path) -> None:
     assert 'NOT TRANSLATED' not in text and 'random weights' in text
 
 
-def test_reppoints_v2(tmp_path: Path) -> None:
+def test_reppoints_v2(upgrade: Callable, old_settings: dict[str, Any]) -> None:
     """The structure of the two released files that no installed library can build."""
-    model = detector()['model']
+    model = old_settings['model']
     model.update(
         type='RepPointsV2Detector',
         neck=dict(type='BiFPN', in_channels=[32, 64, 128], out_channels=16, num_outs=5),
@@ -66,11 +45,12 @@ def test_reppoints_v2(tmp_path: Path) -> None:
                        loss_sem=dict(type='SEPFocalLoss', gamma=2.0)),
         train_cfg=dict(heatmap=dict(assigner=dict(type='PointHMAssigner', gaussian_bump=True)),
                        refine=dict(assigner=dict(type='ATSSAssigner', topk=9, mask_center_sample=True))))
-    data = detector()['data']
+    data = old_settings['data']
+    load, boxes, resize, normalize, *_ = data['train']['pipeline']
     data['train'] = dict(data['train'], pipeline=[
-        *data['train']['pipeline'][:3], dict(type='LoadRPDV2Annotations'), NORMALIZE, dict(type='RPDV2FormatBundle'),
+        load, boxes, resize, normalize, dict(type='LoadRPDV2Annotations'), dict(type='RPDV2FormatBundle'),
         dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_sem_map'])])
-    settings, named, text = upgrade(tmp_path, model=model, data=data)
+    settings, named, text = upgrade(model=model, data=data)
     assert set(named) == {
         'model.type', 'model.neck.type', 'model.bbox_head.type', 'model.bbox_head.loss_sem.type',
         'model.train_cfg.heatmap.assigner.type', 'model.train_cfg.refine.assigner.mask_center_sample',
@@ -95,27 +75,27 @@ def test_reppoints_v2(tmp_path: Path) -> None:
     (dict(evaluation=dict(metric='bbox', jsonfile_prefix='x')), 'evaluation.jsonfile_prefix', 'CocoMetric'),
     (dict(checkpoint_config=dict(interval=1, colour=3)), 'default_hooks.checkpoint.colour', 'CheckpointHook'),
 ])
-def test_what_has_no_counterpart(changes: dict[str, Any], key: str, words: str, tmp_path: Path) -> None:
-    _, named, text = upgrade(tmp_path, **changes)
+def test_what_has_no_counterpart(changes: dict[str, Any], key: str, words: str, upgrade: Callable) -> None:
+    _, named, text = upgrade(**changes)
     assert list(named) == [key]
     assert words in named[key]
     assert named[key].split(':')[0].split(' = ')[0] in text
 
 
-def test_a_value_that_does_not_build_is_named(tmp_path: Path) -> None:
+def test_a_value_that_does_not_build_is_named(upgrade: Callable, old_settings: dict[str, Any]) -> None:
     """Names may all be right and the whole wrong."""
-    model = detector()['model']
+    model = old_settings['model']
     model['neck'] = dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=16, num_outs=2)
-    _, named, _ = upgrade(tmp_path, model=model)
+    _, named, _ = upgrade(model=model)
     assert list(named) == ['model'] and 'does not build' in named['model']
 
 
-def test_every_entry_of_the_old_data_is_used_or_named(tmp_path: Path) -> None:
-    data = detector()['data']
+def test_every_entry_of_the_old_data_is_used_or_named(upgrade: Callable, old_settings: dict[str, Any]) -> None:
+    data = old_settings['data']
     data.update(shuffle_buffer=10, val_dataloader=dict(samples_per_gpu=4, colour=1))
     data['train'] = dict(type='RepeatDataset', times=3, dataset=dict(
         data['train'], classes=('cat', 'dog'), filter_empty_gt=False, proposal_file='p.pkl', colour=1))
-    settings, named, _ = upgrade(tmp_path, data=data)
+    settings, named, _ = upgrade(data=data)
     assert set(named) == {'data.shuffle_buffer', 'data.val_dataloader.colour',
                           'data.train.dataset.proposal_file', 'train_dataloader.dataset.dataset.colour'}
     repeated = settings['train_dataloader']['dataset']
