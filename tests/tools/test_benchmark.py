@@ -1,0 +1,23 @@
+"""tools/benchmark.py: complaints before any work."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--sizes', '800x1344'], "size '800x1344' is not IMAGESxHEIGHTxWIDTH"),
+    (['--sides', 'mmdet3'], "side 'mmdet3' is unknown; choose from"),
+    (['--out', 'figures.txt'], '--out figures.txt must end in .json'),
+    (['--out', str(ROOT / 'pyproject.toml')], 'exists: name another file with --out, or add --overwrite'),
+])
+def test_bad_input_is_one_line(tmp_path, arguments, message):
+    done = subprocess.run([sys.executable, str(ROOT / 'tools/benchmark.py'), *arguments], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not any(tmp_path.iterdir())
