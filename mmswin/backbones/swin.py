@@ -106,7 +106,7 @@ class WindowAttention(nn.Module):
         self.shift = shift
         self.scale = (dim // num_heads) ** -0.5 if qk_scale is None else qk_scale
         self.attn_drop = attn_drop
-        self.attend = resolve_backend(backend)
+        self.attend = resolve_backend(backend, dim // num_heads, window)
         if relative_bias:
             self.relative_position_bias_table = nn.Parameter(torch.zeros(bias_table_rows(window), num_heads))
         else:

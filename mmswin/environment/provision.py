@@ -72,6 +72,8 @@ def install_tools(plan: Plan, shell: Shell) -> None:
 def effective_constraints(plan: Plan) -> Path:
     """The constraints with the torch that was asked for; a copy inside the environment."""
     text = re.sub(r'^torch==\S+', f'torch=={plan.torch}', plan.constraints.read_text(encoding='utf-8'), flags=re.M)
+    if plan.torch != stacks.TORCH:  # each release of torch has its own
+        text = re.sub(rf'^{stacks.TRITON}==.*\n', '', text, flags=re.M)
     path = plan.venv / 'constraints.txt'
     path.write_text(text, encoding='utf-8')
     return path
@@ -187,7 +189,8 @@ def install_stack(plan: Plan, shell: Shell) -> None:
     names = [stack.pin(name) for name in stack.distributions]
     shell.step(5, STEPS, ', '.join(stack.pin(name) for name in (stack.mmengine, stack.mmdet, stack.mmseg)))
     constraints = effective_constraints(plan)
-    shell.run(plan.pip('install', '-c', str(constraints), *names, *COMPANIONS), what='installing the stack')
+    companions = [*COMPANIONS, stacks.TRITON] if plan.system == 'linux' else COMPANIONS
+    shell.run(plan.pip('install', '-c', str(constraints), *names, *companions), what='installing the stack')
     # Both builds of OpenCV hold the same package; the last one installed wins. This one needs no libGL.
     headless = f'opencv-python-headless=={stacks.read_pins(plan.constraints)["opencv-python-headless"]}'
     shell.run(plan.pip('install', '--force-reinstall', '--no-deps', headless), what='installing OpenCV')

@@ -71,6 +71,8 @@ STACKS = {
 
 # What the stack needs but does not always ask for (mmseg's text encoder), and what the tests and lint run with.
 COMPANIONS = ('ftfy', 'regex', 'pytest', 'ruff')
+# The CPU build of torch comes without it; the tests interpret its kernels. There are wheels for Linux alone.
+TRITON = 'triton'
 
 
 def find_stack(name: str) -> Stack:

@@ -79,8 +79,26 @@ def test_constraints_pin_the_stack_within_its_own_ranges(plan, name):
     provision.check_pins(plan)
     pins = stacks.read_pins(plan.constraints)
     assert pins['torch'] == stacks.TORCH
-    for companion in stacks.COMPANIONS:
+    for companion in (*stacks.COMPANIONS, stacks.TRITON):
         assert companion in pins
+
+
+def test_another_torch_brings_its_own_triton(plan):
+    plan.venv.mkdir()
+    assert stacks.TRITON in stacks.read_pins(provision.effective_constraints(plan))
+    plan.torch = '2.11.0'
+    pins = stacks.read_pins(provision.effective_constraints(plan))
+    assert pins['torch'] == '2.11.0'
+    assert stacks.TRITON not in pins
+
+
+@pytest.mark.parametrize('system', ['linux', 'darwin'])
+def test_triton_is_installed_where_it_exists(plan, system):
+    plan.venv.mkdir()
+    plan.system = system
+    recording = RecordingShell()
+    provision.install_stack(plan, recording)
+    assert (stacks.TRITON in recording.commands[0].split()) == (system == 'linux')
 
 
 @pytest.mark.parametrize(

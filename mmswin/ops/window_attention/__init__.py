@@ -6,28 +6,103 @@ do them without copies. All of them compute what ``reference`` computes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import lru_cache
 
+import torch
 from torch import Tensor
 
-from mmswin.ops.window_attention import reference, sdpa
-from mmswin.ops.windows import window_plan
+from mmswin.ops.window_attention import reference, sdpa, triton_backend
+from mmswin.ops.windows import WindowPlan, window_plan
 
-BACKENDS: dict[str, Callable[..., Tensor]] = {'reference': reference.attend, 'sdpa': sdpa.attend}
+BACKENDS: dict[str, Callable[..., Tensor]] = {
+    'reference': reference.attend,
+    'sdpa': sdpa.attend,
+    'triton': triton_backend.attend,
+}
 AUTO = 'auto'
 
+# Devices on which 'auto' tries the Triton kernels.
+TRITON_DEVICES = ('cuda',)
 
-def resolve_backend(name: str) -> Callable[..., Tensor]:
-    """The function behind a backend's name; ``'auto'`` is the reference on every device for now.
+
+@lru_cache(maxsize=256)
+def _choose(device: torch.device, dtype: torch.dtype, head_width: int, window: tuple[int, int]) -> str:
+    """The backend that 'auto' stands for, decided once and said if it is not the fast one."""
+    if device.type not in TRITON_DEVICES:
+        return 'reference'
+    reason = triton_backend.unsupported(head_width, window) or triton_backend.self_check(device, dtype, window)
+    if reason is None:
+        return 'triton'
+    warnings.warn(
+        f"attn_backend='auto' uses 'reference' on {device} in {dtype} and not 'triton': {reason}", stacklevel=2
+    )
+    return 'reference'
+
+
+def _choice(device: torch.device, dtype: torch.dtype, head_width: int, window: tuple[int, int]) -> str:
+    return _choose(device, dtype, head_width, window)
+
+
+# torch.compile calls it while it records and takes the answer as a constant. That is all that
+# torch.compiler.assume_constant_result does, which would import the compiler here.
+_choice._dynamo_marked_constant = True
+
+
+def _recorded_for_elsewhere() -> bool:
+    """Whether torch.export or torch.jit.trace records: for machines that need not have Triton, or a GPU."""
+    exporting = getattr(torch.compiler, 'is_exporting', None)  # since torch 2.7
+    return torch.jit.is_tracing() or (exporting is not None and exporting())
+
+
+def _automatic(
+    qkv: Tensor,
+    pad_value: Tensor | None,
+    bias: Tensor | None,
+    plan: WindowPlan,
+    num_heads: int,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """``'triton'`` on CUDA devices where it has proved itself, else ``'reference'``."""
+    name = 'reference'
+    if qkv.device.type in TRITON_DEVICES and not _recorded_for_elsewhere():
+        name = _choice(qkv.device, qkv.dtype, qkv.shape[3] // 3 // num_heads, plan.window)
+    return BACKENDS[name](qkv, pad_value, bias, plan, num_heads, scale, dropout)
+
+
+def resolve_backend(
+    name: str, head_width: int | None = None, window: tuple[int, int] | None = None
+) -> Callable[..., Tensor]:
+    """The function behind a backend's name.
+
+    ``'auto'`` is the Triton kernels on a CUDA device on which they agree with the reference (checked on first use, for
+    each type and window), and the reference everywhere else and in exported and traced programs.
+
+    Args:
+        name: ``'auto'`` or one of :data:`BACKENDS`.
+        head_width: Channels of a head, if known.
+        window: Rows and columns of a window, if known. A backend that does not compute such heads or windows is
+            replaced by the reference, with a warning.
 
     Raises:
-        ValueError: The name is not in the table.
+        ValueError: The name is not in the table, or what it needs is not installed.
     """
     if name == AUTO:
-        return BACKENDS['reference']
+        return _automatic
+    known = ', '.join(map(repr, [AUTO, *sorted(BACKENDS)]))
     if name not in BACKENDS:
-        known = ', '.join(map(repr, [AUTO, *sorted(BACKENDS)]))
         raise ValueError(f'attention backend {name!r} is unknown; choose one of {known}')
+    if name == 'triton':
+        reason = triton_backend.unavailable()
+        if reason is not None:
+            available = known.replace(", 'triton'", '')
+            raise ValueError(f"attention backend 'triton' is not available: {reason}; choose one of {available}")
+        reason = triton_backend.unsupported(head_width, window)
+        if reason is not None:
+            triton_backend.announce(reason)
+            return BACKENDS['reference']
     return BACKENDS[name]
 
 
