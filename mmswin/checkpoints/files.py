@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from mmswin.checkpoints import safetensors_file, vetting
+from mmswin.checkpoints import downloads, safetensors_file, vetting
 from mmswin.checkpoints.errors import CheckpointError, UnsafeCheckpointError
 from mmswin.checkpoints.pickle_names import UnsafeName, UnusualPickle
 
@@ -20,27 +20,7 @@ def _local_path(source: str) -> Path:
     """The file behind a path or URL; a URL is downloaded once, into torch's own cache."""
     if urlparse(source).scheme not in ('http', 'https'):
         return Path(source.removeprefix('file://')).expanduser()
-    from mmengine.dist import barrier, get_dist_info
-
-    cached = Path(torch.hub.get_dir(), 'checkpoints', os.path.basename(urlparse(source).path))
-    if get_dist_info()[0] == 0 and not cached.is_file():
-        _download(source, cached)
-    barrier()
-    if not cached.is_file():  # on another machine than the first process's
-        _download(source, cached)
-    return cached
-
-
-def _download(url: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Written beside its final name and renamed when complete.
-        torch.hub.download_url_to_file(url, str(target))
-    except OSError as error:
-        raise CheckpointError(
-            f'{url} could not be downloaded ({error}). Without a network, fetch it elsewhere and put it at {target}, '
-            'or name a local file as checkpoint'
-        ) from error
+    return downloads.fetch(source)
 
 
 def _read(file: BinaryIO, map_location: Any) -> Any:

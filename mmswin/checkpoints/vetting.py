@@ -16,8 +16,10 @@ import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from mmswin.checkpoints.diagnosis import folder
 from mmswin.checkpoints.pickle_names import STORAGES, Name, PickleRefused, Storage
 from mmswin.checkpoints.pickle_scan import scan
 
@@ -35,7 +37,7 @@ class FileRefused(Exception):
     """The file is no whole checkpoint of weights; the message completes the sentence 'the checkpoint ...'."""
 
 
-def _kind_of_other(head: bytes, size: int) -> str | None:
+def kind_of_other(head: bytes, size: int) -> str | None:
     """What a file that is no checkpoint is, as far as its first bytes tell."""
     start = head.lstrip(b'\xef\xbb\xbf \t\r\n')
     if not size:
@@ -71,8 +73,9 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     if stat.S_ISREG(mode):
         return os.fdopen(handle, 'rb')
     os.close(handle)
-    what = 'is a directory' if stat.S_ISDIR(mode) else 'is a pipe, socket or device, not a file'
-    raise FileRefused(f'{what}; give the path or URL of a .pth file')
+    if stat.S_ISDIR(mode):
+        raise FileRefused(folder(Path(path)))
+    raise FileRefused('is a pipe, socket or device, not a file; give the path or URL of a .pth file')
 
 
 def vet(file: BinaryIO) -> None:
@@ -204,7 +207,7 @@ def check_structure(loaded: Any) -> None:
     """
     heights: dict[int, tuple[int, int]] = {}  # levels and entries below a container
     path: set[int] = set()
-    stack = [(loaded, False)]
+    stack = [(loaded, False)] if isinstance(loaded, (dict, list, tuple)) else []
     while stack:
         value, children_done = stack.pop()
         children = list(value.values()) if isinstance(value, dict) else value
@@ -225,7 +228,7 @@ def check_structure(loaded: Any) -> None:
 
 
 def _vet_legacy(file: BinaryIO, head: bytes, size: int) -> None:
-    other = _kind_of_other(head, size)
+    other = kind_of_other(head, size)
     if other:
         raise FileRefused(other)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:

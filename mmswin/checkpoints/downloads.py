@@ -1,0 +1,163 @@
+"""Downloads of checkpoints into torch's cache: resumed, checked, and never half a file under the final name.
+
+``torch.hub.download_url_to_file`` begins anew after every interruption, waits for a silent server for ever, and lets
+two processes download the same file side by side. The cache is the same, ``$TORCH_HOME/hub/checkpoints``, and so is
+the habit of putting the beginning of a file's SHA-256 into its name (``swin-0123abcd.pth``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urldefrag, urlsplit
+
+import torch
+from filelock import FileLock, Timeout  # torch needs it, too
+
+from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints.transfer import Failed, Interrupted, beside, say, state, transfer
+from mmswin.checkpoints.vetting import kind_of_other
+
+ATTEMPTS = 4
+PAUSE = 2.0  # seconds before the second attempt; doubled before each further one
+CHUNK = 1 << 20
+# As torch names files; eight digits that are a date (..._20220101.pth) are none.
+_NAMED_SUM = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
+
+
+def is_offline() -> bool:
+    """Whether ``MMSWIN_OFFLINE`` forbids downloads."""
+    return os.environ.get('MMSWIN_OFFLINE', '').strip().lower() not in ('', '0', 'false', 'no', 'off')
+
+
+def fetch(url: str) -> Path:
+    """The local file of an http(s) URL, downloaded unless it is in the cache.
+
+    Several processes may ask at once; one downloads, the others wait. An interrupted download is gone on with at the
+    next call. Proxies are those of the environment (``http_proxy``, ``https_proxy``, ``no_proxy``).
+
+    Args:
+        url: Where the file is; a fragment ``#sha256=HEX`` is the checksum that it must have.
+
+    Raises:
+        CheckpointError: There is no file of that name in the cache, and it cannot be downloaded.
+    """
+    url, fragment = urldefrag(url)
+    wanted = _checksum(url, fragment)
+    while True:
+        target = _target(url)
+        if target.is_file():
+            return _checked(target, url, fragment, wanted)
+        advice = f'fetch it elsewhere and put it at {target}, or name a local file as checkpoint'
+        if is_offline():
+            raise CheckpointError(f'{url} is not in the cache, and MMSWIN_OFFLINE forbids downloads: {advice}')
+        try:
+            with _only_one(target, url):
+                # Another process may have finished it, or taken the name for another URL's file.
+                if _target(url) == target and not target.is_file():
+                    _download(url, target, wanted)
+        except Failed as error:
+            raise CheckpointError(f'{url} could not be downloaded: {error}. Without a network, {advice}') from error
+
+
+def _checksum(url: str, fragment: str) -> str:
+    """The beginning of the file's SHA-256 in hexadecimal, '' if it is not published."""
+    if fragment:
+        match = re.fullmatch(r'sha256=([0-9a-fA-F]{8,64})', fragment)
+        if not match:
+            raise CheckpointError(f'{url}#{fragment}: behind the # of a checkpoint\'s URL only sha256=HEX is known, '
+                                  'with 8 to 64 digits')
+        return match[1].lower()
+    match = _NAMED_SUM.search(urlsplit(url).path)
+    return match[1] if match else ''
+
+
+def _target(url: str) -> Path:
+    """Where the file belongs: under its own name, or one folder down where that is taken by another URL's file."""
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    name = os.path.basename(urlsplit(url).path) or 'checkpoint'
+    plain = folder / name
+    origin = beside(plain, '.origin')
+    if origin.is_file() and origin.read_text(encoding='utf-8').strip() != url:
+        return folder / hashlib.sha256(url.encode()).hexdigest()[:12] / name
+    return plain
+
+
+def _checked(path: Path, url: str, fragment: str, wanted: str) -> Path:
+    """A cached file, compared with the checksum where the URL has one; it may have been put there by hand."""
+    if fragment:
+        found = _sha256(path)
+        if not found.startswith(wanted):
+            raise CheckpointError(f'{path} is not the file of {url}: its SHA-256 is {found}, not {wanted}. Remove it '
+                                  'to download the file again')
+    return path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _only_one(target: Path, url: str) -> Iterator[None]:
+    """Hold the lock of a file in the cache."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(beside(target, '.lock'))
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            say(f'another process downloads {url}; waiting for it')
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise Failed(f'{target.parent} cannot be written to ({getattr(error, "strerror", None) or error}); '
+                      'export TORCH_HOME=DIR puts the cache elsewhere') from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download(url: str, target: Path, wanted: str) -> None:
+    part = beside(target, '.partial')
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            transfer(url, part)
+            break
+        except Interrupted as error:
+            if attempt == ATTEMPTS:
+                kept, _ = state(url, part)
+                rest = f'; the {kept} bytes that arrived are kept, and the next try goes on from there' if kept else ''
+                raise Failed(f'{error}{rest}') from error
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+    problem = _problem(part, wanted)
+    if problem:
+        part.unlink()
+        raise Failed(problem)
+    beside(target, '.origin').write_text(url + '\n', encoding='utf-8')
+    os.replace(part, target)
+    beside(part, '.json').unlink(missing_ok=True)
+    say(f'downloaded {target}')
+
+
+def _problem(part: Path, wanted: str) -> str | None:
+    """What is wrong with a whole download, if anything."""
+    with part.open('rb') as file:
+        other = kind_of_other(file.read(512), part.stat().st_size)
+    if other:
+        return f'what came {other}'
+    found = _sha256(part) if wanted else ''
+    if not found.startswith(wanted):
+        return (f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its '
+                'way or has been exchanged')
+    return None
+
+
