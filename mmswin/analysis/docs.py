@@ -15,21 +15,18 @@ END = '<!-- end of tables -->'
 _SHOWN = ('box_ap', 'mask_ap', 'miou', 'miou_tta')
 
 
-def render(tables_file: str | Path, configs: str = 'configs') -> str:
+def render(tables: Sequence[Table], comparisons: Sequence[Comparison], directory: str | Path) -> str:
     """The tables in Markdown.
 
     Args:
-        tables_file: The file of tables, beside the configurations.
-        configs: How the links name the directory of the configurations.
-
-    Raises:
-        RunError: The file or a configuration cannot be read.
+        tables: All tables.
+        comparisons: One for each of their rows.
+        directory: The directory of the configurations, which links name by its last part.
     """
-    tables_file = Path(tables_file)
-    tables = load_tables(tables_file)
-    comparisons = compare([row for table in tables for row in table.rows], tables_file.parent)
-    blocks = [_block(table, [one for one in comparisons if one.row.table == table.name], configs) for table in tables]
-    blocks.append(_others({one.row.config for one in comparisons}, tables_file.parent, configs))
+    directory = Path(directory)
+    blocks = [_block(table, [one for one in comparisons if one.row.table == table.name], directory.name)
+              for table in tables]
+    blocks.append(_others({one.row.config for one in comparisons}, directory))
     return '\n\n'.join(block for block in blocks if block)
 
 
@@ -92,9 +89,9 @@ def _pair(published: float | None, counted: float | None, digits: int) -> str:
     return ' '.join(part for part in parts if part)
 
 
-def _others(listed: set[str | None], directory: Path, configs: str) -> str:
+def _others(listed: set[str | None], directory: Path) -> str:
     """Configurations without a published result, each with the first sentence of its leading comment."""
-    lines = [f'| {_link(path.stem, configs)} | {first_sentence(path)} |'
+    lines = [f'| {_link(path.stem, directory.name)} | {first_sentence(path)} |'
              for path in sorted(directory.glob('*.py')) if path.stem not in listed]
     if not lines:
         return ''
@@ -137,14 +134,15 @@ def update(document: str | Path, tables_file: str | Path, check: bool = False) -
     Raises:
         RunError: A file cannot be read, or the markers are missing.
     """
-    document = Path(document)
+    document, directory = Path(document), Path(tables_file).resolve().parent
     if not document.is_file():
         raise RunError(f'{document} does not exist')
     replace_tables(document.read_text(encoding='utf-8'), '')
-    tables = render(tables_file)
+    tables = load_tables(tables_file)
+    rendered = render(tables, compare([row for table in tables for row in table.rows], directory), directory)
     # Read again: counting takes a while, and somebody may be writing.
     text = document.read_text(encoding='utf-8')
-    new = replace_tables(text, tables)
+    new = replace_tables(text, rendered)
     if new != text and not check:
         document.write_text(new, encoding='utf-8')
     return new == text

@@ -1,7 +1,7 @@
 """How the cost of attention grows with the image: inside windows, and over the whole map (paper, equations 1 and 2).
 
-Both layers have the same parameters. Multiply-adds are counted, and time is measured, on square-ish maps of whole
-windows, so that no padding blurs the law.
+Both layers have the same parameters. Multiply-adds are counted, and time is measured, on maps of whole windows, as
+many in a row as in a column, so that no padding blurs the law.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NUM_SIZES = 8
 MAX_TOKENS = 16384
 ROUNDS = 5
 # A call is repeated until it lasts this long, in seconds.
-SHORTEST = 0.01
+SHORTEST = 0.02
 
 
 class GlobalAttention(nn.Module):
@@ -105,7 +105,7 @@ def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
     return layer.eval(), backbone.patch_embed.patch_size
 
 
-def map_sizes(window: tuple[int, int], limit: int = MAX_TOKENS, number: int = NUM_SIZES) -> list[tuple[int, int]]:
+def map_sizes(window: tuple[int, int], limit: int, number: int = NUM_SIZES) -> list[tuple[int, int]]:
     """Rows and columns of up to ``number`` maps of whole windows, from 2x2 windows up to ``limit`` tokens."""
     most = max(2, int((limit / (window[0] * window[1])) ** 0.5))
     factors = sorted({round(float(factor)) for factor in np.geomspace(2, most, number)})
@@ -115,6 +115,7 @@ def map_sizes(window: tuple[int, int], limit: int = MAX_TOKENS, number: int = NU
 def sweep(
     layer: WindowAttention,
     patch: tuple[int, int],
+    limit: int = MAX_TOKENS,
     budget: float = 45.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Sweep:
@@ -123,10 +124,11 @@ def sweep(
     Args:
         layer: The window attention, on the device to measure.
         patch: Pixels of a token, rows and columns.
+        limit: Tokens of the largest map.
         budget: Seconds; sizes that would exceed it are counted and not timed.
         progress: Gets a line for each size.
     """
-    sizes = map_sizes(layer.window)
+    sizes = map_sizes(layer.window, limit)
     layers = {'windows': layer, 'global': GlobalAttention(layer)}
     found = Sweep(
         layer.qkv.in_features, layer.window, patch, [rows * columns for rows, columns in sizes],

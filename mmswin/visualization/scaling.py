@@ -33,10 +33,13 @@ def draw_sweep(sweep: Sweep, shape: tuple[int, int], path: str | Path) -> None:
         counted.plot(span, law, colour, label=f'{label}: equation {equation}')
         counted.plot(pixels, np.array(sweep.counted[kind]) / 1e9, colour + marker, label=f'{label}: counted')
         seconds = np.array(sweep.seconds[kind])
-        timed.plot(pixels[: len(seconds)], 1000 * seconds, colour + marker + '-',
-                   label=f'{label}: pixels$^{{{sweep.exponent(seconds):.2f}}}$')
+        power = sweep.exponent(seconds)
+        timed.plot(pixels[: len(seconds)], 1000 * seconds, colour + marker + '-', label=f'{label}: measured')
+        beyond = np.array([pixels[len(seconds) - 1], span[-1]])
+        timed.plot(beyond, 1000 * seconds[-1] * (beyond / beyond[0]) ** power, colour + '--',
+                   label=f'{label}: as pixels$^{{{power:.2f}}}$')
     _finish(counted, 'multiply-adds of the attention layer', '10$^9$ multiply-adds', marked, shape)
-    _finish(timed, 'time of a forward pass (exponents: larger half of the sizes)', 'milliseconds', marked, shape)
+    _finish(timed, 'time of a forward pass', 'milliseconds', marked, shape)
     window = ' x '.join(map(str, sweep.window))
     figure.suptitle(f'Attention of width {sweep.dim}, windows of {window} tokens, patches of '
                     f'{" x ".join(map(str, sweep.patch))} pixels')
