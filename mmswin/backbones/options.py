@@ -138,6 +138,20 @@ def check_plain_structure(
     positive_int('in_channels', in_channels)
 
 
+def patch_grid(pretrain_img_size: object, patch_size: int) -> tuple[int, int]:
+    """Rows and columns of whole patches in an image.
+
+    Raises:
+        ValueError: There is none, or the size is no positive integer or pair of them.
+    """
+    height, width = positive_pair('pretrain_img_size', pretrain_img_size)
+    if min(height, width) < patch_size:
+        raise ValueError(
+            f'pretrain_img_size={pretrain_img_size!r} must cover at least one patch of {patch_size} pixels'
+        )
+    return height // patch_size, width // patch_size
+
+
 def check_rates(**rates: float) -> None:
     """Check that each rate is a probability.
 

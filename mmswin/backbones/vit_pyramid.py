@@ -1,8 +1,8 @@
 """Plain vision transformer with a pyramid on top, the peer of Swin in the paper's tables 2b and 3, read top to bottom.
 
 Dosovitskiy et al., arXiv 2010.11929 (ViT); Touvron et al., arXiv 2012.12877 (DeiT). Every block attends over the whole
-image, so that the cost grows with the square of the number of pixels. Parameters bear the names of the authors' and
-timm's files, which load as they are.
+image, so that the cost grows with the square of the number of pixels. Parameters bear the names that DeiT's authors
+and timm use; their files load as they are.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class ViTPyramid(Backbone):
         act_cfg = act_cfg or dict(type='GELU')
 
         self.patch_embed = PatchEmbed(in_channels, dim, (patch, patch), norm_cfg=None)
-        self.grid = tuple(side // patch for side in options.positive_pair('pretrain_img_size', pretrain_img_size))
+        self.grid = options.patch_grid(pretrain_img_size, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         # As in the files: the class token's, then the patches' row by row.
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))

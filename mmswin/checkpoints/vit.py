@@ -1,4 +1,4 @@
-"""Weights for a plain vision transformer: files of DeiT's and ViT's authors and of timm, and a backbone's own.
+"""Weights for a plain vision transformer: files of DeiT's authors and of timm, and a backbone's own.
 
 All of them use the names that the backbone has; what differs is where the weights lie, what else is there, and the grid
 of the position embedding.
@@ -145,7 +145,7 @@ def _adapt(module: nn.Module, tensors: dict[str, Tensor], report: LoadReport) ->
             detail = f'; {len(misfits)} of other shape, the first is {name} {shapes}'
         cause = _cause(structure_of(tensors), structure_of(wanted), module.variants)
         raise CheckpointError(
-            f'{report.source}: only {report.loaded} of {report.total} backbone tensors match{detail}. {cause}'
+            f'only {report.loaded} of {report.total} backbone tensors of {report.source} fit{detail}. {cause}'
         )
     return fitting
 
@@ -154,7 +154,9 @@ def _cause(theirs: Structure, ours: Structure, variants: Mapping[str, Mapping[st
     """The likeliest reason why a ViT's weights do not fit."""
     if theirs == ours:
         return 'the structure agrees but the shapes of single tensors do not: look at the arguments of the backbone'
-    names = [arch for arch, variant in variants.items() if theirs._asdict().items() <= variant.items()]
-    values = [', '.join(f'{k}={v}' for k, v in structure._asdict().items()) for structure in (theirs, ours)]
-    remedy = f": set arch='{names[0]}'" if names else ''
-    return f'the file has {values[0]}, the config says {values[1]}{remedy}'
+    named = [next((arch for arch, variant in variants.items() if one._asdict().items() <= variant.items()), None)
+             for one in (theirs, ours)]
+    in_words = [arch or ', '.join(f'{key}={value}' for key, value in one._asdict().items())
+                for arch, one in zip(named, (theirs, ours))]
+    remedy = f": set arch='{named[0]}'" if named[0] else ''
+    return f'the file is {in_words[0]}, the config says {in_words[1]}{remedy}'

@@ -1,0 +1,153 @@
+"""Weights for the plain vision transformer: the authors' and timm's files, its own, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmswin.backbones import SwinTransformer, ViTPyramid
+from mmswin.checkpoints import CheckpointError
+
+SMALL = dict(pretrain_img_size=64, embed_dims=24, patch_size=16, depth=3, num_heads=3)
+
+
+def build(**changes: object) -> ViTPyramid:
+    torch.manual_seed(1)
+    model = ViTPyramid(**{**SMALL, **changes})
+    model.init_weights()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    return model
+
+
+def classifier(**changes: object) -> dict[str, Tensor]:
+    """A classifier's tensors, as the released files have them."""
+    weights = {name: tensor for name, tensor in build(**changes).state_dict().items() if 'pyramid' not in name}
+    return {**weights, 'head.weight': torch.zeros(10, 24), 'head.bias': torch.zeros(10)}
+
+
+def assert_loaded(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    own = model.state_dict()
+    for name, tensor in weights.items():
+        if not name.startswith(('head', 'dist_token')):
+            assert torch.equal(own[name], tensor), name
+
+
+@pytest.mark.parametrize('container', [None, 'model', 'state_dict'])
+def test_a_classifier_loads_and_is_reported(container: str | None, tmp_path: Path) -> None:
+    weights = classifier()
+    torch.save({container: weights} if container else weights, tmp_path / 'vit.pth')
+    model = ViTPyramid(**SMALL, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth')))
+    model.init_weights()
+    assert_loaded(model, weights)
+    report = model.load_report
+    assert (report.loaded, report.total) == (len(weights) - 2, len(weights) - 2)
+    assert report.unused == ['head.weight', 'head.bias'] and not report.unexpected and not report.resized
+    assert report.missing and all(name.startswith('pyramid.') for name in report.missing)
+    assert report.summary().startswith(f'loaded 42 of 42 backbone tensors from {tmp_path}/vit.pth (timm format)')
+
+
+def test_a_distilled_classifier_leaves_its_second_token_behind() -> None:
+    weights = classifier()
+    position = weights['pos_embed']
+    distilled = {
+        **weights, 'dist_token': torch.ones(1, 1, 24), 'head_dist.weight': torch.zeros(10, 24),
+        'pos_embed': torch.cat([position[:, :1], torch.full((1, 1, 24), 9.0), position[:, 1:]], dim=1)}
+    model = ViTPyramid(**SMALL)
+    model.load_state_dict(distilled, strict=False)
+    assert_loaded(model, weights)
+    assert 'dist_token' in model.load_report.unused and model.load_report.resized == ['pos_embed']
+
+
+def test_without_a_class_token_only_that_is_missing() -> None:
+    weights = classifier()
+    del weights['cls_token']
+    weights['pos_embed'] = weights['pos_embed'][:, 1:]
+    model = ViTPyramid(**SMALL)
+    model.load_state_dict(weights, strict=False)
+    assert torch.equal(model.pos_embed[:, 1:], weights['pos_embed'])
+    assert [name for name in model.load_report.missing if 'pyramid' not in name] == ['cls_token']
+
+
+@pytest.mark.parametrize('image', [96, (32, 80)])
+def test_positions_of_another_image_size_are_resized(image: int | tuple[int, int]) -> None:
+    weights = classifier()
+    ramp = torch.linspace(0, 1, 4).repeat(4)[:, None].expand(16, 24)  # rises from column to column
+    weights['pos_embed'] = torch.cat([weights['pos_embed'][:, :1], ramp[None]], dim=1)
+    model = ViTPyramid(**{**SMALL, 'pretrain_img_size': image})
+    model.load_state_dict(weights, strict=False)
+    assert model.load_report.resized == ['pos_embed']
+    assert torch.equal(model.pos_embed[:, :1], weights['pos_embed'][:, :1])
+    grid = model.pos_embed[0, 1:].reshape(*model.grid, 24)
+    assert grid.std(dim=0).max() < 1e-5 and (grid[0].diff(dim=0) > -0.05).all() and grid[0, -1, 0] > grid[0, 0, 0] + 0.9
+
+
+def test_positions_that_cover_no_grid_are_refused() -> None:
+    weights = classifier()
+    weights['pos_embed'] = weights['pos_embed'][:, :-2]
+    with pytest.raises(CheckpointError, match=r'pos_embed \(1, 15, 24\) instead of \(1, 17, 24\)'):
+        ViTPyramid(**SMALL).load_state_dict(weights, strict=False)
+
+
+def test_its_own_weights_load_strictly_alone_and_in_a_detector() -> None:
+    model, weights = ViTPyramid(**SMALL), build().state_dict()
+    model.load_state_dict(weights, strict=True)
+    assert_loaded(model, weights)
+
+    detector = nn.ModuleDict({'backbone': ViTPyramid(**SMALL), 'neck': nn.Linear(2, 2)})
+    whole = {**{f'backbone.{name}': tensor for name, tensor in weights.items()},
+             'neck.weight': torch.ones(2, 2), 'neck.bias': torch.ones(2)}
+    detector.load_state_dict(whole, strict=True)
+    assert_loaded(detector['backbone'], weights)
+
+
+def test_a_detector_gives_its_backbone(tmp_path: Path) -> None:
+    weights = build().state_dict()
+    whole = {f'backbone.{name}': tensor for name, tensor in weights.items()}
+    torch.save({'state_dict': {**whole, 'neck.weight': torch.ones(2, 2)}}, tmp_path / 'detector.pth')
+    model = ViTPyramid(**SMALL, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'detector.pth')))
+    model.init_weights()
+    assert_loaded(model, weights)
+    assert model.load_report.unused == ['neck.weight'] and not model.load_report.missing
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(embed_dims=48), 'is embed_dims=48, depth=3, patch_size=16, the config says embed_dims=24, depth=3'),
+        (dict(depth=5), 'the file is embed_dims=24, depth=5'),
+        (dict(patch_size=32), 'patch_size=32, the config says embed_dims=24, depth=3, patch_size=16'),
+        (dict(mlp_ratio=2), 'the structure agrees but the shapes of single tensors do not'),
+    ],
+)
+def test_another_structure_is_refused_with_both_sides_named(changes: dict, message: str) -> None:
+    with pytest.raises(CheckpointError) as error:
+        ViTPyramid(**SMALL).load_state_dict(classifier(**changes), strict=False)
+    assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def test_another_variant_is_named() -> None:
+    weights = ViTPyramid(arch='deit-tiny', mlp_ratio=0.1).state_dict()
+    message = "the file is deit-tiny, the config says vit-base-patch32: set arch='deit-tiny'"
+    with pytest.raises(CheckpointError, match=message):
+        ViTPyramid(arch='vit-base-patch32', mlp_ratio=0.1).load_state_dict(weights, strict=False)
+
+
+def test_other_networks_are_named() -> None:
+    with torch.device('meta'):
+        swin = SwinTransformer(depths=(1, 1, 1, 1)).state_dict()
+    for weights, network in (
+        (swin, 'a Swin (authors format), not a plain vision transformer'),
+        ({'layer1.0.conv1.weight': torch.zeros(1)}, 'a ResNet, not a plain vision transformer'),
+        ({'something': torch.zeros(1)}, "no plain vision transformer of a known format (1 entries, the first is 'some"),
+    ):
+        with pytest.raises(CheckpointError) as error:
+            ViTPyramid(**SMALL).load_state_dict(weights, strict=False)
+        assert network in str(error.value)
+
+
+def test_a_swin_refuses_a_vit() -> None:
+    with pytest.raises(CheckpointError, match='a ViT, not a Swin'):
+        SwinTransformer(depths=(1, 1, 1, 1)).load_state_dict(classifier(), strict=False)
