@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import DictAction
 
@@ -30,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    from mmswin.analysis import protocol, reports
+    from mmswin.analysis import protocol, reports, scaling
     from mmswin.runner.configure import load_config
     from mmswin.runner.errors import RunError, run_tool
 
@@ -42,21 +43,21 @@ def main() -> int:
         if args.sweep and picture.suffix != '.png':
             raise RunError(f'--out {picture}: expected a name that ends in .png')
         cfg = load_config(args.config, args.cfg_options, None)
+        layer, patch = scaling.first_attention(cfg) if args.sweep else (None, None)
         print(reports.complexity_text(protocol.measure(cfg, tuple(args.shape))), flush=True)
-        if args.sweep:
-            sweep(cfg, tuple(args.shape), picture)
+        if layer is not None:
+            sweep(layer, patch, tuple(args.shape), picture)
 
     return run_tool(work)
 
 
-def sweep(cfg: object, shape: tuple[int, int], picture: Path) -> None:
+def sweep(layer: Any, patch: tuple[int, int], shape: tuple[int, int], picture: Path) -> None:
     """Measure, print and draw how attention's cost grows."""
     from mmswin.analysis import reports, scaling
     from mmswin.visualization.scaling import draw_sweep
 
-    layer, patch = scaling.first_attention(cfg)
     print(f'\nthe first attention layer, alone, over maps of up to {scaling.MAX_TOKENS} tokens:', flush=True)
-    found = scaling.sweep(layer, patch, progress=lambda line: print(f'  {line}', flush=True))
+    found = scaling.sweep(layer, patch, scaling.MAX_TOKENS, progress=lambda line: print(f'  {line}', flush=True))
     print(reports.sweep_text(found, shape))
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw_sweep(found, shape, picture)

@@ -13,6 +13,8 @@ Its section 4 and the authors' tools state FLOPs as multiply-adds of one image a
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -81,12 +83,27 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
     if min(shape) < MIN_SIDE:
         raise RunError(f'an image of {shape[0]} x {shape[1]} pixels: expected at least {MIN_SIDE} pixels a side, the '
                        'stride of the last map')
-    with warnings.catch_warnings():
-        # What the libraries find deprecated in themselves.
-        warnings.simplefilter('ignore')
-        with META:
-            model = build_model(cfg).eval()
+    model = build_on_meta(cfg)
+    with quiet_libraries():
         return measure_model(model, shape)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep to themselves what the libraries find deprecated in themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def build_on_meta(cfg: Config) -> nn.Module:
+    """The model of a config in evaluation mode, shapes without memory.
+
+    Raises:
+        RunError: It cannot be built.
+    """
+    with quiet_libraries(), META:
+        return build_model(cfg).eval()
 
 
 def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:

@@ -17,11 +17,11 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmswin.analysis.counting import META, count
+from mmswin.analysis.protocol import build_on_meta
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import WindowAttention
 from mmswin.ops.window_attention import resolve_backend, window_attention
 from mmswin.runner.errors import RunError
-from mmswin.runner.preflight import build_model
 
 # Both layers run through the same kernel, which keeps no matrix of all scores.
 BACKEND = 'sdpa'
@@ -93,8 +93,7 @@ def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
     Raises:
         RunError: The backbone is not this package's Swin.
     """
-    with META:
-        backbone = build_model(cfg).backbone
+    backbone = build_on_meta(cfg).backbone
     if not isinstance(backbone, SwinTransformer):
         raise RunError(f'--sweep compares window attention with global attention, and the backbone of this config is '
                        f'a {type(backbone).__name__}; name a config with a mmswin.SwinTransformer')
