@@ -200,8 +200,9 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     for name, (original, value) in entries.items():
         if not name.startswith(prefix):
             unused.append(original)
-            ours = rename(name.removeprefix(root), form.outer)
-            parts['classifier' if ours.startswith(CLASSIFIER) else 'others'][ours] = value
+            if name.startswith(root):
+                ours = rename(name.removeprefix(root), form.outer)
+                parts['classifier' if ours.startswith(CLASSIFIER) else 'others'][ours] = value
         elif rename(name.removeprefix(prefix), form.templates).startswith((*CLASSIFIER, *PRETRAINING)):
             unused.append(original)
     return Translation(form, prefix, unused=unused, **parts)

@@ -117,6 +117,7 @@ _HF_NAMES = (
     (_HF_BLOCK + 'attention.self.key.{*}', _BLOCK + 'attn.k.{*}'),
     (_HF_BLOCK + 'attention.self.value.{*}', _BLOCK + 'attn.v.{*}'),
     (_HF_BLOCK + 'attention.output.dense.{*}', _BLOCK + 'attn.proj.{*}'),
+    (_HF_BLOCK + 'attention.self.relative_position_bias_table', _BLOCK + 'attn.relative_position_bias_table'),
     # As release 5 names them in memory; its files keep the older names.
     (_HF_BLOCK + 'attention.q_proj.{*}', _BLOCK + 'attn.q.{*}'),
     (_HF_BLOCK + 'attention.k_proj.{*}', _BLOCK + 'attn.k.{*}'),

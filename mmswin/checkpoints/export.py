@@ -1,0 +1,209 @@
+"""Writing of a checkpoint's weights under the names of another library, whole detectors and segmenters included."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from mmswin.checkpoints import convert, formats, resize
+from mmswin.checkpoints.convert import Translation
+from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints.formats import Format
+from mmswin.checkpoints.naming import rename, reverse
+from mmswin.ops.windows import relative_position_index
+
+
+class Target(NamedTuple):
+    """What files of a library look like.
+
+    Args:
+        format: Its names.
+        title: What its networks are called in messages.
+        heads: Which files it has beyond backbones: 'dense' detectors and segmenters, 'classifier' classifiers.
+        container: Where the weights of a classifier or backbone lie in its files; '' for the file itself.
+        always_inside: Whether a backbone alone is written as part of a network, below ``backbone.``.
+        positions: Whether its Swin can have an absolute position embedding.
+    """
+
+    format: Format
+    title: str
+    heads: tuple[str, ...]
+    container: str = ''
+    always_inside: bool = False
+    positions: bool = True
+
+
+TARGETS = {
+    'mmswin': Target(formats.AUTHORS, 'mmswin', ('dense', 'classifier'), 'state_dict'),
+    'authors': Target(formats.AUTHORS, "the authors' code", ('dense', 'classifier'), 'model'),
+    'mmdet': Target(formats.OPENMMLAB, 'mmdet', ('dense',), 'state_dict', always_inside=True),
+    'mmseg': Target(formats.OPENMMLAB, 'mmseg', ('dense',), 'state_dict', always_inside=True),
+    'mmpretrain': Target(formats.OPENMMLAB, 'mmpretrain', ('classifier',), 'state_dict', always_inside=True),
+    'timm': Target(formats.TIMM, 'timm', ('classifier',), positions=False),
+    'torchvision': Target(formats.TORCHVISION, 'torchvision', ('classifier',), positions=False),
+    'transformers': Target(formats.TRANSFORMERS, 'transformers', ('classifier',)),
+}
+
+
+class Export(NamedTuple):
+    """A checkpoint for another library.
+
+    Args:
+        content: What to save.
+        tensors: The network's tensors in it, by the names that the library has for them.
+        model: What it is: 'backbone', 'classifier', 'detector', 'segmenter', or the class of transformers.
+        inside: What stands before the backbone's names.
+        dropped: Names, as in the source's translation, of what the library has no place for.
+        notes: Sentences on what else is different.
+    """
+
+    content: dict[str, Any]
+    tensors: dict[str, Tensor]
+    model: str
+    inside: str
+    dropped: list[str]
+    notes: list[str]
+
+
+def kind_of(translation: Translation) -> str:
+    """What a file holds around its Swin: 'detector', 'segmenter', 'classifier' or 'backbone'."""
+    parts = {name.split('.')[0] for name in translation.others}
+    if 'decode_head' in parts:
+        return 'segmenter'
+    if parts & {'neck', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'panoptic_head', 'query_head'}:
+        return 'detector'
+    return 'classifier' if any(name.startswith('head.') for name in translation.classifier) else 'backbone'
+
+
+def window_of(translation: Translation, table: str) -> tuple[int, int] | None:
+    """The window of one of the bias tables; None if it is not square and the file does not tell its sides."""
+    index = translation.derived.get(table.replace('bias_table', 'index'))
+    return resize.table_window(translation.tensors[table].shape[0], index)
+
+
+def _indices(translation: Translation, how: str) -> dict[str, Tensor]:
+    """The relative position indices that a library saves, by the authors' names."""
+    found = {}
+    for name, table in translation.tensors.items():
+        if how and name.endswith('relative_position_bias_table'):
+            window = window_of(translation, name)
+            if window:
+                index = relative_position_index(window, table)
+                found[name.replace('bias_table', 'index')] = (index.flatten() if how == 'flat' else index).clone()
+    return found
+
+
+def _with_positions(tensors: dict[str, Tensor], spread: bool) -> dict[str, Tensor]:
+    """The tensors with a square position embedding as ``1 x C x H x W`` (spread) or ``1 x (H W) x C``."""
+    name = 'absolute_pos_embed'
+    embedding = tensors.get(name)
+    if embedding is None:
+        return tensors
+    if spread and embedding.dim() == 3 and math.isqrt(embedding.shape[1]) ** 2 == embedding.shape[1]:
+        side = math.isqrt(embedding.shape[1])
+        embedding = embedding.transpose(1, 2).reshape(1, -1, side, side).contiguous()
+    elif not spread and embedding.dim() == 4:
+        embedding = embedding.flatten(2).transpose(1, 2).contiguous()
+    return {**tensors, name: embedding}
+
+
+def _norms(translation: Translation, kind: str, target: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The norms behind the stages as the target has them, by the authors' names, and those it has no place for."""
+    last = len(convert.variant_of(translation.tensors).depths) - 1
+    behind = {name: value for name, value in translation.tensors.items() if name.startswith('norm')}
+    final = {name: value for name, value in translation.classifier.items() if name.startswith('norm.')}
+    dense = any(not name.startswith(f'norm{last}.') for name in behind)
+    if target in ('mmswin', 'authors'):
+        return behind | final, []
+    if target in ('mmdet', 'mmseg'):
+        return behind, list(final)
+    if target == 'mmpretrain' or (target == 'transformers' and kind != 'classifier' and dense):
+        moved = {name.replace('norm.', f'norm{last}.'): value for name, value in final.items()}
+        return (behind | moved, []) if target == 'mmpretrain' else (behind, list(final))
+    moved = {name.replace(f'norm{last}.', 'norm.'): value for name, value in behind.items()}
+    kept = {name: value for name, value in (moved | final).items() if name.startswith('norm.')}
+    return kept, [name for name in behind if name.replace(f'norm{last}.', 'norm.') not in kept]
+
+
+def _shape(target: str, kind: str, others: Mapping[str, Any], norms: Mapping[str, Tensor]) -> tuple[str, str, bool]:
+    """What network the target's file is for, what stands before its backbone's names, and whether heads come along."""
+    dense = kind in ('detector', 'segmenter')
+    if target == 'transformers':
+        if kind == 'segmenter' and any(name.startswith('decode_head.psp_modules.') for name in others):
+            return 'UperNetForSemanticSegmentation', 'backbone.', True
+        if kind == 'classifier':
+            return 'SwinForImageClassification', 'swin.', False
+        return ('SwinModel' if set(norms) <= {'norm.weight', 'norm.bias'} else 'SwinBackbone'), '', False
+    whole = dense and 'dense' in TARGETS[target].heads
+    fits = whole or kind in TARGETS[target].heads
+    return kind if fits else 'backbone', 'backbone.' if whole or TARGETS[target].always_inside else '', whole
+
+
+def _check(translation: Translation, target: str) -> None:
+    form = TARGETS[target]
+    if not form.positions and 'absolute_pos_embed' in translation.tensors:
+        raise CheckpointError(f"{form.title}'s Swin has no absolute position embedding, and the file's has one")
+    channels = translation.tensors['patch_embed.proj.weight'].shape[1]
+    if target == 'torchvision' and channels != 3:
+        raise CheckpointError(f"torchvision's Swin takes images of 3 channels, and the file's of {channels}")
+    if target == 'torchvision' and 'patch_embed.norm.weight' not in translation.tensors:
+        raise CheckpointError("torchvision's Swin normalises its patches, and the file's does not (patch_norm=False)")
+
+
+def export(checkpoint: Mapping[str, Any], target: str) -> Export:
+    """A checkpoint of any recognised format as a file of another library.
+
+    Args:
+        checkpoint: A loaded file.
+        target: A key of :data:`TARGETS`.
+
+    Raises:
+        CheckpointError: There is no Swin in the file, or the library has no such Swin.
+    """
+    translation = convert.translate(convert.weights_of(checkpoint))
+    _check(translation, target)
+    form, kind = TARGETS[target].format, kind_of(translation)
+    norms, dropped = _norms(translation, kind, target)
+    model, inside, whole = _shape(target, kind, translation.others, norms)
+    backbone = {name: value for name, value in translation.tensors.items() if not name.startswith('norm')} | norms
+    if form is formats.AUTHORS:
+        backbone = _with_positions(backbone, spread=target == 'mmswin' or kind in ('detector', 'segmenter'))
+    backbone |= _indices(translation, form.writes_index)
+    tensors = {inside + name: value for name, value in convert.to_format(backbone, form).items()}
+    head = {name: value for name, value in translation.classifier.items() if name.startswith('head.')}
+    if kind == 'classifier' and 'classifier' in TARGETS[target].heads:
+        # mmpretrain's head lies beside its backbone.
+        tensors |= {rename(name, reverse(form.outer if target == 'mmpretrain' else form.templates)): value
+                    for name, value in head.items()}  # fmt: skip
+    else:
+        dropped += list(head)
+    if whole:
+        backward = reverse(form.outer) if target == 'transformers' else ()
+        tensors |= {rename(name, backward): value for name, value in translation.others.items()}
+    else:
+        dropped += [name for name in translation.others if not name.startswith(formats.PRETRAINING)]
+    notes = _notes(checkpoint, translation, form)
+    return Export(_content(checkpoint, tensors, target, whole), tensors, model, inside, dropped, notes)
+
+
+def _notes(checkpoint: Mapping[str, Any], translation: Translation, form: Format) -> list[str]:
+    notes = []
+    training = [key for key in checkpoint if str(key).startswith(('optimizer', 'lr_scheduler', 'param_schedulers'))]
+    if training:
+        notes.append(f'the training state ({", ".join(training)}) stays behind: the new file is to load, not to resume')
+    tables = [name for name in translation.tensors if name.endswith('relative_position_bias_table')]
+    if form.writes_index and any(window_of(translation, name) is None for name in tables):
+        notes.append('no relative position index is written: the file does not tell the sides of its window')
+    return notes
+
+
+def _content(checkpoint: Mapping[str, Any], tensors: dict[str, Tensor], target: str, whole: bool) -> dict[str, Any]:
+    container = 'state_dict' if whole and target == 'authors' else TARGETS[target].container
+    if not container:
+        return tensors
+    meta = checkpoint.get('meta')
+    carried = dict(meta) if isinstance(meta, Mapping) else {}
+    return {container: tensors, 'meta': carried} if carried else {container: tensors}

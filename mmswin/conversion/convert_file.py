@@ -1,0 +1,116 @@
+"""Converting a file: read, translate, prove, write."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mmswin.checkpoints import convert, load_file
+from mmswin.checkpoints.convert import Translation
+from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints.export import TARGETS, Export, export
+from mmswin.conversion import verify
+from mmswin.conversion.peers import LIBRARIES
+from mmswin.runner.errors import RunError
+from mmswin.runner.saving import size_text, write_whole
+
+# Which library reads files of a format, to run beside mmswin.
+SOURCES = {'openmmlab': 'mmdet', 'timm': 'timm', 'torchvision': 'torchvision', 'transformers': 'transformers'}
+
+
+def _contents(exported: Export, as_safetensors: bool) -> bytes:
+    if not as_safetensors:
+        buffer = io.BytesIO()
+        torch.save(exported.content, buffer)
+        return buffer.getvalue()
+    from safetensors.torch import save
+
+    return save({name: tensor.contiguous() for name, tensor in exported.tensors.items()}, metadata={'format': 'pt'})
+
+
+def _check_destination(destination: Path, overwrite: bool) -> bool:
+    """Whether a .safetensors file is wanted.
+
+    Raises:
+        RunError: The destination cannot be written as asked.
+    """
+    if destination.is_dir():
+        raise RunError(f'{destination} is a directory: name the file to write')
+    if destination.exists() and not overwrite:
+        raise RunError(f'{destination} exists: give another name, or --overwrite')
+    if destination.suffix != '.safetensors':
+        return False
+    try:
+        import safetensors.torch  # noqa: F401
+    except ImportError as error:
+        raise RunError(f'{destination} needs the library safetensors ({error}): pip install safetensors') from error
+    return True
+
+
+def _prove(target: str, translation: Translation, exported: Export, say: Callable[[str], None]) -> None:
+    """Say what was proved.
+
+    Raises:
+        CheckpointError: The conversion is wrong.
+    """
+    count = verify.check_way_back(translation, exported)
+    say(f'read back  {count} tensors, equal to the bit')
+    library, tensors, model = target, exported.tensors, exported.model
+    if target not in LIBRARIES:  # mmswin's own names: the source's library is run instead
+        library = SOURCES.get(translation.format.name, '')
+        if not library:
+            say('not run    the names stay as they are, so there is nothing to prove by running it')
+            return
+        original = export(exported.tensors, library)
+        tensors, model = original.tensors, original.model
+    try:
+        say(f'verified   {verify.compare(translation, library, tensors, model)}')
+    except verify.NotVerified as reason:
+        say(f'NOT VERIFIED by running it: {reason}')
+
+
+def convert_file(
+    source: str,
+    destination: str | os.PathLike,
+    target: str,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Export:
+    """Write a checkpoint as a file of another library.
+
+    Args:
+        source: File or URL of any recognised format.
+        destination: File to write; ``.safetensors`` in the name decides on that format.
+        target: A key of :data:`mmswin.checkpoints.export.TARGETS`.
+        overwrite: Whether an existing file may be replaced.
+        say: Takes the lines of the report.
+
+    Raises:
+        RunError: The destination cannot be written.
+        CheckpointError: The source cannot be read or converted, or the proof failed; nothing was written.
+    """
+    destination = Path(destination)
+    as_safetensors = _check_destination(destination, overwrite)
+    checkpoint = load_file(source)
+    try:
+        translation = convert.translate(convert.weights_of(checkpoint))
+        exported = export(checkpoint, target)
+    except CheckpointError as error:
+        raise CheckpointError(f'{source}: {error}') from error
+    title = TARGETS[target].title
+    say(f'from       {source}: {translation.format.title}')
+    say(f'to         {destination}: {exported.model} of {title}, {len(exported.tensors)} tensors')
+    if exported.dropped:
+        shown = ', '.join(exported.dropped[:3]) + (', ...' if len(exported.dropped) > 3 else '')
+        say(f'left out   {len(exported.dropped)} tensors that {title} has no place for: {shown}')
+    for note in exported.notes:
+        say(f'note       {note}')
+    _prove(target, translation, exported, say)
+    contents = _contents(exported, as_safetensors)
+    write_whole(destination, contents)
+    say(f'written    {destination}, {size_text(len(contents))}')
+    return exported

@@ -1,0 +1,220 @@
+"""Swins of other libraries, built for given tensors, to run beside mmswin's own.
+
+A builder takes the structure and the file's tensors under the library's names, and returns the network with the tensors
+in it. It raises ImportError where the library is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmswin.checkpoints.convert import Translation, variant_of
+from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints.export import window_of
+
+
+class Structure(NamedTuple):
+    """What it takes to build a Swin: arguments of mmswin's class, and the number of classes of a classifier."""
+
+    embed_dims: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window: tuple[int, int]
+    patch: int
+    channels: int
+    mlp_ratio: float
+    qkv_bias: bool
+    patch_norm: bool
+    grid: tuple[int, int] | None
+    num_classes: int
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Rows and columns of an image on which the last stage's map is one window, or that the embedding covers."""
+        if self.grid:
+            return self.grid[0] * self.patch, self.grid[1] * self.patch
+        scale = self.patch * 2 ** (len(self.depths) - 1)
+        return self.window[0] * scale, self.window[1] * scale
+
+
+def structure_of(translation: Translation) -> Structure:
+    """Read the structure off a translated file.
+
+    Raises:
+        CheckpointError: The tensors do not tell the window.
+    """
+    tensors = translation.tensors
+    variant = variant_of(tensors)
+    tables = [name for name in tensors if name.endswith('relative_position_bias_table')]
+    windows = {window_of(translation, name) for name in tables}
+    if len(windows) != 1 or None in windows:
+        raise CheckpointError('its tensors do not tell the window size')
+    weight = tensors['patch_embed.proj.weight']
+    head = translation.classifier.get('head.weight')
+    embedding = tensors.get('absolute_pos_embed')
+    grid = None
+    if embedding is not None:
+        side = round(embedding.shape[1] ** 0.5)
+        grid = tuple(embedding.shape[2:]) if embedding.dim() == 4 else (side, embedding.shape[1] // side)
+    block = 'layers.0.blocks.0.'
+    return Structure(
+        *variant,
+        window=windows.pop(),
+        patch=weight.shape[2],
+        channels=weight.shape[1],
+        mlp_ratio=tensors[block + 'mlp.fc1.weight'].shape[0] / variant.embed_dims,
+        qkv_bias=block + 'attn.qkv.bias' in tensors,
+        patch_norm='patch_embed.norm.weight' in tensors,
+        grid=grid,
+        num_classes=1000 if head is None else head.shape[0],
+    )
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _load(model: nn.Module, tensors: Mapping[str, Tensor], optional: str) -> nn.Module:
+    """Put the tensors in; only names that fit ``optional`` may be missing, and none may be left over.
+
+    Raises:
+        CheckpointError: The names or shapes are not the library's.
+    """
+    try:
+        missing, unexpected = model.load_state_dict(dict(tensors), strict=False)
+    except RuntimeError as error:  # shapes
+        raise CheckpointError(str(error).replace('\n\t', ' ')) from error
+    missing = [name for name in missing if not re.match(optional, name)]
+    if missing or unexpected:
+        raise CheckpointError(f'{type(model).__name__} lacks {missing[:3]} and does not know {unexpected[:3]}')
+    model.eval()  # mmdet's returns nothing
+    return model
+
+
+def arguments_of(s: Structure) -> dict[str, Any]:
+    """Arguments of mmswin's, mmdet's and mmseg's class."""
+    return dict(
+        embed_dims=s.embed_dims, depths=s.depths, num_heads=s.num_heads, in_channels=s.channels, patch_size=s.patch,
+        strides=(s.patch, *[2] * (len(s.depths) - 1)), out_indices=tuple(range(len(s.depths))),
+        window_size=s.window if s.window[0] != s.window[1] else s.window[0], mlp_ratio=_whole(s.mlp_ratio),
+        qkv_bias=s.qkv_bias, patch_norm=s.patch_norm, use_abs_pos_embed=s.grid is not None, pretrain_img_size=s.image,
+    )  # fmt: skip
+
+
+def _backbone_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    inside = {name.removeprefix('backbone.'): v for name, v in tensors.items() if name.startswith('backbone.')}
+    return inside or dict(tensors)
+
+
+def _openmmlab(module: str) -> Callable[[Structure, Mapping[str, Tensor], str], nn.Module]:
+    def build(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+        network = importlib.import_module(module).SwinTransformer(**arguments_of(s))
+        return _load(network, _backbone_of(tensors), r'norm\d')
+
+    return build
+
+
+def _mmpretrain(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+    from mmpretrain.models import SwinTransformer
+
+    network = SwinTransformer(
+        arch=dict(embed_dims=s.embed_dims, depths=list(s.depths), num_heads=list(s.num_heads)), img_size=s.image,
+        patch_size=s.patch, in_channels=s.channels, window_size=s.window[0], use_abs_pos_embed=s.grid is not None,
+        out_indices=tuple(range(len(s.depths))))  # fmt: skip
+    return _load(network, _backbone_of(tensors), r'norm\d')
+
+
+def _timm(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+    from timm.models.swin_transformer import SwinTransformer
+
+    network = SwinTransformer(
+        img_size=s.image, patch_size=s.patch, in_chans=s.channels, num_classes=s.num_classes, embed_dim=s.embed_dims,
+        depths=s.depths, num_heads=s.num_heads, window_size=s.window, mlp_ratio=s.mlp_ratio,
+        qkv_bias=s.qkv_bias)  # fmt: skip
+    return _load(network, tensors, 'head' if model == 'classifier' else 'head|norm')
+
+
+def _torchvision(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+    from torchvision.models.swin_transformer import SwinTransformer
+
+    network = SwinTransformer(
+        patch_size=[s.patch] * 2, embed_dim=s.embed_dims, depths=list(s.depths), num_heads=list(s.num_heads),
+        window_size=list(s.window), mlp_ratio=s.mlp_ratio, num_classes=s.num_classes)  # fmt: skip
+    return _load(network, tensors, '$' if model == 'classifier' else 'head|norm')
+
+
+def _transformers(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    config = transformers.SwinConfig(
+        image_size=s.image, patch_size=s.patch, num_channels=s.channels, embed_dim=s.embed_dims, depths=list(s.depths),
+        num_heads=list(s.num_heads), window_size=s.window[0], mlp_ratio=s.mlp_ratio, qkv_bias=s.qkv_bias,
+        use_absolute_embeddings=s.grid is not None, num_labels=s.num_classes, hidden_act='gelu',
+        out_features=[f'stage{i + 1}' for i in range(len(s.depths))])  # fmt: skip
+    if model == 'UperNetForSemanticSegmentation':
+        head = tensors['decode_head.bottleneck.conv.weight'].shape[0]
+        aux = tensors.get('auxiliary_head.convs.0.conv.weight')
+        config = transformers.UperNetConfig(
+            backbone_config=config, hidden_size=head, num_labels=tensors['decode_head.classifier.bias'].shape[0],
+            use_auxiliary_head=aux is not None, auxiliary_channels=256 if aux is None else aux.shape[0])  # fmt: skip
+    network, info = getattr(transformers, model).from_pretrained(
+        None, config=config, state_dict=dict(tensors), output_loading_info=True
+    )
+    wrong = {
+        what: sorted(info[what])
+        for what in ('missing_keys', 'unexpected_keys', 'mismatched_keys', 'error_msgs')
+        if [name for name in info[what] if 'relative_position_index' not in str(name)]
+    }
+    if model == 'SwinModel' and not any(name.startswith('layernorm') for name in tensors):
+        wrong.pop('missing_keys', None)
+    if wrong:
+        raise CheckpointError(f'{model} reports {wrong}')
+    return network.eval()
+
+
+# The builders, and where each library keeps the last block of a stage; {n} is the stage.
+LIBRARIES: dict[str, tuple[Callable[[Structure, Mapping[str, Tensor], str], nn.Module], str]] = {
+    'mmdet': (_openmmlab('mmdet.models.backbones.swin'), r'stages\.(\d+)\.blocks\.\d+'),
+    'mmseg': (_openmmlab('mmseg.models.backbones.swin'), r'stages\.(\d+)\.blocks\.\d+'),
+    'mmpretrain': (_mmpretrain, r'stages\.(\d+)\.blocks\.\d+'),
+    'timm': (_timm, r'layers\.(\d+)\.blocks\.\d+'),
+    'torchvision': (_torchvision, r'features\.([13579])\.\d+'),
+    'transformers': (_transformers, r'(?:.*\.)?encoder\.layers\.(\d+)\.blocks\.\d+'),
+}
+OUR_BLOCKS = r'layers\.(\d+)\.blocks\.\d+'
+
+
+def stage_outputs(model: nn.Module, blocks: str, image: Tensor) -> list[Tensor]:
+    """What the last block of each stage returns, ``B x (H W) x C`` each.
+
+    Args:
+        model: The network.
+        blocks: Pattern of the names of its blocks, the stage as its group.
+        image: ``B x channels x H x W``.
+    """
+    last = {match[1]: module for name, module in model.named_modules() if (match := re.fullmatch(blocks, name))}
+    found: dict[str, Tensor] = {}
+
+    def keep(stage: str) -> Callable:
+        def hook(_module: nn.Module, _args: Any, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) else out
+            found[stage] = out.reshape(out.shape[0], -1, out.shape[-1])
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(stage)) for stage, module in last.items()]
+    try:
+        with torch.no_grad():
+            model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [found[stage] for stage in sorted(found, key=int)]

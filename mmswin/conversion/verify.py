@@ -1,0 +1,131 @@
+"""Proof of a conversion: nothing lost on the way back, and the same features from both libraries' networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from torch import Tensor, nn
+
+from mmswin.backbones import SwinTransformer
+from mmswin.checkpoints import convert
+from mmswin.checkpoints.convert import Translation
+from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints.export import Export
+from mmswin.conversion.peers import LIBRARIES, OUR_BLOCKS, Structure, arguments_of, stage_outputs, structure_of
+
+# Of the largest value of a stage: float32 adds up in another order in each library.
+TOLERANCE = 1e-5
+_DISTRIBUTIONS = {'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'), 'mmdet': ('mmdet', 'onedl-mmdetection')}
+# Networks that do not shift windows on maps that are no larger than one, where the reference does.
+_NO_SHIFT_ON_SMALL_MAPS = ('timm', 'torchvision', 'mmpretrain', 'SwinModel', 'SwinForImageClassification')
+
+
+class NotVerified(Exception):
+    """The proof could not be tried; the message says why."""
+
+
+def check_way_back(original: Translation, exported: Export) -> int:
+    """Translate a written file back and compare all that it holds with the original, to the bit.
+
+    Returns:
+        The number of tensors compared.
+
+    Raises:
+        CheckpointError: A tensor changed, which is a fault of the conversion.
+    """
+    back = convert.translate(exported.tensors)
+    pairs = ((original.tensors, back.tensors), (original.classifier, back.classifier), (original.others, back.others))
+    count = 0
+    for before, after in pairs:
+        for name in before.keys() & after.keys():
+            if not isinstance(before[name], Tensor):
+                continue
+            a, b = before[name], after[name]
+            if name == 'absolute_pos_embed' and a.shape != b.shape:
+                a, b = (v.flatten(2).transpose(1, 2) if v.dim() == 4 else v for v in (a, b))
+            if a.dtype != b.dtype or not torch.equal(a, b):
+                raise CheckpointError(f'{name} differs when it is read back: a fault of mmswin, please report it')
+            count += 1
+    lost = [name for name in original.tensors if name not in back.tensors and name not in exported.dropped]
+    lost = [name for name in lost if not name.startswith('norm')]
+    if lost:
+        raise CheckpointError(f'{lost[0]} is lost on the way back: a fault of mmswin, please report it')
+    return count
+
+
+def our_model(translation: Translation, structure: Structure) -> nn.Module:
+    """mmswin's backbone with a file's weights, in float32."""
+    model = SwinTransformer(**arguments_of(structure), attn_backend='reference')
+    model.load_state_dict({**translation.tensors, **translation.derived}, strict=False)
+    return model.float().eval()
+
+
+def _without_shift_on_small_maps(model: nn.Module, structure: Structure) -> nn.Module:
+    for i, layer in enumerate(model.layers):
+        for block in layer.blocks:
+            sides = [side // (structure.patch * 2**i) for side in structure.image]
+            if any(side <= window for side, window in zip(sides, structure.window)):
+                block.attn.shift = tuple(
+                    0 if side <= window else shift
+                    for side, window, shift in zip(sides, structure.window, block.attn.shift)
+                )
+    return model
+
+
+def _version(library: str) -> str:
+    for name in _DISTRIBUTIONS.get(library, (library,)):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return 'of an unknown version'
+
+
+def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor], model: str) -> str:
+    """Run a library's network and mmswin's on one image, stage by stage.
+
+    Args:
+        translation: The original file.
+        library: A key of :data:`mmswin.conversion.peers.LIBRARIES`.
+        tensors: The file for the library.
+        model: What the file is, as :class:`mmswin.checkpoints.export.Export` says.
+
+    Returns:
+        A sentence with the largest difference.
+
+    Raises:
+        NotVerified: The library is not installed, or cannot build this Swin.
+        CheckpointError: The networks differ, or the library does not take the tensors.
+    """
+    try:
+        structure = structure_of(translation)
+    except CheckpointError as error:
+        raise NotVerified(str(error)) from error
+    build, blocks = LIBRARIES[library]
+    wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    try:
+        theirs = build(structure, wide, model)
+    except ImportError as error:
+        raise NotVerified(f'{library} is not installed ({error})') from error
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        if isinstance(error, CheckpointError):
+            raise CheckpointError(f'{library} does not take what was converted: {error}') from error
+        raise NotVerified(f'{library} cannot be run here: {str(error).splitlines()[0]}') from error
+    ours = our_model(translation, structure)
+    if library in _NO_SHIFT_ON_SMALL_MAPS or model in _NO_SHIFT_ON_SMALL_MAPS:
+        ours = _without_shift_on_small_maps(ours, structure)
+    image = torch.rand(1, structure.channels, *structure.image, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    expected, found = stage_outputs(ours, OUR_BLOCKS, image), stage_outputs(theirs, blocks, image)
+    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(expected, found, strict=True))
+    if not worst <= TOLERANCE:
+        raise CheckpointError(
+            f'{library} {_version(library)} computes other features from what was converted: they differ by '
+            f'{worst:.1e} of the largest, {TOLERANCE:.0e} is allowed. Nothing is written; please report it'
+        )
+    size = 'x'.join(map(str, structure.image))
+    return (
+        f'{library} {_version(library)} computes the same features as mmswin in all {len(found)} stages, on an image '
+        f'of {size} (they differ by {worst:.0e} of the largest value)'
+    )
