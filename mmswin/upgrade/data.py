@@ -114,7 +114,7 @@ class DataUpgrade:
     def _leaf(self, old: Section, training: bool) -> dict[str, Any]:
         root = old.take('data_root')
         new: dict[str, Any] = {'type': old.take('type')}
-        files = self._places(old)
+        files = self._places(old, new['type'])
         if root is None and self._root and all(path.startswith(self._root) for path in files.values() if path):
             root, files = self._root, {key: path[len(self._root):].lstrip('/') for key, path in files.items()}
         if root:
@@ -141,12 +141,12 @@ class DataUpgrade:
         self._options(old, new, training)
         return {**new, **old.take_rest(), 'pipeline': pipeline}
 
-    def _places(self, old: Section) -> dict[str, str]:
+    def _places(self, old: Section, kind: str) -> dict[str, str]:
         """Annotation file and folders under their new names."""
         if self._detection:
             prefix = old.take('img_prefix') or ''
             places = {'ann_file': old.take('ann_file') or '',
-                      'sub_data_root' if old.peek('type') == 'VOCDataset' else 'img': prefix}
+                      'sub_data_root' if kind == 'VOCDataset' else 'img': prefix}
             if old.peek('seg_prefix'):
                 places['seg'] = old.peek('seg_prefix')
             old.drop('seg_prefix')
@@ -194,7 +194,9 @@ class DataUpgrade:
             return {'type': 'IoUMetric', 'iou_metrics': [metric] if isinstance(metric, str) else list(metric), **rest}
         kind = _METRICS.get(dataset['type'], 'CocoMetric')
         if kind == 'VOCMetric':
-            return {'type': kind, 'metric': 'mAP', 'eval_mode': '11points'}
+            # As the old evaluation chose by the year of the data set.
+            mode = '11points' if '2007' in dataset['data_prefix'].get('sub_data_root', '') else 'area'
+            return {'type': kind, 'metric': 'mAP', 'eval_mode': mode, **rest}
         root, file = dataset.get('data_root', ''), dataset.get('ann_file', '')
         joined = f'{root}{file}' if root.endswith('/') or not root else f'{root}/{file}'
         return {'type': kind, 'ann_file': joined, 'metric': metric, 'format_only': False, **rest}
