@@ -15,6 +15,8 @@ from mmswin.checkpoints import downloads, safetensors_file, vetting
 from mmswin.checkpoints.errors import CheckpointError, UnsafeCheckpointError
 from mmswin.checkpoints.pickle_names import UnsafeName, UnusualPickle
 
+_MAX_TEXT = 400
+
 
 def _local_path(source: str) -> Path:
     """The file behind a path or URL; a URL is downloaded once, into torch's own cache."""
@@ -70,14 +72,15 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
         with vetting.open_regular(_local_path(os.fspath(source))) as file:
             loaded = _read(file, map_location)
     except UnusualPickle as error:
-        raise UnsafeCheckpointError(f'{name} {error}') from error
+        raise UnsafeCheckpointError(f'{name} {_printable(error)}') from error
     except UnsafeName as error:
         raise UnsafeCheckpointError(
-            f'{name} needs the type {error}, which is not among the safe ones, and was not opened: loading it could '
-            'run code from the file. Where you trust it, save its weights alone: torch.save(model.state_dict(), FILE)'
+            f'{name} needs the type {_printable(error)}, which is not among the safe ones, and was not opened: loading '
+            'it could run code from the file. Where you trust it, save its weights alone: '
+            'torch.save(model.state_dict(), FILE)'
         ) from error
     except vetting.FileRefused as error:
-        raise CheckpointError(f'{name} {error}') from error
+        raise CheckpointError(f'{name} {_printable(error)}') from error
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error
     return _mapping(loaded, name)
@@ -99,6 +102,12 @@ def load_trusted(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[s
         detail = str(error).splitlines()[0] if str(error) else ''
         raise CheckpointError(f'{name} cannot be read in full either: {type(error).__name__}: {detail}') from error
     return _mapping(loaded, name)
+
+
+def _printable(error: Exception) -> str:
+    """An error's text, of which parts may be the file's: no control characters for the terminal, and not endless."""
+    text = ''.join(character if character.isprintable() else '?' for character in str(error))
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + '...'
 
 
 def _mapping(loaded: Any, name: str) -> dict[str, Any]:

@@ -347,7 +347,7 @@ def test_a_flipped_bit_in_the_numbers_is_found(tmp_path, refuse):
     place = content.index(weights['state_dict']['w3'].numpy().tobytes())
     content[place + 100] ^= 1
     (tmp_path / 'file.pth').write_bytes(content)
-    assert '1 of 5 checksums do not fit, the first is of' in refuse(tmp_path / 'file.pth')
+    assert '1 of 11 checksums do not fit, the first is of' in refuse(tmp_path / 'file.pth')
 
 
 def test_files_without_checksums_load(tmp_path):
@@ -368,6 +368,27 @@ def test_a_compressed_archive_of_weights_loads(tmp_path):
         for entry in source.infolist():
             target.writestr(entry.filename, source.read(entry))
     assert torch.equal(load_file(tmp_path / 'file.pth')['state_dict']['w1'], good['state_dict']['w1'])
+
+
+def test_a_damaged_compressed_record_is_found(tmp_path, refuse):
+    """torch would fill the rest of the record with what the memory held before."""
+    path = _zipped(tmp_path / 'file.pth', _file(_tensor(_storage(1000), (1000,), (1,))), [os.urandom(2000) * 2],
+                   zipfile.ZIP_DEFLATED, more=[('archive/.data/serialization_id', '1' * 40)])
+    good = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        places = {entry.filename: entry.header_offset + 30 + len(entry.filename) for entry in archive.infolist()}
+    for name in ('archive/data/0', 'archive/.data/serialization_id'):
+        content = bytearray(good)
+        content[places[name]:places[name] + 4] = b'\xff\xff\xff\xff'
+        path.write_bytes(content)
+        assert 'is a damaged or truncated checkpoint' in refuse(path)
+
+
+def test_names_in_a_file_do_not_reach_the_terminal_as_they_are(tmp_path, refuse):
+    path = _zipped(tmp_path / 'file.pth', _file(b'cos\x1b[2J\x07' + b'a' * 5000 + b'\nsystem\n'))
+    message = refuse(path)
+    assert message.isprintable()
+    assert len(message) < 1000
 
 
 IN_LITTLE_MEMORY = """
