@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	done; echo python3)
 BIN = $(VENV)/bin
 
-.PHONY: help setup demo test test-fast lint docs doctor
+.PHONY: help setup peers demo test test-fast lint docs doctor
 .DEFAULT_GOAL := help
 
 help:
@@ -27,13 +27,17 @@ help:
 setup:
 	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD)
 
+# What the tests compare with besides: a quarter of a minute once.
+peers: setup
+	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD) --peers
+
 demo: setup
 	@$(BIN)/python tools/demo.py $(ARGS)
 
-test: setup
+test: setup peers
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-fast: setup
+test-fast: setup peers
 	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
 lint: setup

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def main() -> int:
-    from mmswin.environment import machine, provision, stacks, wheels
+    from mmswin.environment import machine, peers, provision, stacks, wheels
     from mmswin.environment.shell import Shell, elapsed
 
     parser = argparse.ArgumentParser(description='Set up an environment with torch, the OpenMMLab stack and mmswin.')
@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument('--venv', help='where (default: .venv, .venv-onedl for the forks)')
     parser.add_argument('--torch', default=stacks.TORCH, help='release of torch (%(default)s)')
     parser.add_argument('--build', default='auto', help='of torch: cpu, cuda, or auto, what the machine can use')
+    parser.add_argument('--peers', action='store_true', help='also the libraries that the tests compare with')
     args = parser.parse_args()
     try:
         stack = stacks.find_stack(args.stack)
@@ -39,6 +40,8 @@ def main() -> int:
         if provision.set_up(plan, shell):
             shell.say(f'{venv} is ready after {elapsed(shell.clock() - shell.started)}. '
                       f'To use it: source {os.path.relpath(venv)}/bin/activate')
+        if args.peers:
+            peers.install(plan, shell)
         shell.log.unlink(missing_ok=True)
     except stacks.EnvironmentProblem as problem:
         print(f'error: {problem}', file=sys.stderr)
