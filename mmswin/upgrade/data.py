@@ -1,7 +1,9 @@
 """Data sets, loaders and evaluators."""
 
+import inspect
 from typing import Any
 
+from mmswin.runner.options import resolve_type
 from mmswin.upgrade.pipelines import PipelineUpgrade
 from mmswin.upgrade.report import Report, Section
 
@@ -11,9 +13,6 @@ _METRICS = {'LVISDataset': 'LVISMetric', 'LVISV05Dataset': 'LVISMetric', 'LVISV1
             'VOCDataset': 'VOCMetric'}
 # mmdet 2.x left out smaller images in training, without an option.
 _MIN_SIZE = 32
-# mmseg's data sets whose reduce_zero_label is True unless it is given.
-_ZERO_IS_NO_CLASS = ('ADE20KDataset', 'PascalContextDataset59', 'COCOStuff10KDataset', 'LoveDADataset',
-                     'PotsdamDataset', 'ISPRSDataset')
 _WRAPPERS = ('RepeatDataset', 'ClassBalancedDataset', 'MultiImageMixDataset')
 
 
@@ -172,8 +171,7 @@ class DataUpgrade:
         if loaded is not None and zero != loaded:
             self.report.failed(old.key('reduce_zero_label'), zero, f'LoadAnnotations says {loaded}, and there is one '
                                'value for both now', 'set reduce_zero_label of the data set as the label maps need it')
-        # Classes that leave label 0 out by themselves have the argument as a default.
-        if zero is not None and zero != (new['type'] in _ZERO_IS_NO_CLASS):
+        if zero is not None and zero != _leaves_out_zero(new['type']):
             new['reduce_zero_label'] = zero
 
     def _evaluators(self, sets: dict[str, Any], evaluation: Section) -> dict[str, Any]:
@@ -200,6 +198,15 @@ class DataUpgrade:
         root, file = dataset.get('data_root', ''), dataset.get('ann_file', '')
         joined = f'{root}{file}' if root.endswith('/') or not root else f'{root}/{file}'
         return {'type': kind, 'ann_file': joined, 'metric': metric, 'format_only': False, **rest}
+
+
+def _leaves_out_zero(kind: str) -> bool:
+    """Whether a data set of mmseg takes label 0 for "no class" unless it is told otherwise."""
+    for found in resolve_type(kind, 'mmseg'):
+        argument = inspect.signature(found).parameters.get('reduce_zero_label')
+        if argument is not None:
+            return argument.default is True
+    return False
 
 
 def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
