@@ -6,6 +6,7 @@ own weights-only loading: no sparse, quantised, nested or meta tensors, and no t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -28,8 +29,12 @@ _STORAGE_BYTES = {'Double': 8, 'Float': 4, 'Half': 2, 'BFloat16': 2, 'Long': 8, 
 STORAGES: dict[str, int] = {'torch.storage.UntypedStorage': 1} | {
     f'{module}.{kind}Storage': size for kind, size in _STORAGE_BYTES.items() for module in ('torch', 'torch.cuda')
 }
+# No quantised ones and none of less than a byte: most of torch cannot compute with them.
+_PLAIN_DTYPE = re.compile(r'b?float(16|32|64|8_\w+)|u?int(8|16|32|64)|bool|complex(32|64|128)')
 DTYPES: dict[str, int] = {
-    f'torch.{name}': value.itemsize for name, value in vars(torch).items() if isinstance(value, torch.dtype)
+    f'torch.{name}': value.itemsize
+    for name, value in vars(torch).items()
+    if isinstance(value, torch.dtype) and _PLAIN_DTYPE.fullmatch(name)
 }
 
 

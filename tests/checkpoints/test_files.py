@@ -300,6 +300,8 @@ def _write(path, kind):
         'start of a zip': (b'PK\x03\x04', 'is a damaged or truncated checkpoint of 4 bytes'),
         'plain pickle': (pickle.dumps({'a': 1}), 'is a pickle, but not one that torch.save wrote, and was not opened'),
         'list': (_zipped(path, b'\x80\x02].').read_bytes(), 'holds a list, not a dictionary of weights'),
+        'number': (_zipped(path, b'\x80\x02K\x01.').read_bytes(), 'holds a int, not a dictionary of weights'),
+        'name': (_zipped(path, b'\x80\x02ctorch\nSize\n.').read_bytes(), 'not a dictionary of weights'),
         'tensor': (_zipped(path, b'\x80\x02' + _tensor(_storage(1), (1,), (1,)) + b'.', ONE).read_bytes(),
                    'holds a Tensor, not a dictionary of weights'),
     }  # fmt: skip
@@ -309,7 +311,7 @@ def _write(path, kind):
 
 OTHERS = ['zip bomb', 'bomb of a pickle', 'two of a name', 'names apart by case', 'other zip', 'TorchScript',
           'code beside the weights', 'tar', 'tar of links', 'empty', 'web page', 'git-lfs', 'json', 'gzip', 'text',
-          'zeros', 'start of a zip', 'plain pickle', 'list', 'tensor']  # fmt: skip
+          'zeros', 'start of a zip', 'plain pickle', 'list', 'number', 'name', 'tensor']  # fmt: skip
 
 
 @pytest.mark.filterwarnings('ignore:`torch.jit:DeprecationWarning')
