@@ -72,16 +72,26 @@ def load_bias(bias, head, query, key, AREA: tl.constexpr, BIAS: tl.constexpr, AC
 
 
 @triton.jit
+def region(slot, lowest, rightmost, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SHIFT_ROWS: tl.constexpr,
+           SHIFT_COLUMNS: tl.constexpr):  # fmt: skip
+    """Which of four parts of a window a slot is in; the map's last windows have two or four, the others one."""
+    below = (slot // COLUMNS >= ROWS - SHIFT_ROWS) & lowest
+    right = (slot % COLUMNS >= COLUMNS - SHIFT_COLUMNS) & rightmost
+    return 2 * below.to(tl.int32) + right.to(tl.int32)
+
+
+@triton.jit
 def part(scores, query, key, window, down, across, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SHIFT_ROWS: tl.constexpr,
          SHIFT_COLUMNS: tl.constexpr):  # fmt: skip
-    """Add -100 between tokens that were no neighbours before the shift; only the last windows of a map hold such."""
+    """Add -100 between tokens that were no neighbours before the shift."""
     if SHIFT_ROWS + SHIFT_COLUMNS > 0:
         lowest = window // across % down == down - 1
         rightmost = window % across == across - 1
         if lowest | rightmost:
-            rows = (query // COLUMNS >= ROWS - SHIFT_ROWS) != (key // COLUMNS >= ROWS - SHIFT_ROWS)
-            columns = (query % COLUMNS >= COLUMNS - SHIFT_COLUMNS) != (key % COLUMNS >= COLUMNS - SHIFT_COLUMNS)
-            scores = tl.where((rows & lowest) | (columns & rightmost), scores - 100.0, scores)
+            # Compared anew for each window: kept over windows, a mask would cost a register for each score.
+            apart = region(query, lowest, rightmost, ROWS, COLUMNS, SHIFT_ROWS, SHIFT_COLUMNS) != region(
+                key, lowest, rightmost, ROWS, COLUMNS, SHIFT_ROWS, SHIFT_COLUMNS)  # fmt: skip
+            scores = tl.where(apart, scores - 100.0, scores)
     return scores
 
 
