@@ -73,13 +73,13 @@ def train(
 
     notes = _check_training(cfg, overwrite)
     notes += configure.set_up_processes(cfg, launcher)
-    runner = _build_runner(cfg)
-    for hook in runner.hooks:
-        if isinstance(hook, RunBannerHook):
-            hook.precision = precision
-            hook.notes.extend(notes)
     follow_launcher()
     with explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
+        runner = _build_runner(cfg)
+        for hook in runner.hooks:
+            if isinstance(hook, RunBannerHook):
+                hook.precision = precision
+                hook.notes.extend(notes)
         runner.train()
 
 

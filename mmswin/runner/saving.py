@@ -86,10 +86,10 @@ def _explain(path: Path, needed: int, error: OSError) -> str:
         return text
     text += f'. It needs {size_text(needed)}'
     with suppress(OSError):
-        text += f'; {size_text(shutil.disk_usage(path.parent).free)} are free there'
+        text += f', {size_text(shutil.disk_usage(path.parent).free)} are free there'
         if error.errno != errno.ENOSPC:
             text += ' but may not be used (a quota or a limit on file sizes)'
-    return text
+    return f'{text}: make room'
 
 
 def remove_leftovers(directory: str | os.PathLike) -> list[str]:
@@ -122,8 +122,7 @@ def what_there_is(work_dir: str | os.PathLike) -> str:
     pointer = Path(work_dir, 'last_checkpoint')
     if not pointer.is_file():
         return 'no checkpoint has been saved in this run'
-    return (f'the last whole checkpoint is {pointer.read_text().strip()}; to go on there, repeat the command with '
-            '--resume')
+    return f'the last whole checkpoint is {pointer.read_text().strip()}: repeat the command with --resume to go on'
 
 
 @contextmanager
@@ -139,8 +138,8 @@ def explained_lack_of_room(work_dir: str | os.PathLike) -> Iterator[None]:
         if not is_out_of_room(error):
             raise
         name = f' ({error.filename})' if error.filename else ''
-        raise SavingError(f'nothing more can be written to {work_dir}{name}: {error.strerror}. Training stops; '
-                          f'{what_there_is(work_dir)}') from error
+        raise SavingError(f'nothing more can be written to {work_dir}{name}: {error.strerror}. Make room. Training '
+                          f'stops; {what_there_is(work_dir)}') from error
 
 
 @register_backend(BACKEND)

@@ -41,7 +41,7 @@ def test_file_that_does_not_fit_leaves_the_old_one_and_nothing_else(tmp_path):
     path = tmp_path / 'epoch_2.pth'
     path.write_bytes(b'old')
     said = limited(path, 300_000, limit=100_000)
-    assert 'epoch_2.pth could not be saved: File too large. It needs 300.0 kB; ' in said
+    assert 'epoch_2.pth could not be saved: File too large. It needs 300.0 kB, ' in said
     assert 'may not be used' in said
     assert path.read_bytes() == b'old'
     assert [p.name for p in tmp_path.iterdir()] == ['epoch_2.pth']
@@ -57,8 +57,8 @@ def test_full_disk_is_said_with_what_is_needed_and_free(tmp_path, monkeypatch):
     monkeypatch.setattr(saving.shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 12_000}))
     with pytest.raises(SavingError) as caught:
         write_whole(tmp_path / 'a.pth', b'x' * 2_500_000)
-    assert str(caught.value) == (f'{tmp_path}/a.pth could not be saved: No space left on device. It needs 2.5 MB; '
-                                 '12.0 kB are free there')
+    assert str(caught.value) == (f'{tmp_path}/a.pth could not be saved: No space left on device. It needs 2.5 MB, '
+                                 '12.0 kB are free there: make room')
     assert list(tmp_path.iterdir()) == []
 
 
