@@ -117,6 +117,8 @@ def _norms(translation: Translation, kind: str, target: str) -> tuple[dict[str, 
     final = {name: value for name, value in translation.classifier.items() if name.startswith('norm.')}
     dense = any(not name.startswith(f'norm{last}.') for name in behind)
     if target in ('mmswin', 'authors'):
+        if kind == 'classifier' and not dense and not final:  # as mmpretrain names the last norm of a classifier
+            return {name.replace(f'norm{last}.', 'norm.'): value for name, value in behind.items()}, []
         return behind | final, []
     if target in ('mmdet', 'mmseg'):
         return behind, list(final)
