@@ -76,7 +76,7 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
     except UnsafeName as error:
         raise UnsafeCheckpointError(
             f'{name} needs the type {_printable(error)}, which is not among the safe ones, and was not opened: loading '
-            'it could run code from the file. Where you trust it, save its weights alone: '
+            'it could run code from the file. Whoever made it can save its weights alone: '
             'torch.save(model.state_dict(), FILE)'
         ) from error
     except vetting.FileRefused as error:

@@ -160,7 +160,6 @@ def _explain_network(error: Exception, url: str) -> None:
         raise Failed(f'the certificate of {host} is not one that this machine trusts ({cause.verify_message}); behind '
                      'a company\'s proxy, export SSL_CERT_FILE=ITS_CERTIFICATES.pem') from error
     if isinstance(cause, socket.gaierror):
-        raise Failed(f'the name {host} (or that of the proxy) is not known here ({cause.strerror}); is there a '
-                      'network?') from error
+        raise Failed(f'the name {host} (or that of the proxy) is not known here ({cause.strerror})') from error
     reason = f'no answer within {SILENCE:.0f} s' if isinstance(cause, TimeoutError) else str(cause)
-    raise Interrupted(f'{host} cannot be reached ({reason}); is there a network?') from error
+    raise Interrupted(f'{host} cannot be reached ({reason})') from error

@@ -105,6 +105,8 @@ def vet(file: BinaryIO) -> None:
 
 
 def _damaged(size: int, detail: str) -> FileRefused:
+    if detail == 'File is not a zip file':
+        detail = 'its list of contents, which comes last, is not there'
     # zipfile quotes the bytes that it finds in place of a name.
     detail = detail if len(detail) < 150 and detail.isprintable() else f'{detail[:30]!r}...'
     return FileRefused(f'is a damaged or truncated checkpoint of {size} bytes ({detail}): copy or download it again')

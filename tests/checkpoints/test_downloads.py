@@ -219,7 +219,7 @@ def test_no_network(monkeypatch, cache):
         taken.bind(('127.0.0.1', 0))
         message = _refused(f'http://127.0.0.1:{taken.getsockname()[1]}/file.pth')
     assert 'could not be downloaded: 127.0.0.1 cannot be reached (' in message
-    assert 'is there a network? Without a network, fetch it elsewhere' in message.replace('network?.', 'network?')
+    assert '). Without a network, fetch it elsewhere and put it at ' in message
     assert 'the name nowhere.invalid (or that of the proxy) is not known here' in _refused('https://nowhere.invalid/a.pth')
     assert 'that is no URL' in _refused('http://127.0.0.1:port/file.pth')
 
