@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmswin.backbones import SwinTransformer
+from mmswin.backbones.base import drop_path, fit_position_embedding
 from mmswin.backbones.swin import VARIANTS, PatchMerging
 from mmswin.ops import windows
 
@@ -170,7 +171,8 @@ def test_without_shift_windows_do_not_see_each_other(tiny_swin):
 def test_position_embedding_follows_the_image(tiny_swin):
     model = tiny_swin(use_abs_pos_embed=True, pretrain_img_size=(32, 48)).eval()
     assert model.absolute_pos_embed.shape == (1, 12, 8, 12)
-    torch.testing.assert_close(model._position_embedding(8, 12), model.absolute_pos_embed.permute(0, 2, 3, 1))
+    embedding = model.absolute_pos_embed
+    torch.testing.assert_close(fit_position_embedding(embedding, 8, 12), embedding.permute(0, 2, 3, 1))
     for size in [(32, 48), (64, 40), (7, 5)]:
         assert model(torch.randn(1, 3, *size))[0].isfinite().all()
 
@@ -207,8 +209,6 @@ def test_drop_path_rises_over_the_whole_network(tiny_swin):
 
 
 def test_drop_path_keeps_the_mean_and_drops_whole_samples():
-    from mmswin.backbones.base import drop_path
-
     torch.manual_seed(0)
     out = drop_path(torch.ones(4000, 2, 3, 4), 0.25, training=True).reshape(4000, -1)
     assert ((out == out[:, :1]).all(dim=1)).all()
