@@ -15,7 +15,8 @@ Published figures follow conventions, and :class:`MultiplyAdds` keeps apart what
   projects first, so it computes less.
 * The counter of the authors' tools, that of mmcv 1.x, also adds one for each output of a convolution with a bias, of a
   ReLU and each input of a pooling, and two for each input of a normalisation (synchronised batch norm was not in its
-  list). These are some thousandths of the whole; with them the published figures come out to the digit.
+  list). These are some thousandths of the whole; with them the figures come out to the digit: 742.36 G for Cascade Mask
+  R-CNN Swin-T as users of those tools report it, without products, and 745.46 with them, where the paper has 745.
 """
 
 from __future__ import annotations
