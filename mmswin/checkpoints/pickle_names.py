@@ -194,6 +194,12 @@ def _encode(budget: Budget, text: Any, encoding: Any = None) -> Bytes:
     return Bytes(len(text))
 
 
+def _empty_bytes(budget: Budget, *arguments: Any) -> Bytes:
+    if arguments:
+        raise UnsafeName('bytes of a number')
+    return Bytes(0)
+
+
 def _byte_array(budget: Budget, content: Any = '', encoding: Any = 'latin-1') -> Bytes:
     if isinstance(content, Bytes) and encoding == 'latin-1':
         budget.spend(content.length)
@@ -268,6 +274,7 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     'collections.Counter': lambda budget, *items: _mapping(budget, 'Counter', *items),
     '_codecs.encode': _encode,
     'builtins.bytearray': _byte_array,
+    'builtins.bytes': _empty_bytes,
     'builtins.complex': _plain,
     'builtins.set': _a_set,
     'builtins.getattr': _statistic,

@@ -10,6 +10,7 @@ stands for a function of ours that cannot:
   methods in this way;
 * ``numpy.dtype``: the dtypes of numbers only, and those that cannot be changed. A dtype that a file may fill in can be
   made to take any bytes for the address of an object;
+* ``bytes``: the empty string of bytes, which empty arrays hold;
 * numpy's functions that rebuild arrays and scalars: empty arrays of bytes, whose numbers follow, and numbers.
 """
 
@@ -66,6 +67,11 @@ def _number(dtype: Any, content: bytes) -> np.generic:
     return multiarray.scalar(dtype, content)
 
 
+def _empty_bytes() -> bytes:
+    """What ``bytes`` means inside a checkpoint: none at all, as an empty array has them."""
+    return b''
+
+
 # numpy 2 moved the module; files of either numpy must load under the other.
 _REBUILDERS: list[tuple[Callable, str]] = [
     (function, f'numpy.{core}.multiarray.{name}')
@@ -79,6 +85,7 @@ _FILLED: list[tuple[type, str]] = [
 SAFE_GLOBALS: list = [
     HistoryBuffer,
     (_history_statistic, 'builtins.getattr'),
+    (_empty_bytes, 'builtins.bytes'),
     (_ARRAY, 'numpy.ndarray'),
     (_number_dtype, 'numpy.dtype'),
     *_REBUILDERS,

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -68,6 +70,26 @@ def test_a_whole_model_and_its_optimizer(tmp_path, loader):
         for key, value in model.state_dict().items():
             assert torch.equal(loaded['state_dict'][key], value)
         assert torch.equal(loaded['optimizer']['state'][0]['exp_avg'], saved['optimizer']['state'][0]['exp_avg'])
+
+
+def test_numbers_of_every_kind(tmp_path, loader):
+    saved = {
+        'python': random.getstate(), 'numpy': np.random.default_rng(0).bit_generator.state,
+        'torch': torch.get_rng_state(), 'empty': np.zeros((0, 3)), 'single': np.array(3.0),
+        'columns': np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        'numbers': [np.float32(1), np.int64(3), np.bool_(True), 2**70, -5, 1j, b''],
+        'half': np.arange(3, dtype=np.float16), 'milestones': Counter([1, 1, 3]),
+    }
+    torch.save(saved, tmp_path / 'file.pth')
+    loaded = loader(tmp_path / 'file.pth')
+    assert list(loaded) == list(saved)
+    for key in ('python', 'numpy', 'numbers', 'milestones'):
+        assert loaded[key] == saved[key]
+    for key in ('empty', 'columns', 'single', 'half'):
+        assert type(loaded[key]) is np.ndarray
+        assert loaded[key].dtype == saved[key].dtype
+        np.testing.assert_array_equal(loaded[key], saved[key])
+    assert torch.equal(loaded['torch'], saved['torch'])
 
 
 class Dangerous:
