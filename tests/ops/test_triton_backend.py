@@ -17,6 +17,11 @@ from mmswin.ops.window_attention import reference, resolve_backend, triton_backe
 if sys.platform != 'linux':
     pytest.skip('Triton has wheels for Linux alone', allow_module_level=True)
 
+import triton  # noqa: E402
+import triton.language as tl  # noqa: E402
+
+from mmswin.ops.window_attention.triton_kernels import place  # noqa: E402
+
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 WIDTH = 32  # of a head
 TRITON = resolve_backend('triton')
@@ -290,6 +295,29 @@ def test_flops_are_counted():
     # Two products of multiply-adds, padded tokens x window area x C each; torch counts a multiply-add as two.
     assert forward == 2 * 2 * (2 * 4 * 6) * 4 * WIDTH
     assert counter.get_total_flops() == forward + 5 * forward // 2
+
+
+@triton.jit
+def _probe(out, window, height, width, down, across, C: tl.constexpr):
+    slot = tl.arange(0, 64)
+    token, inside = place(slot, window, height, width, down, across, 7, 7, 3, 3)
+    tl.store(out + slot, tl.where(inside, token * (3 * C), -1), mask=slot < 49)
+
+
+def test_tokens_of_maps_beyond_32_bits():
+    """More numbers than an int32 counts: only the index arithmetic runs, the map is not there."""
+    height, width, channels, image, window = 4001, 4000, 128, 3, (570, 571)  # the last but one of its row
+    found = torch.zeros(49, dtype=torch.int64, device=DEVICE)
+    down, across = -(-height // 7), -(-width // 7)
+    _probe[(1,)](found, (image * down + window[0]) * across + window[1] - 1, height, width, down, across, C=channels)
+    rows = [(window[0] * 7 + slot // 7 + 3) % (down * 7) for slot in range(49)]
+    columns = [((window[1] - 1) * 7 + slot % 7 + 3) % (across * 7) for slot in range(49)]
+    expected = [
+        ((image * height + y) * width + x) * 3 * channels if y < height and x < width else -1
+        for y, x in zip(rows, columns, strict=True)
+    ]
+    assert max(expected) > 2**34
+    assert found.tolist() == expected
 
 
 def _tiny(backend, **options):
