@@ -98,6 +98,7 @@ def _check_training(cfg: Config, overwrite: bool) -> list[str]:
         else:
             checkpoint = resuming.load_resumable(source)
         _keep_seed(cfg, checkpoint, notes)
+        notes += resuming.forgotten(cfg, checkpoint)
     if not is_first_local_process():
         return []  # one process per machine looks at the rest; if it refuses, its launcher ends the others
     if checkpoint is None and source is not None:

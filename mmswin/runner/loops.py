@@ -11,11 +11,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
-from mmengine.dist import get_rank
+from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
@@ -24,6 +25,10 @@ from torch.utils.data import DataLoader
 
 from mmswin.registry import LOOPS
 from mmswin.runner.randomness import ITERATION, PASS, VALIDATION, SeededBatchSampler, seed_generators
+from mmswin.runner.saving import write_whole
+
+# Holds the iteration of the last validation that came to its end.
+_VALIDATED = 'last_validation'
 
 
 def _init_shielded_worker(init: Callable[[int], None] | None, worker_id: int) -> None:
@@ -81,6 +86,20 @@ class _Resumable:
     def _validate(self) -> None:
         self._seed(VALIDATION, self._iter)
         self.runner.val_loop.run()
+        if is_main_process():
+            write_whole(Path(self.runner.work_dir, _VALIDATED), str(self._iter).encode())
+
+    def _make_up_validation(self) -> None:
+        """Validate what was saved by a run that was stopped before or in the validation which then was due."""
+        if self._iter == 0 or not self._is_time_to_validate():
+            return
+        note = Path(self.runner.work_dir, _VALIDATED)
+        owed = [not note.is_file() or note.read_text() != str(self._iter)]
+        broadcast_object_list(owed)  # the file is the first process's
+        if owed[0]:
+            print_log(f'Iteration {self._iter} was saved, but its validation did not end: it comes first.',
+                      logger='current')
+            self._validate()
 
 
 @LOOPS.register_module()
@@ -99,6 +118,8 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
     def run(self) -> Any:
         """Train until ``max_epochs``."""
         self.runner.call_hook('before_train')
+        if self.batches_done == 0:
+            self._make_up_validation()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             self._decide_current_val_interval()
@@ -171,6 +192,7 @@ class IterBasedTrainLoop(_Resumable, _IterBasedTrainLoop):
         """Train until ``max_iters``."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
+        self._make_up_validation()
         self.dataloader_iterator = self._batches_after(self._iter)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()

@@ -4,12 +4,22 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from mmswin.checkpoints import CheckpointError
 from mmswin.runner import reading
+from mmswin.runner.configure import dicts_in
 from mmswin.runner.errors import RunError
 
 # What Runner.resume reads; a file without them is weights, not a run.
 _NEEDED = ('state_dict', 'optimizer', 'meta', 'message_hub')
+
+# Parts of mmdet that remember what came before.
+_MEMORIES = {
+    'CachedMosaic': 'mixes with images that it has seen before, and has seen none yet',
+    'CachedMixUp': 'mixes with images that it has seen before, and has seen none yet',
+    'BatchSyncRandomResize': 'starts at its first size until it draws the next one',
+}
 
 
 def has_checkpoints(work_dir: str | Path) -> bool:
@@ -49,8 +59,9 @@ def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any],
     candidates = sorted((p for p in work_dir.glob('*.pth') if not p.name.startswith('best_')),
                         key=lambda p: p.stat().st_mtime, reverse=True)
     pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file():
-        named = Path(pointer.read_text().strip())
+    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    if name and '\0' not in name:  # a kill while mmengine's hook writes it leaves it empty, a loss of power in zeros
+        named = Path(name)
         # A work dir that was moved or copied holds its checkpoints, but the pointer names the old place.
         named = named if named.exists() else work_dir / named.name
         newer = [p for p in candidates if named.exists() and p.stat().st_mtime > named.stat().st_mtime]
@@ -65,3 +76,22 @@ def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any],
         raise RunError(f'--resume: no whole checkpoint in {work_dir}: ' + '; '.join(passed_over))
     raise RunError(f'--resume: {os.fspath(work_dir)} holds no checkpoint; start without --resume, name the checkpoint '
                    '(--resume FILE), or name the directory of the earlier run (--work-dir DIR)')
+
+
+def forgotten(cfg: Config, checkpoint: dict[str, Any]) -> list[str]:
+    """What a checkpoint does not bring back, so that the resumed run is not to the bit the one that was stopped.
+
+    Returns:
+        Lines for the banner.
+    """
+    notes = []
+    types = {node['type'] for part in ('train_dataloader', 'train_dataset', 'model') for node in dicts_in(cfg.get(part))
+             if isinstance(node.get('type'), str)}
+    for name, what in _MEMORIES.items():
+        if types & {name, f'mmdet.{name}'}:
+            notes.append(f'{name} {what}: this run goes on, but not to the bit as if it had not been stopped')
+    counts, iteration = cfg.optim_wrapper.get('accumulative_counts', 1), checkpoint['meta']['iter']
+    if iteration % counts:
+        notes.append(f'the checkpoint is of iteration {iteration}, among {counts} whose gradients are accumulated: '
+                     f'those of the last {iteration % counts} are lost. Save at multiples of {counts}')
+    return notes

@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmswin.hooks import StopOnSignalHook, TrainingStopped
+from mmswin.runner.errors import SavingError
 
 
 @pytest.fixture
@@ -65,6 +66,24 @@ def test_signal_saves_and_ends_after_the_iteration(runner, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['iter_7.pth', 'last_checkpoint']
     assert 'SIGTERM after iteration 7' in runner.warnings[0]
     assert '--resume' in runner.warnings[0]
+
+
+def test_no_room_for_the_checkpoint_is_said_and_the_run_ends_all_the_same(runner, tmp_path):
+    def save_checkpoint(*args, **kwargs):
+        raise SavingError('iter_7.pth could not be saved: No space left on device')
+
+    runner.save_checkpoint = save_checkpoint
+    (tmp_path / 'last_checkpoint').write_text('runs/iter_4.pth')
+    hook = StopOnSignalHook()
+    hook.before_train(runner)
+    signal.raise_signal(signal.SIGTERM)
+    step(runner)
+    with pytest.raises(TrainingStopped) as caught:
+        hook.after_train_iter(runner, 0)
+    assert caught.value.code == 143
+    for text in ('SIGTERM after iteration 7, but iter_7.pth could not be saved', 'last whole', 'runs/iter_4.pth'):
+        assert text in runner.warnings[0]
+    assert (tmp_path / 'last_checkpoint').read_text() == 'runs/iter_4.pth'
 
 
 def test_accumulated_gradients_are_applied_first(runner):

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 
 from mmswin.hooks.stop_on_signal import save_state
@@ -98,6 +100,52 @@ def test_the_same_with_loader_workers(toy_runner, tmp_path, train_cfg, sampler, 
     loader = {'num_workers': 2, 'persistent_workers': persistent}
     before, resumed = interrupted(toy_runner, tmp_path / 'parts', 7, train_cfg, sampler, loader=loader)
     assert before + resumed.model.seen == whole.model.seen
+
+
+class CutOff(Hook):
+    """Saves in a validation and ends the run; notes the iterations at which validations ended."""
+
+    def __init__(self, iteration: int = 0) -> None:
+        self.iteration = iteration
+        self.validated: list[int] = []
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if runner.iter == self.iteration:
+            save_state(runner, Path(runner.work_dir) / 'stop.pth', runner.epoch, runner.iter)
+            raise KeyboardInterrupt
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self.validated.append(runner.iter)
+
+
+class Nothing(BaseMetric):
+    """A metric, as a validation must have one."""
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results) -> dict[str, float]:
+        return {'nothing': 0.0}
+
+
+@pytest.mark.parametrize('train_cfg', [{**EPOCHS, 'val_interval': 1}, {**ITERATIONS, 'val_interval': 5}])
+def test_validation_that_was_cut_off_comes_first_on_resuming(toy_runner, numbers, tmp_path, train_cfg):
+    def train(hook: CutOff, **options) -> list[int]:
+        runner = toy_runner(
+            tmp_path, train_cfg, hooks=[hook], val_cfg={}, val_evaluator=Evaluator(Nothing()),
+            val_dataloader={'dataset': numbers, 'batch_size': 5, 'num_workers': 0,
+                            'sampler': {'type': 'DefaultSampler', 'shuffle': False}}, **options)
+        with pytest.raises(KeyboardInterrupt) if hook.iteration else nullcontext():
+            runner.train()
+        return hook.validated
+
+    assert train(CutOff(10)) == [5]
+    resumed = {'resume': True, 'load_from': str(tmp_path / 'stop.pth')}
+    assert train(CutOff(), **resumed) == [10, 15]
+    # Done validations are not repeated: the one of iteration 15 is, as the last to have ended was another one's.
+    assert train(CutOff(15), **resumed) == [10]
+    assert train(CutOff(), resume=True, load_from=str(tmp_path / 'stop.pth')) == [15]
+    assert train(CutOff(), resume=True, load_from=str(tmp_path / 'stop.pth')) == []
 
 
 def _worker(seeded: Any) -> None:

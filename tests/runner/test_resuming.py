@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
 from mmswin.runner.errors import RunError
-from mmswin.runner.resuming import has_checkpoints, load_resumable, newest_whole_checkpoint
+from mmswin.runner.resuming import forgotten, has_checkpoints, load_resumable, newest_whole_checkpoint
 
 
 def save(path: Path, iteration: int, age: int = 0) -> Path:
@@ -50,6 +51,27 @@ def test_file_being_written_when_killed_does_not_hide_the_one_before(tmp_path):
     (tmp_path / 'last_checkpoint').write_text(str(whole))
     truncate(save(tmp_path / 'iter_4.pth', 4))
     assert newest_whole_checkpoint(tmp_path)[0] == whole
+
+
+@pytest.mark.parametrize('content', [b'', b'\n', b'\xff\xfe\x00', b'/gone/iter_9.pth'])
+def test_pointer_that_was_cut_off_or_leads_nowhere_hides_nothing(tmp_path, content):
+    whole = save(tmp_path / 'iter_2.pth', 2)
+    (tmp_path / 'last_checkpoint').write_bytes(content)
+    assert newest_whole_checkpoint(tmp_path)[0] == whole
+
+
+def test_what_a_checkpoint_does_not_bring_back_is_said():
+    cfg = Config({
+        'train_dataloader': {'dataset': {'pipeline': [{'type': 'mmdet.CachedMosaic'}, {'type': 'RandomFlip'}]}},
+        'model': {'data_preprocessor': {'batch_augments': [{'type': 'BatchSyncRandomResize'}]}},
+        'optim_wrapper': {'accumulative_counts': 4}})
+    notes = forgotten(cfg, {'meta': {'iter': 6}})
+    assert len(notes) == 3
+    assert notes[0].startswith('CachedMosaic mixes')
+    assert notes[1].startswith('BatchSyncRandomResize')
+    assert 'of the last 2 are lost' in notes[2]
+    plain = Config({'train_dataloader': {}, 'model': {}, 'optim_wrapper': {}})
+    assert forgotten(plain, {'meta': {'iter': 6}}) == []
 
 
 def test_moved_work_dir_is_resumed_from_its_own_files(tmp_path):
