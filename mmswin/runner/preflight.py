@@ -43,13 +43,26 @@ class Match:
         return self.matched / self.total if self.total else 1.0
 
     def summary(self) -> str:
-        """One line with counts and the first names."""
+        """One line with counts and names; those of another shape by module, for they are the heads that start anew."""
         parts = [f'{self.matched} of {self.total} tensors of the model match']
-        for what, names in (('missing', self.missing), ('of another shape', self.mismatched),
-                            ('in the file only', self.unexpected)):
+        for what, tensors, names, shown in (
+            ('missing', self.missing, self.missing, 3),
+            ('of another shape, which start anew', self.mismatched, _by_module(self.mismatched), 16),
+            ('in the file only', self.unexpected, self.unexpected, 3),
+        ):
             if names:
-                parts.append(f'{len(names)} {what} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})')
+                listed = ', '.join([*names[:shown], *(['...'] if len(names) > shown else [])])
+                parts.append(f'{len(tensors)} {what} ({listed})')
         return ', '.join(parts)
+
+
+def _by_module(names: list[str]) -> list[str]:
+    """Tensor names with those of one module in one entry: ``head.fc.weight/bias``."""
+    modules: dict[str, list[str]] = {}
+    for name in names:
+        module, _, tensor = name.rpartition('.')
+        modules.setdefault(module, []).append(tensor)
+    return [f'{module}.{"/".join(tensors)}'.lstrip('.') for module, tensors in modules.items()]
 
 
 def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:

@@ -77,7 +77,7 @@ def test_learning_rate_for_this_batch_is_not(runner):
 
 def test_scaled_learning_rate(runner):
     runner.cfg.auto_scale_lr.enable = True
-    assert 'learning rate 1.25e-05 (scaled from 0.0001 for 16)' in banner(runner)
+    assert 'learning rate 1.25e-05 (auto_scale_lr: 0.0001 x 2 / 16)' in banner(runner)
     assert runner.warnings == []
 
 

@@ -32,7 +32,9 @@ def test_missing_mismatched_and_unexpected_are_told_apart():
     assert match.mismatched == ['head.weight', 'head.bias']
     assert match.unexpected == ['neck.weight']
     assert (match.matched, match.total) == (5, 8)
-    assert match.summary().startswith('5 of 8 tensors of the model match, 1 missing (backbone.0.weight), 2 of another')
+    assert match.summary() == (
+        '5 of 8 tensors of the model match, 1 missing (backbone.0.weight), 2 of another shape, which start anew '
+        '(head.weight/bias), 1 in the file only (neck.weight)')
 
 
 @pytest.mark.parametrize('wrap', [

@@ -12,7 +12,7 @@ def test_predictions_and_pictures_are_written_and_not_overwritten(workplace):
     assert trained.status == 0, trained.output
     # The banner of a recipe's config on one CPU.
     for text in ('RetinaNet, backbone mmswin.SwinTransformer', 'CocoDataset: 8 images, 2 classes', 'CPU, 1 process',
-                 '1 x 2 = 2 images, learning rate 1.25e-05 (scaled from 0.0001 for 16)', 'float32 (no GPU',
+                 '1 x 2 = 2 images, learning rate 1.25e-05 (auto_scale_lr: 0.0001 x 2 / 16)', 'float32 (no GPU',
                  'the config has SyncBN; in one process that is BN', 'random weights'):
         assert text in trained.output
     test = ('test.py', workplace.detection, 'w/epoch_1.pth', '--work-dir', 'w', '--out', 'p.pkl', '--show-dir', 'shown')
