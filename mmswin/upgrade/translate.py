@@ -93,16 +93,12 @@ def _name_the_rest(old: Section, values: dict[str, Any]) -> None:
     used = [value for name, value in values.items() if name not in rest]
     left_out = []
     for name, value in rest.items():
-        if _stands_in(value, used) or not _means_something(value):
+        if value is None or _stands_in(value, used):
             left_out.append(name)
         else:
             old.report.failed(name, value, 'nothing known reads it', 'see what it was for')
     if left_out:
         old.report.done(f'variables that helped to write the old file, left out: {", ".join(left_out)}')
-
-
-def _means_something(value: Any) -> bool:
-    return value is not None
 
 
 def _stands_in(value: Any, node: Any) -> bool:
