@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mmdet.datasets  # noqa: F401  now, since the forks print a line of their own when they are imported
 import pytest
 
 from mmswin.analysis import scaling
