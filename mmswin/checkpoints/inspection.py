@@ -1,0 +1,170 @@
+"""What a checkpoint is, in one screen: read without running anything in it."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmswin.checkpoints import convert
+from mmswin.checkpoints.convert import Translation, Variant
+from mmswin.checkpoints.export import kind_of, window_of
+
+Rows = list[tuple[str, str]]
+
+# Entries of a file's own dictionary that say how far its training was.
+_TRAINING = ('epoch', 'iter', 'iteration', 'global_step', 'global_steps', 'max_accuracy', 'best_acc', 'metric')
+_STATES = ('optimizer', 'optimizers', 'lr_scheduler', 'param_schedulers', 'lr_schedulers', 'scheduler', 'scaler', 'amp',
+           'message_hub', 'ema_state_dict', 'optimizer_states', 'loops')  # fmt: skip
+# Of mmengine's, mmcv's and others' notes on where a file comes from.
+_PROVENANCE = ('experiment_name', 'time', 'mmengine_version', 'mmdet_version', 'mmseg_version', 'mmcls_version',
+               'mmcv_version', 'seed', 'exp_name')  # fmt: skip
+
+
+def _names(values: Any) -> str:
+    return ', '.join(map(str, values)) if isinstance(values, (list, tuple)) else str(values)
+
+
+def _sides(size: tuple[int, ...] | None) -> str:
+    return 'x'.join(map(str, size)) if size else 'cannot be told'
+
+
+def _short(value: Any, limit: int = 70) -> str:
+    text = ' '.join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 3] + '...'
+
+
+def _variant_row(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
+    structure = f'embed_dims={variant.embed_dims}, depths={variant.depths}, num_heads={variant.num_heads}'
+    for arch, values in variants.items():
+        if (values['embed_dims'], values['depths'], values['num_heads']) == variant:
+            return f"Swin-{arch[0].upper()}: set arch='{arch}' ({structure})"
+    return f'none of the paper: {structure}'
+
+
+def _image_size(translation: Translation) -> str | None:
+    """The image that a file was made for, where masks or an embedding tell."""
+    patch = translation.tensors['patch_embed.proj.weight'].shape[2]
+    embedding = translation.tensors.get('absolute_pos_embed')
+    if embedding is not None:
+        side = math.isqrt(embedding.shape[1])
+        grid = tuple(embedding.shape[2:]) if embedding.dim() == 4 else (side, side)
+        known = embedding.dim() == 4 or side * side == embedding.shape[1]
+        return _sides(tuple(patch * n for n in grid)) if known else None
+    for name, mask in translation.derived.items():
+        found = re.fullmatch(r'layers\.(\d+)\.blocks\.\d+\.attn_mask', name)
+        if found and mask.dim() == 3:
+            tokens = mask.shape[0] * mask.shape[1]
+            side = math.isqrt(tokens)
+            if side * side == tokens:
+                return _sides((side * patch * 2 ** int(found[1]),) * 2)
+    return None
+
+
+def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
+    """How many classes the heads tell apart, and their names where the file has them."""
+    tensors = {**translation.classifier, **{n: v for n, v in translation.others.items() if isinstance(v, Tensor)}}
+    counts = []
+    for pattern, extra, what in (
+        (r'head\.weight', 0, 'classes'),
+        (r'.*(decode_head)\.conv_seg\.weight', 0, 'classes of pixels'),
+        (r'.*fc_cls\.weight', 1, 'classes of boxes'),
+        (r'.*mask_head(?:\.\d+)?\.conv_logits\.weight', 0, 'classes of masks'),
+    ):
+        rows = {tensor.shape[0] - extra for name, tensor in tensors.items() if re.fullmatch(pattern, name)}
+        counts += [f'{row} {what}' for row in sorted(rows)]
+    notes = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), Mapping) else meta
+    named = notes.get('classes') or notes.get('CLASSES')
+    if isinstance(named, (list, tuple)) and named:
+        counts.append('named ' + _names(named[:4]) + (', ...' if len(named) > 4 else ''))
+    return ', '.join(counts) or None
+
+
+def _training(checkpoint: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    facts = [f'{key} {_short(source[key], 20)}' for source in (checkpoint, meta) for key in _TRAINING
+             if isinstance(source.get(key), (int, float, str))]  # fmt: skip
+    states = [key for key in checkpoint if key in _STATES]
+    resumable = ', '.join(states) if states else 'no optimizer: to load from, not to resume'
+    return '; '.join([*dict.fromkeys(facts), resumable])
+
+
+def _provenance(meta: Mapping[str, Any]) -> str | None:
+    facts = [f'{key} {_short(meta[key], 40)}' for key in _PROVENANCE if meta.get(key) not in (None, '', {})]
+    return ', '.join(facts) or None
+
+
+def _backbone(translation: Translation, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
+    tensors = translation.tensors
+    variant = convert.variant_of(tensors)
+    tables = [name for name in tensors if name.endswith('relative_position_bias_table')]
+    windows = list(dict.fromkeys(window_of(translation, name) for name in tables))
+    weight = tensors['patch_embed.proj.weight']
+    ratio = tensors['layers.0.blocks.0.mlp.fc1.weight'].shape[0] / variant.embed_dims
+    norms = [name[4:-7] for name in tensors if re.fullmatch(r'norm\d+\.weight', name)]
+    return [
+        ('variant', _variant_row(variant, variants)),
+        ('window', ', '.join(map(_sides, windows)) + ''.join(f': window_size={w[0]}' for w in windows[:1]
+                                                             if w and w[0] == w[1] and len(windows) == 1)),
+        ('images', f'{weight.shape[1]} channels, patches of {_sides(tuple(weight.shape[2:]))}, made for '
+                   f'{_image_size(translation) or "a size that the file does not tell"}'),
+        ('else', f'mlp_ratio={ratio:g}, qkv_bias={"layers.0.blocks.0.attn.qkv.bias" in tensors}, '
+                 f'use_abs_pos_embed={"absolute_pos_embed" in tensors}, output norms: {", ".join(norms) or "none"}'),
+    ]  # fmt: skip
+
+
+def _parts(translation: Translation) -> str:
+    parts = Counter(name.split('.')[0] for name in translation.others)
+    return ', '.join(f'{part} ({count})' for part, count in parts.most_common(6))
+
+
+def inspect(
+    checkpoint: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]], notes: Mapping[str, Any] | None = None
+) -> Rows:
+    """Rows of (what, value) that describe a loaded file.
+
+    Args:
+        checkpoint: What :func:`mmswin.checkpoints.load_file` gave.
+        variants: Structures by name, as the backbone has them.
+        notes: What the file says of itself elsewhere (the header of a safetensors file).
+
+    Raises:
+        CheckpointError: There is no Swin in it; the message lacks the file's name.
+    """
+    weights = convert.weights_of(checkpoint)
+    translation = convert.translate(weights)
+    meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), Mapping) else {}
+    tensors = [value for value in weights.values() if isinstance(value, Tensor)]
+    numbers = sum(tensor.numel() for tensor in tensors)
+    dtypes = Counter(str(tensor.dtype).removeprefix('torch.') for tensor in tensors)
+    place = [f'in {convert.container_of(checkpoint)!r}'] if convert.container_of(checkpoint) else []
+    place += [f'below {translation.prefix!r}'] if translation.prefix else []
+    rows = [
+        ('format', ', '.join([translation.format.title, *place])),
+        ('holds', f'a {kind_of(translation)}' + (f': {_parts(translation)}' if translation.others else '')),
+        *_backbone(translation, variants),
+        ('classes', _classes(translation, meta) or 'none'),
+        ('training', _training(checkpoint, meta)),
+        ('from', _provenance({**meta, **(notes or {})}) or 'the file does not say'),
+        ('tensors', f'{len(tensors)} with {numbers / 1e6:.1f} million numbers, '
+                    + ', '.join(f'{count} {dtype}' for dtype, count in dtypes.most_common())),
+    ]  # fmt: skip
+    floating = {name: v for name, v in weights.items() if isinstance(v, Tensor) and v.is_floating_point()}
+    spoilt = [n for n, v in floating.items() if not torch.isfinite(v).all()]
+    if spoilt:
+        rows.append(('NOT FINITE', f'{len(spoilt)} tensors hold NaN or infinity, the first is {spoilt[0]}'))
+    return rows
+
+
+def container_format(path: str | os.PathLike) -> str:
+    """How a file stores its tensors, told by its first bytes."""
+    with open(path, 'rb') as file:
+        head = file.read(16)
+    if head[:2] == b'PK':
+        return 'PyTorch (zip)'
+    return 'safetensors' if head[8:9] == b'{' else 'PyTorch (before 1.6)'

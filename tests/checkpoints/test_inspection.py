@@ -1,0 +1,79 @@
+"""What a file is told to be: variant, window, image size, classes, training state and provenance, from its tensors."""
+
+import pytest
+import torch
+
+from mmswin.backbones import SwinTransformer
+from mmswin.backbones.swin import VARIANTS
+from mmswin.checkpoints import CheckpointError
+from mmswin.checkpoints.export import export
+from mmswin.checkpoints.inspection import inspect
+
+TINY = dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
+
+
+def _rows(checkpoint, notes=None):
+    return dict(inspect(checkpoint, VARIANTS, notes))
+
+
+def _detector():
+    weights = {'backbone.' + name: value for name, value in SwinTransformer(**TINY).state_dict().items()}
+    weights |= {f'roi_head.bbox_head.{i}.fc_cls.weight': torch.zeros(81, 8) for i in range(3)}
+    weights['roi_head.mask_head.0.conv_logits.weight'] = torch.zeros(80, 8, 1, 1)
+    meta = dict(epoch=12, iter=7330, mmengine_version='0.10.7', dataset_meta=dict(CLASSES=('person', 'dog')), seed=0)
+    return {'state_dict': export(weights, 'mmdet').tensors, 'meta': meta, 'optimizer': {}, 'message_hub': {}}
+
+
+def test_a_detector():
+    rows = _rows(_detector())
+    assert rows['format'].startswith("OpenMMLab's names")
+    assert rows['format'].endswith("in 'state_dict', below 'backbone.'")
+    assert rows['holds'] == 'a detector: roi_head (4)'
+    assert rows['variant'] == 'none of the paper: embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4)'
+    assert rows['window'] == '4x4: window_size=4'
+    assert rows['classes'] == '80 classes of boxes, 80 classes of masks, named person, dog'
+    assert rows['training'] == 'epoch 12; iter 7330; optimizer, message_hub'
+    assert rows['from'] == 'mmengine_version 0.10.7, seed 0'
+    assert rows['else'].endswith('output norms: 0, 1, 2, 3')
+
+
+@pytest.mark.parametrize('arch', VARIANTS)
+def test_variants_are_named_with_what_to_set(arch):
+    with torch.device('meta'):
+        shapes = SwinTransformer(arch=arch, mlp_ratio=2, qkv_bias=False, window_size=2).state_dict()
+    weights = {name: torch.zeros(()).expand(value.shape) for name, value in shapes.items()}
+    rows = _rows(weights)
+    assert rows['variant'].startswith(f"Swin-{arch[0].upper()}: set arch='{arch}' (embed_dims=")
+    assert 'qkv_bias=False' in rows['else']
+
+
+def test_image_sizes_come_from_masks_and_embeddings():
+    weights = SwinTransformer(**TINY, in_channels=4).state_dict()
+    assert 'made for a size that the file does not tell' in _rows(weights)['images']
+    masked = weights | {'layers.1.blocks.1.attn_mask': torch.zeros(4, 16, 16)}
+    assert _rows(masked)['images'] == '4 channels, patches of 4x4, made for 64x64'
+    positions = weights | {'absolute_pos_embed': torch.zeros(1, 12, 8, 16)}
+    assert _rows(positions)['images'].endswith('made for 32x64')
+
+
+def test_classifiers_notes_and_numbers_that_are_none():
+    weights = SwinTransformer(**TINY).state_dict() | {'head.weight': torch.zeros(7, 96), 'head.bias': torch.zeros(7)}
+    weights['layers.2.blocks.0.mlp.fc1.bias'][3] = float('nan')
+    rows = _rows(weights, notes={'time': 'yesterday'})
+    assert rows['holds'] == 'a classifier'
+    assert rows['classes'] == '7 classes'
+    assert rows['training'] == 'no optimizer: to load from, not to resume'
+    assert rows['from'] == 'time yesterday'
+    assert rows['NOT FINITE'] == '1 tensors hold NaN or infinity, the first is layers.2.blocks.0.mlp.fc1.bias'
+
+
+def test_half_of_it_in_half_precision():
+    weights = {name: value.half() if 'layers.0' in name else value
+               for name, value in SwinTransformer(**TINY).state_dict().items()}  # fmt: skip
+    count = sum('layers.0' in name for name in weights)
+    assert _rows(weights)['tensors'].endswith(f'{len(weights) - count} float32, {count} float16')
+
+
+def test_what_is_no_swin_is_refused():
+    with pytest.raises(CheckpointError, match='a ResNet'):
+        inspect({'layer1.0.conv1.weight': torch.zeros(1)}, VARIANTS)
