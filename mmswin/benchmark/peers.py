@@ -137,10 +137,12 @@ def _mmdet(spec: Spec, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _transformers(spec: Spec, tensors: Mapping[str, Tensor], attention: str) -> nn.Module:
-    from transformers import SwinBackbone, SwinConfig
+    import transformers
 
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     dims, depths, heads = _structure(spec)
-    config = SwinConfig(
+    config = transformers.SwinConfig(
         embed_dim=dims,
         depths=list(depths),
         num_heads=list(heads),
@@ -149,8 +151,13 @@ def _transformers(spec: Spec, tensors: Mapping[str, Tensor], attention: str) -> 
         out_features=[f'stage{number}' for number in range(1, 5)],
         attn_implementation=attention,
     )
-    model = SwinBackbone(config)
-    _load(model, tensors, TRANSFORMERS)
+    # Its own loader, because it changes names between its files and its memory.
+    model, report = transformers.SwinBackbone.from_pretrained(
+        None, config=config, state_dict=to_format(tensors, TRANSFORMERS), output_loading_info=True
+    )
+    missing = [name for name in report['missing_keys'] if not name.endswith('relative_position_index')]
+    if missing or report['mismatched_keys']:
+        raise Unavailable(f'the weights do not fit: {[*missing, *report["mismatched_keys"]][:3]}')
     return _FeatureMaps(model)
 
 
@@ -232,6 +239,8 @@ def build(side: str, spec: Spec, tensors: Mapping[str, Tensor], device: str) -> 
         model = PEERS[side.removesuffix(COMPILED)](spec, tensors)
     except ImportError as error:
         raise Unavailable(f'{error.name or error} cannot be imported') from error
+    except RuntimeError as error:  # a library whose compiled part does not fit this torch, for one
+        raise Unavailable(f'{type(error).__name__}: {str(error).splitlines()[0]}') from error
     model = model.to(device)
     if side.endswith(COMPILED):
         model = torch.compile(model)
