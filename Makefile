@@ -16,7 +16,7 @@ BIN = $(VENV)/bin
 
 help:
 	@echo 'make setup      an environment with torch, mmcv, mmdet, mmseg and mmswin in $(VENV)'
-	@echo 'make demo       set up, then train and test a small detector on a synthetic COCO'
+	@echo 'make demo       set up, then train and test a small detector and a segmentation model on synthetic data'
 	@echo 'make test       set up, then run all tests'
 	@echo 'make test-fast  set up, then run the tests that take seconds'
 	@echo 'make lint       set up, then check the style'

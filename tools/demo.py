@@ -1,4 +1,4 @@
-"""Train and test Cascade Mask R-CNN with Swin on a miniature COCO, with pictures: python tools/demo.py."""
+"""Train and test Cascade Mask R-CNN and UPerNet with Swin on miniature data, with pictures: python tools/demo.py."""
 
 import argparse
 import sys
@@ -12,10 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Make a miniature COCO, train Cascade Mask R-CNN with Swin on it through tools/train.py, test it '
-        'through tools/test.py, and draw predictions and curves. Each run gets a new directory.')
+        description='Make a miniature COCO and a miniature ADE20K, train Cascade Mask R-CNN and UPerNet with Swin on '
+        'them through tools/train.py, test them through tools/test.py, and draw predictions and curves. Each run gets '
+        'a new directory.')
+    parser.add_argument('--only', choices=['detection', 'segmentation'], help='one half of it (default: both)')
     parser.add_argument('--data-dir', type=Path, metavar='DIR',
-                        help='where the data set is, or is made (data/miniature_coco)')
+                        help='gets miniature_coco and miniature_ade; what is there is used (data)')
     parser.add_argument('--work-dir', type=Path, metavar='DIR',
                         help='gets a new directory run_N with all results (work_dirs/demo)')
     parser.add_argument('--quick', action='store_true',
@@ -27,7 +29,7 @@ def main() -> int:
     args = parse_args()
     data_dir, work_dir = (path and path.absolute() for path in (args.data_dir, args.work_dir))
     try:
-        run_demo(plan_demo(ROOT, data_dir, work_dir, args.quick), say=lambda line: print(line, flush=True))
+        run_demo(plan_demo(ROOT, data_dir, work_dir, args.quick, args.only), say=lambda line: print(line, flush=True))
     except (DemoError, MiniatureError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

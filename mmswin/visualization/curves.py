@@ -15,12 +15,18 @@ _LOSS_PARTS: dict[str, Callable[[str], bool]] = {
     'classes': lambda key: key.split('.')[-1] == 'loss_cls',
     'boxes': lambda key: key.split('.')[-1] == 'loss_bbox',
     'masks': lambda key: key.split('.')[-1] == 'loss_mask',
+    'head': lambda key: key.startswith('decode.loss'),
+    'auxiliary head': lambda key: key.startswith('aux') and '.loss' in key,
 }
+# Name of a figure -> label, colour, line, and what it is when all is right (mmseg counts in percent).
 _SCORES = {
-    'coco/bbox_mAP_50': ('box AP50', 'C0', '-'),
-    'coco/bbox_mAP': ('box AP', 'C0', '--'),
-    'coco/segm_mAP_50': ('mask AP50', 'C1', '-'),
-    'coco/segm_mAP': ('mask AP', 'C1', '--'),
+    'coco/bbox_mAP_50': ('box AP50', 'C0', '-', 1),
+    'coco/bbox_mAP': ('box AP', 'C0', '--', 1),
+    'coco/segm_mAP_50': ('mask AP50', 'C1', '-', 1),
+    'coco/segm_mAP': ('mask AP', 'C1', '--', 1),
+    'mIoU': ('mIoU', 'C0', '-', 100),
+    'mAcc': ('mean accuracy', 'C1', '--', 100),
+    'aAcc': ('accuracy of all pixels', 'C2', ':', 100),
 }
 
 
@@ -59,7 +65,7 @@ def _finish(axes: Axes, title: str) -> None:
 
 
 def draw_curves(work_dir: str | Path, path: str | Path, title: str = '') -> Path:
-    """Draw loss and AP over the iterations of a detector's training into one picture.
+    """Draw loss and AP or mIoU over the iterations of a training into one picture.
 
     Args:
         work_dir: Of the run.
@@ -85,14 +91,14 @@ def draw_curves(work_dir: str | Path, path: str | Path, title: str = '') -> Path
     losses.set_ylim(0, 1.3 * max(record['loss'] for record in train))
     losses.legend(loc='upper right', ncols=3)
     _finish(losses, 'training loss')
-    for key, (label, colour, style) in _SCORES.items():
-        points = [(record['step'], record[key]) for record in val if key in record]
+    for key, (label, colour, style, whole) in _SCORES.items():
+        points = [(record['step'], record[key] / whole) for record in val if key in record]
         if points:
             scores.plot(*zip(*points, strict=True), style, color=colour, marker='o', markersize=3, label=label)
     scores.set_ylim(0, 1)
     if scores.lines:
         scores.legend(loc='upper left')
-    _finish(scores, 'AP on the validation images')
+    _finish(scores, f'{"mIoU" if any("mIoU" in record for record in val) else "AP"} on the validation images')
     if title:
         figure.suptitle(title)
     Path(path).parent.mkdir(parents=True, exist_ok=True)

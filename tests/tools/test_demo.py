@@ -1,27 +1,34 @@
-"""The demo from end to end in a few iterations through the real tools: every file that it promises is there, its table
-shows the figures of the test, it shows progress, and it leaves what an earlier run made alone.
+"""The demo from end to end in a few iterations through the real tools: every file that it promises is there, its tables
+show the figures of the tests, it shows progress, and it leaves what an earlier run made alone.
 """
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from mmswin.datasets.miniature import MiniatureSettings, is_complete
+from mmswin.datasets.miniature_ade import is_complete as is_complete_ade
 from mmswin.demo import (
+    DETECTION,
+    SEGMENTATION,
     DemoError,
     DemoPlan,
     Progress,
     ap_table,
     duration,
+    iou_table,
     new_run_dir,
     plan_demo,
     read_scores,
     run_demo,
     run_tool,
+    scores_of_ground,
     shown,
 )
 from mmswin.visualization.curves import read_scalars
@@ -44,14 +51,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.slow
-def test_all_that_is_promised_is_there(demo: tuple[Path, str]) -> None:
+@pytest.mark.parametrize('half, pictures', [('detection', '0*.png'), ('segmentation', 'ADE_val_*.png')])
+def test_all_that_is_promised_is_there(demo: tuple[Path, str], half: str, pictures: str) -> None:
     base, output = demo
-    assert is_complete(base / 'data', plan_demo(ROOT, quick=True).settings)
-    run = base / 'work' / 'run_2'
+    run = base / 'work' / 'run_2' / half
     for path in ('pictures/contact_sheet.png', 'curves.png'):
-        assert str(Path('work', 'run_2', path)) in output
+        assert str(Path('work', 'run_2', half, path)) in output
         assert min(cv2.imread(str(run / path)).shape[:2]) > 200
-    assert len(list((run / 'pictures').glob('0*.png'))) == 4
+    assert len(list((run / 'pictures').glob(pictures))) == 4
     train, val = read_scalars(run / 'train')
     assert [record['step'] for record in train] == [1, 2, 3, 4] and [record['step'] for record in val] == [2, 4]
     assert (run / 'predictions.pkl').stat().st_size > 0
@@ -60,18 +67,23 @@ def test_all_that_is_promised_is_there(demo: tuple[Path, str]) -> None:
 
 
 @pytest.mark.slow
-def test_the_table_has_the_figures_of_the_test(demo: tuple[Path, str]) -> None:
+def test_the_tables_have_the_figures_of_the_tests(demo: tuple[Path, str]) -> None:
     base, output = demo
-    scores = read_scores(base / 'work' / 'run_2' / 'test')
+    run, data = base / 'work' / 'run_2', base / 'data'
+    assert is_complete(data / 'miniature_coco_quick', DETECTION.quick_settings)
+    assert is_complete_ade(data / 'miniature_ade_quick', SEGMENTATION.quick_settings)
+    scores = read_scores(run / 'detection' / 'test', 'coco/')
     assert {'coco/bbox_mAP_50', 'coco/segm_mAP_50'} <= set(scores)
     assert ap_table(scores) in output
+    scores = read_scores(run / 'segmentation' / 'test', 'mIoU')
+    assert iou_table(scores, scores_of_ground(data / 'miniature_ade_quick', 6)) in output
 
 
 @pytest.mark.slow
 def test_each_step_is_visible_while_it_runs(demo: tuple[Path, str]) -> None:
     output = demo[1]
-    for text in ('[1/4] data', '[2/4] train', 'This run (', 'iteration 1/4', 'iteration 4/4', ' left', '[3/4] test',
-                 '[4/4]'):  # fmt: skip
+    for text in ('[1/8] data: a miniature COCO', '[2/8] data: a miniature ADE20K', '[3/8] train', 'This run (',
+                 'iteration 1/4', 'iteration 4/4', ' left', '[4/8] test', '[6/8] train', '  mIoU 0.', '[8/8]'):
         assert text in output, text
     assert 'paramwise_options' not in output, 'the full log belongs into the file'
 
@@ -83,24 +95,38 @@ def test_an_older_run_is_left_alone(demo: tuple[Path, str]) -> None:
     assert sorted(path.name for path in (base / 'work').iterdir()) == ['run_1', 'run_2']
 
 
-def test_data_of_others_stop_the_demo_before_anything_is_made(tmp_path: Path) -> None:
-    (tmp_path / 'data').mkdir()
-    (tmp_path / 'data' / 'precious').write_text('x')
+@pytest.mark.parametrize('folder', ['miniature_coco_quick', 'miniature_ade_quick'])
+def test_data_of_others_stop_the_demo_before_anything_is_trained(tmp_path: Path, folder: str) -> None:
+    precious = tmp_path / 'data' / folder / 'precious'
+    precious.parent.mkdir(parents=True)
+    precious.write_text('x')
     command = [sys.executable, ROOT / 'tools' / 'demo.py', '--quick', '--data-dir', tmp_path / 'data']
     result = subprocess.run([*command, '--work-dir', tmp_path / 'work'], capture_output=True, text=True)
     assert result.returncode == 1 and 'not made by this generator' in result.stderr
-    assert [path.name for path in tmp_path.rglob('*')] == ['data', 'precious']
+    assert [path.name for path in precious.parent.iterdir()] == ['precious']
+    assert not (tmp_path / 'work').exists()
+
+
+def test_one_half_alone() -> None:
+    assert [half.name for half in plan_demo(ROOT).halves] == ['detection', 'segmentation']
+    for name in ('detection', 'segmentation'):
+        plan = plan_demo(ROOT, only=name, quick=True)
+        assert [half.name for half in plan.halves] == [name]
+        assert (ROOT / plan.halves[0].config).is_file()
+        assert plan.options_of(plan.halves[0])['train_cfg.max_iters'] == 4
 
 
 def test_a_tool_that_fails_stops_the_demo_with_its_last_words(tmp_path: Path) -> None:
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools' / 'train.py').write_text('print("one")\nraise SystemExit("error: no room on the moon")\n')
-    plan = DemoPlan(tmp_path, tmp_path / 'data', tmp_path / 'work', MiniatureSettings(1, 1, 32))
+    half = dataclasses.replace(DETECTION, settings=MiniatureSettings(1, 1, 32))
+    plan = DemoPlan(tmp_path, tmp_path / 'data', tmp_path / 'work', [half])
     said: list[str] = []
     with pytest.raises(DemoError, match='train.py failed with status 1(.|\n)*no room on the moon(.|\n)*train.txt'):
         run_demo(plan, said.append)
     assert '  error: no room on the moon' in said
-    assert (tmp_path / 'work' / 'run_1' / 'train.txt').read_text() == 'one\nerror: no room on the moon\n'
+    log = tmp_path / 'work' / 'run_1' / 'detection' / 'train.txt'
+    assert log.read_text() == 'one\nerror: no room on the moon\n'
 
 
 def test_output_is_shown_while_the_tool_runs_and_kept_whole(tmp_path: Path) -> None:
@@ -128,6 +154,8 @@ def test_time_left_counts_validations_too() -> None:
         '  box AP50 0.412, mask AP50 0.300',
         '  iteration  60/100, loss nan, 1 min 30 s left',
     ]
+    progress.feed('x - Iter(val) [60/60]    aAcc: 83.5200  mIoU: 15.4800  mAcc: 18.2600  data_time: 0.0081')
+    assert said[-1] == '  mIoU 0.155'
 
 
 def test_the_banner_warnings_of_a_test_and_errors_are_shown() -> None:
@@ -148,14 +176,29 @@ def test_the_table() -> None:
     assert lines[2] == ['mask', '0.250', '-', '-', '-', '-', '-']
 
 
+def test_the_table_of_segmentation_has_what_calling_all_ground_scores(tmp_path: Path) -> None:
+    (tmp_path / 'annotations' / 'validation').mkdir(parents=True)
+    labels = np.array([[1, 1, 1, 2], [1, 1, 1, 0]], np.uint8)  # six of ground, one of another class, one not labelled
+    cv2.imwrite(str(tmp_path / 'annotations' / 'validation' / 'a.png'), labels)
+    ground = scores_of_ground(tmp_path, 3)
+    assert ground == pytest.approx({'mIoU': 100 * 6 / 7 / 3, 'mAcc': 100 / 3, 'aAcc': 100 * 6 / 7})
+    lines = iou_table({'mIoU': 61.25, 'mAcc': 70.0, 'aAcc': 95.0, 'time': 1.0}, ground).splitlines()
+    assert lines[0].split() == ['mIoU', 'mAcc', 'aAcc']
+    assert lines[1].split() == ['model', '0.613', '0.700', '0.950']
+    assert lines[2].split() == ['all', 'ground', '0.286', '0.333', '0.857']
+    assert len({len(line) for line in lines}) == 1
+
+
 def test_scores_are_those_of_the_newest_test(tmp_path: Path) -> None:
     for name, value in (('20260101_000000', 0.1), ('20260102_000000', 0.2)):
         (tmp_path / name).mkdir()
         (tmp_path / name / f'{name}.json').write_text(json.dumps({'coco/bbox_mAP': value, 'time': 1}) + '\n')
-    assert read_scores(tmp_path)['coco/bbox_mAP'] == 0.2
+    assert read_scores(tmp_path, 'coco/')['coco/bbox_mAP'] == 0.2
     (tmp_path / 'empty').mkdir()
     with pytest.raises(DemoError, match='no AP in'):
-        read_scores(tmp_path / 'empty')
+        read_scores(tmp_path / 'empty', 'coco/')
+    with pytest.raises(DemoError, match='no mIoU in'):
+        read_scores(tmp_path, 'mIoU')
 
 
 def test_run_directories_are_never_used_twice(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from matplotlib.axes import Axes
 
 from mmswin.visualization.curves import draw_curves, read_scalars
 
@@ -67,3 +68,22 @@ def test_a_directory_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='is it the work dir of a training'):
         draw_curves(tmp_path, tmp_path / 'curves.png')
     assert not (tmp_path / 'curves.png').exists()
+
+
+def test_segmentation_is_drawn_from_0_to_1(tmp_path: Path) -> None:
+    losses = [{'loss': 2.0 / step, 'decode.loss_ce': 1.5 / step, 'aux.loss_ce': 0.5 / step, 'iter': step, 'step': step}
+              for step in (10, 20)]
+    log(tmp_path, '20260101_000000', [*losses, {'mIoU': 61.0, 'mAcc': 70.0, 'aAcc': 90.0, 'step': 20}])
+    drawn: dict[str, list] = {}
+    original = Axes.plot
+
+    def plot(axes: Axes, xs, ys, *args, **kwargs):
+        drawn[kwargs['label']] = list(ys)
+        return original(axes, xs, ys, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Axes, 'plot', plot)
+        draw_curves(tmp_path, tmp_path / 'curves.png')
+    assert drawn['mIoU'] == [pytest.approx(0.61)] and drawn['accuracy of all pixels'] == [pytest.approx(0.9)]
+    assert drawn['head'] == [0.15, 0.075] and drawn['auxiliary head'] == [0.05, 0.025]
+    assert 'boxes' not in drawn and 'box AP' not in drawn
