@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmswin.analysis.counting import META
 from mmswin.analysis.protocol import Complexity, measure, measure_model
+from mmswin.analysis.reports import complexity_text
 from mmswin.runner.errors import RunError
 from mmswin.runner.preflight import build_model
 
@@ -65,6 +66,9 @@ def test_the_auxiliary_head_counts_as_parameters_alone():
     assert parts['auxiliary_head'].cost is None
     assert parts['auxiliary_head'].params == 384 * 256 * 9 + 2 * 256 + 257 * 150
     assert found.cost == parts['backbone'].cost + parts['decode_head'].cost
+    text = complexity_text(found).splitlines()
+    assert any(line.split() == ['auxiliary_head', '0.924', '0.924', *'-----'] for line in text)
+    assert '-: runs in training alone.' in text
 
 
 def test_frozen_parameters_are_not_trainable():
