@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 
+from mmswin.checkpoints import load_file
 from mmswin.runner import saving
 from mmswin.runner.errors import SavingError
 from mmswin.runner.saving import Runner
@@ -100,7 +100,7 @@ def test_previous_best_is_there_until_the_new_best_is_whole(build, tmp_path, mon
     assert 'best_score_epoch_1.pth' in moment['best_score_epoch_2.pth']
     assert 'best_score_epoch_2.pth' in moment['best_score_epoch_4.pth']
     assert names(tmp_path / 'run') == ['best_score_epoch_4.pth', 'epoch_5.pth']
-    hub = torch.load(tmp_path / 'run' / 'epoch_5.pth', weights_only=True)['message_hub']['runtime_info']
+    hub = load_file(tmp_path / 'run' / 'epoch_5.pth')['message_hub']['runtime_info']
     assert hub['best_score'] == 0.5
     assert hub['best_ckpt'].endswith('best_score_epoch_4.pth')
 

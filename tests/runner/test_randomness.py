@@ -17,6 +17,7 @@ from mmengine.model import BaseModel
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmswin.checkpoints import load_file
 from mmswin.hooks.stop_on_signal import save_state
 from mmswin.runner import randomness
 from mmswin.runner.randomness import SAMPLE, SeededBatch, SeededBatchSampler, seed_generators
@@ -206,5 +207,5 @@ def test_checkpoint_holds_the_random_state_as_plain_numbers(toy_runner, tmp_path
     runner = toy_runner(tmp_path, EPOCHS, runner_class=Runner, hooks=[StopAfter(7)])
     with pytest.raises(KeyboardInterrupt):
         runner.train()
-    saved = torch.load(tmp_path / 'stop.pth', weights_only=True)
+    saved = load_file(tmp_path / 'stop.pth')
     assert saved['meta']['random_state'] == {'scheme': randomness.SCHEME, 'seed': 0, 'iteration': 7}

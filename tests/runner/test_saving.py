@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
+from mmswin.checkpoints import load_file
 from mmswin.runner import saving
 from mmswin.runner.errors import SavingError
 from mmswin.runner.saving import Runner, explained_lack_of_room, remove_leftovers, size_text, write_whole
@@ -125,7 +125,7 @@ def test_runner_saves_whole_files_for_every_hook(toy_runner, tmp_path, monkeypat
 def test_saved_by_epoch_or_iteration_the_meta_is_mmengines(toy_runner, tmp_path):
     runner = toy_runner(tmp_path, EPOCHS, runner_class=Runner, default_hooks={'logger': None})
     runner.train()
-    meta = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['meta']
+    meta = load_file(tmp_path / 'epoch_2.pth')['meta']
     assert (meta['epoch'], meta['iter'], meta['random_state']['iteration']) == (2, 10, 10)
 
 
