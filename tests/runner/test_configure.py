@@ -80,3 +80,18 @@ def test_one_process_or_gpus_change_nothing(monkeypatch):
         assert configure.set_up_processes(cfg, launcher) == []
         assert cfg.launcher == launcher
         assert cfg.model.norm_cfg.type == 'SyncBN'
+
+
+@pytest.mark.parametrize(('hooks', 'expected'), [
+    (None, {'type': 'mmswin.CheckpointHook', 'interval': 1}),
+    ({'logger': None}, {'type': 'mmswin.CheckpointHook', 'interval': 1}),
+    ({'checkpoint': {'type': 'CheckpointHook', 'interval': 7}}, {'type': 'mmswin.CheckpointHook', 'interval': 7}),
+    ({'checkpoint': {'type': 'TheirHook'}}, {'type': 'TheirHook'}),
+    ({'checkpoint': None}, None),
+])
+def test_mmengines_checkpoint_hook_is_replaced_and_no_other(hooks, expected):
+    cfg = Config({} if hooks is None else {'default_hooks': hooks})
+    configure.use_whole_checkpoints(cfg)
+    assert cfg.default_hooks.checkpoint == expected
+    if hooks and 'logger' in hooks:
+        assert cfg.default_hooks.logger is None
