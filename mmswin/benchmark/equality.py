@@ -69,6 +69,9 @@ def _error(found: _Result, wanted: _Result) -> float:
     pairs = list(zip(found.maps, wanted.maps))
     if wanted.gradient is not None:
         pairs.append((found.gradient, wanted.gradient))
+    for a, b in pairs:
+        if a.shape != b.shape:
+            raise peers.Unavailable(f'its maps have other sizes, {tuple(a.shape)} instead of {tuple(b.shape)}')
     return max(((a - b).square().mean() / b.square().mean()).sqrt().item() for a, b in pairs)
 
 

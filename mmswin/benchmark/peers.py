@@ -168,7 +168,7 @@ def _timm(spec: Spec, tensors: Mapping[str, Tensor], fused: bool) -> nn.Module:
     dims, depths, heads = _structure(spec)
     set_fused_attn(fused, experimental=fused)  # read while the model is built
     try:
-        # strict_img_size off and dynamic masks on: images of any size, as in dense prediction.
+        # Images of any size, and a shift in every stage, as in dense prediction.
         stages = timm.create_model(
             'swin_tiny_patch4_window7_224',
             pretrained=False,
@@ -179,7 +179,7 @@ def _timm(spec: Spec, tensors: Mapping[str, Tensor], fused: bool) -> nn.Module:
             window_size=spec.window_size,
             drop_path_rate=spec.drop_path_rate,
             strict_img_size=False,
-            dynamic_img_pad=True,
+            always_partition=True,
         )
     finally:
         set_fused_attn(True)

@@ -1,0 +1,17 @@
+"""The other libraries' networks as sides of a benchmark: with our weights they pass its gate."""
+
+import pytest
+
+from mmswin.benchmark import equality
+from mmswin.benchmark.peers import Spec, source_model
+from mmswin.benchmark.work import Work
+
+SIDES = ['transformers-eager', 'transformers-sdpa', 'timm', 'timm-fused', 'torchvision']
+
+
+@pytest.mark.slow
+def test_other_libraries_pass_the_gate(peers):
+    tensors = source_model(Spec('tiny', 7, 0.0)).state_dict()
+    # Whole patches; maps that are padded, and larger than a window: on smaller ones some libraries do not shift.
+    verdicts = equality.judge(SIDES, Work(mode='training', sizes=('1x252x332',)), tensors)
+    assert {side: verdict.reason for side, verdict in verdicts.items()} == dict.fromkeys(SIDES)
