@@ -68,6 +68,6 @@ def read(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]
         path = os.path.abspath(source)
         if not _trusted & {path, os.path.dirname(path)}:
             raise UnsafeCheckpointError(f'{error}. Or add --trust-checkpoint, which runs what is in it') from error
-        print_log(f'{source}: --trust-checkpoint was given, so the checkpoint is read in full and what is in it can run '
-                  f'code; without it: {error}', logger='current', level=logging.WARNING)
+        print_log(f'{source}: --trust-checkpoint was given, so the checkpoint is read in full and what is in it can '
+                  f'run code; without it: {error}', logger='current', level=logging.WARNING)
         return load_trusted(source, map_location)
