@@ -131,8 +131,10 @@ def from_windows(windows: Tensor, plan: WindowPlan) -> Tensor:
     channels = windows.shape[-1]
     if capturing():
         place = torch.arange(plan.height * plan.width, device=windows.device)
-        row = (place // plan.width - plan.shift[0]) % (plan.rows * plan.window[0])
-        column = (place % plan.width - plan.shift[1]) % (plan.columns * plan.window[1])
+        # Not below zero: Inductor stops at remainders of negative numbers here ("VR[-int_oo, oo]").
+        down, across = plan.rows * plan.window[0], plan.columns * plan.window[1]
+        row = (place // plan.width - plan.shift[0] + down) % down
+        column = (place % plan.width - plan.shift[1] + across) % across
         window = row // plan.window[0] * plan.columns + column // plan.window[1]
         token = row % plan.window[0] * plan.window[1] + column % plan.window[1]
         x = windows.reshape(-1, plan.rows * plan.columns * plan.tokens, channels)

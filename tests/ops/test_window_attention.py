@@ -87,3 +87,10 @@ def test_dropout_drops_weights_and_keeps_the_mean(name):
 def test_unknown_backend_lists_what_there_is():
     with pytest.raises(ValueError, match="'flash' is unknown; choose one of 'auto', 'reference', 'sdpa', 'triton'"):
         resolve_backend('flash')
+
+
+@pytest.mark.slow
+def test_inductor_compiles_shifted_windows():
+    qkv, bias = torch.randn(1, 16, 20, 96), torch.randn(1, 49, 49)
+    arguments = (qkv, bias, (7, 7), (3, 3), 1, 0.2)
+    torch.testing.assert_close(torch.compile(window_attention)(*arguments), window_attention(*arguments))
