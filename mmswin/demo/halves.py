@@ -36,6 +36,7 @@ class Half:
         score: How the names of its figures begin.
         table: The figures for people; takes them and the directory of the data.
         draw: Draws predictions; takes their pickle, the directories of data and pictures, and the names of the classes.
+        starts_from: Name of the half whose weights to start from, as far as they fit, if it has been shown before.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Half:
     score: str
     table: Callable[[Mapping[str, float], Path], str]
     draw: Callable[[Path, Path, Path, Sequence[str]], list[Path]]
+    starts_from: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -144,5 +146,7 @@ SEGMENTATION = Half(
     options=_ade_options,
     score='mIoU',
     table=lambda scores, data_dir: iou_table(scores, scores_of_ground(data_dir, len(SEGMENTATION.classes))),
-    draw=_draw_maps)
+    draw=_draw_maps,
+    # The same backbone, which has seen the same forms by then; and UPerNets start from a trained backbone anyway.
+    starts_from='detection')
 HALVES = (DETECTION, SEGMENTATION)

@@ -90,14 +90,18 @@ def _make_data(plan: DemoPlan, half: Half, say: Say) -> None:
         f'{"made" if made else "there already"}')  # fmt: skip
 
 
-def _train_and_test(plan: DemoPlan, half: Half, run_dir: Path, heading: Say, say: Say) -> tuple[Path, Path]:
+def _train_and_test(
+    plan: DemoPlan, half: Half, run_dir: Path, start: Path | None, heading: Say, say: Say
+) -> tuple[Path, Path]:
     """The checkpoint, and the pickle of the predictions."""
     options = ['--cfg-options', *(f'{key}={value}' for key, value in plan.options_of(half).items())]
     tools = plan.root / 'tools'
-    heading(f'train: tools/train.py {half.config} (all its output: {shown(run_dir / "train.txt")})')
+    load = [] if start is None else ['--load-from', str(start)]
+    loading = f' --load-from {shown(start)}' if start else ''
+    heading(f'train: tools/train.py {half.config}{loading} (all its output: {shown(run_dir / "train.txt")})')
     train_dir = run_dir / 'train'
     command = [sys.executable, str(tools / 'train.py'), half.config, '--work-dir', str(train_dir), '--seed', '0',
-               *options]  # fmt: skip
+               *load, *options]  # fmt: skip
     run_tool(command, run_dir / 'train.txt', plan.root, say)
     checkpoint = Path((train_dir / 'last_checkpoint').read_text().strip())
 
@@ -109,9 +113,12 @@ def _train_and_test(plan: DemoPlan, half: Half, run_dir: Path, heading: Say, say
     return checkpoint, predictions
 
 
-def _show_half(plan: DemoPlan, half: Half, run_dir: Path, heading: Say, say: Say) -> Mapping[str, float]:
+def _show_half(
+    plan: DemoPlan, half: Half, run_dir: Path, start: Path | None, heading: Say, say: Say
+) -> tuple[Mapping[str, float], Path]:
+    """The scores of the test, and the checkpoint."""
     run_dir.mkdir()
-    checkpoint, predictions = _train_and_test(plan, half, run_dir, heading, say)
+    checkpoint, predictions = _train_and_test(plan, half, run_dir, start, heading, say)
     scores = read_scores(run_dir / 'test', half.score)
     heading('pictures and curves')
     # Here and not above: it imports matplotlib, and the data and both tools can do without that in this process.
@@ -125,7 +132,7 @@ def _show_half(plan: DemoPlan, half: Half, run_dir: Path, heading: Say, say: Say
         ('predictions', predictions),
     ):  # fmt: skip
         say(f'{name:<12} {shown(path)}')
-    return scores
+    return scores, checkpoint
 
 
 def run_demo(plan: DemoPlan, say: Say = print) -> dict[str, Mapping[str, float]]:
@@ -155,6 +162,11 @@ def run_demo(plan: DemoPlan, say: Say = print) -> dict[str, Mapping[str, float]]
         heading(f'data: a miniature {half.data} in {shown(plan.data_of(half))}')
         _make_data(plan, half, say)
     run_dir = new_run_dir(plan.work_dir)
-    scores = {half.name: _show_half(plan, half, run_dir / half.name, heading, say) for half in plan.halves}
+    scores: dict[str, Mapping[str, float]] = {}
+    checkpoints: dict[str | None, Path] = {}
+    for half in plan.halves:
+        start = checkpoints.get(half.starts_from)
+        scores[half.name], checkpoints[half.name] = _show_half(
+            plan, half, run_dir / half.name, start, heading, say)
     say(f'{"time":<12} {duration(time.monotonic() - begin)}')
     return scores
