@@ -22,6 +22,8 @@ Rows = list[tuple[str, str]]
 _TRAINING = ('epoch', 'iter', 'iteration', 'global_step', 'global_steps', 'max_accuracy', 'best_acc', 'metric')
 _STATES = ('optimizer', 'optimizers', 'lr_scheduler', 'param_schedulers', 'lr_schedulers', 'scheduler', 'scaler', 'amp',
            'message_hub', 'ema_state_dict', 'optimizer_states', 'loops')  # fmt: skip
+# Under which training scripts save their configuration.
+_CONFIGURATIONS = ('config', 'cfg', 'args', 'opt')
 # Of mmengine's, mmcv's and others' notes on where a file comes from.
 _PROVENANCE = ('experiment_name', 'time', 'mmengine_version', 'mmdet_version', 'mmseg_version', 'mmcls_version',
                'mmcv_version', 'seed', 'exp_name')  # fmt: skip
@@ -154,6 +156,10 @@ def inspect(
         ('tensors', f'{len(tensors)} with {numbers / 1e6:.1f} million numbers, '
                     + ', '.join(f'{count} {dtype}' for dtype, count in dtypes.most_common())),
     ]  # fmt: skip
+    kept = [f'a configuration of {len(checkpoint[key])} entries, in {key!r}' for key in _CONFIGURATIONS
+            if isinstance(checkpoint.get(key), Mapping)]  # fmt: skip
+    if kept:
+        rows.append(('besides', ', '.join(kept)))
     floating = {name: v for name, v in weights.items() if isinstance(v, Tensor) and v.is_floating_point()}
     spoilt = [n for n, v in floating.items() if not torch.isfinite(v).all()]
     if spoilt:

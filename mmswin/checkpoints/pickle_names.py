@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ OBJECT_BYTES = 512
 _MAX_KEY = 2**61 - 1
 
 HISTORY_BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
+# Made empty and filled; what they stand for is said in :mod:`mmswin.checkpoints.safe_globals`.
+FILLED = {HISTORY_BUFFER: 'HistoryBuffer', 'yacs.config.CfgNode': 'CfgNode', 'argparse.Namespace': 'Namespace'}
 NUMBER_DTYPES = frozenset(f'{kind}{size}' for kind, sizes in
                           {'b': '1', 'i': '1248', 'u': '1248', 'f': '248'}.items() for size in sizes) | {'c8', 'c16'}
 STATISTICS = frozenset({'min', 'max', 'current', 'mean'})
@@ -76,12 +78,16 @@ class Dtype:
     itemsize: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Object:
-    """Something built; ``size`` counts the entries of a mapping."""
+    """Something built; ``entries`` are the keys and values of a mapping, in turn."""
 
     kind: str
-    size: int = 0
+    entries: list[Any] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return len(self.entries) // 2
 
 
 TENSOR, OTHER = Object('tensor'), Object('other')
@@ -174,17 +180,17 @@ def _parameter(budget: Budget, data: Any, *_: Any) -> Object:
 
 def _mapping(budget: Budget, kind: str, items: Any = ()) -> Object:
     if isinstance(items, Object) and items.kind == 'dict':
-        size = items.size
+        entries = items.entries
     elif type(items) in (list, tuple):
         pairs = [pair for pair in items if type(pair) in (list, tuple) and len(pair) == 2]
         if len(pairs) < len(items):
             raise PickleRefused('is damaged: a dictionary without keys')
         check_keys([pair[0] for pair in pairs])
-        size = len(items)
+        entries = [part for pair in pairs for part in pair]
     else:
         raise PickleRefused('is damaged: a dictionary of unknown content')
-    budget.spend(100 * size)
-    return Object(kind, size)
+    budget.spend(50 * len(entries))
+    return Object(kind, list(entries))
 
 
 def _encode(budget: Budget, text: Any, encoding: Any = None) -> Bytes:
@@ -253,7 +259,7 @@ def _scalar(budget: Budget, dtype: Any, content: Any) -> Object:
 def _statistic(budget: Budget, owner: Any, name: Any) -> Object:
     if owner != HISTORY_BUFFER or not isinstance(owner, Name) or name not in STATISTICS:
         raise UnsafeName(f'getattr({_shown(owner)}, {_shown(name)})')
-    return OTHER
+    return Object('log statistic')
 
 
 def _shown(value: Any) -> str:
@@ -285,4 +291,4 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     'numpy._core.multiarray.scalar': _scalar,
 }
 # Named, but never called.
-TYPES = frozenset({HISTORY_BUFFER, 'numpy.ndarray'})
+TYPES = frozenset({*FILLED, 'numpy.ndarray'})

@@ -15,10 +15,11 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
+from mmswin.checkpoints.pickle_config import check_content, check_state
 from mmswin.checkpoints.pickle_names import (
     CALLS,
     DTYPES,
-    HISTORY_BUFFER,
+    FILLED,
     OBJECT_BYTES,
     OTHER,
     STORAGES,
@@ -37,6 +38,7 @@ from mmswin.checkpoints.pickle_names import (
 
 # Far more than a training checkpoint of the largest detectors has (some 200 000); two to three seconds to go through.
 MAX_INSTRUCTIONS = 2_000_000
+FILLED_BY_KEY = ('dict', 'OrderedDict', 'Counter', 'CfgNode')
 StorageOf = Callable[[tuple], Storage]
 
 
@@ -49,6 +51,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.configurations: list[Object] = []
 
     def pop_mark(self) -> list[Any]:
         mark = self.marks.pop()
@@ -76,6 +79,7 @@ class _Machine:
                     f'is written with the pickle instruction {opcode.name}, which torch.save does not use by default: '
                     'load it where you made it and save its weights with torch.save(weights, FILE)')
             handler(self, argument)
+        check_content(self.configurations)
         return self.stack.pop()
 
     def push(self, value: Any) -> None:
@@ -115,10 +119,12 @@ class _Machine:
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if not isinstance(target, Object) or target.kind not in ('dict', 'OrderedDict', 'Counter'):
+        if not isinstance(target, Object) or target.kind not in FILLED_BY_KEY:
             raise PickleRefused('is damaged: it sets entries of what is no dictionary')
+        if len(items) % 2:
+            raise PickleRefused('is damaged: a dictionary has a key without a value')
         check_keys(items[::2])
-        target.size += len(items) // 2
+        target.entries.extend(items)
 
     def storage(self, _: Any) -> None:
         identity = self.stack.pop()
@@ -128,10 +134,13 @@ class _Machine:
 
     def new(self, _: Any) -> None:
         arguments, cls = self.stack.pop(), self.stack.pop()
-        if cls != HISTORY_BUFFER or not isinstance(cls, Name) or arguments != ():
+        if not isinstance(cls, Name) or cls not in FILLED or arguments != ():
             raise UnsafeName(f'{cls if isinstance(cls, Name) else "object"}.__new__')
         self.budget.spend(OBJECT_BYTES)
-        self.push(Object('HistoryBuffer'))
+        made = Object(FILLED[cls])
+        if made.kind != 'HistoryBuffer':
+            self.configurations.append(made)
+        self.push(made)
 
     def reduce(self, _: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
@@ -146,10 +155,11 @@ class _Machine:
     def build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
         kind = target.kind if isinstance(target, Object) else 'dtype' if isinstance(target, Dtype) else ''
-        if kind in ('OrderedDict', 'HistoryBuffer'):
-            if not isinstance(state, Object) or state.kind != 'dict':
-                raise PickleRefused(f'is damaged: the state of a {kind} is no dictionary')
+        if kind in ('OrderedDict', *FILLED.values()):
+            check_state(kind, state)
             self.budget.spend(100 * state.size)
+            if kind != 'HistoryBuffer':  # the content of a configuration, or of what one holds
+                target.entries.extend(state.entries)
         elif kind == 'dtype':
             # '>', big-endian: torch would keep the bytes as they are.
             if type(state) is not tuple or len(state) < 5 or state[1] not in ('<', '|', '=') or any(state[2:5]):

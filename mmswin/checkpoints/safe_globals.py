@@ -1,4 +1,4 @@
-"""The types beyond tensors that a training checkpoint of mmengine holds, for torch's safe (weights-only) loading.
+"""The types beyond tensors that training checkpoints hold, for torch's safe (weights-only) loading.
 
 From torch 2.6 on ``torch.load`` reads tensors and plain containers only and refuses every other type, unless it is on
 a list of safe ones. mmengine 0.10.7 saves its log buffers, which hold numpy arrays, and thus cannot resume from its own
@@ -12,11 +12,19 @@ stands for a function of ours that cannot:
   made to take any bytes for the address of an object;
 * ``bytes``: the empty string of bytes, which empty arrays hold;
 * numpy's functions that rebuild arrays and scalars: empty arrays of bytes, whose numbers follow, and numbers.
+
+Other training scripts keep their configuration beside the weights. :func:`load` takes it for a dictionary; nothing of
+the libraries that made it is imported:
+
+* ``yacs.config.CfgNode`` (the authors', SimMIM, MoBY): an ``OrderedDict``, torch's own loading fills no other;
+* ``argparse.Namespace`` (DeiT, MAE, timm): :class:`Options`.
 """
 
 from __future__ import annotations
 
 import pickle
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
@@ -72,6 +80,18 @@ def _empty_bytes() -> bytes:
     return b''
 
 
+class Options(dict):
+    """What ``argparse.Namespace`` means inside a checkpoint: a dictionary of its attributes, saved as a plain one."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.update(state)
+
+    def __reduce__(self) -> tuple:
+        return OrderedDict, (), None, None, iter(self.items())
+
+
 # numpy 2 moved the module; files of either numpy must load under the other.
 _REBUILDERS: list[tuple[Callable, str]] = [
     (function, f'numpy.{core}.multiarray.{name}')
@@ -91,6 +111,9 @@ SAFE_GLOBALS: list = [
     *_REBUILDERS,
     *_FILLED,
 ]
+# Not on torch's list for good: a program that has put argparse.Namespace itself there must find that in its files.
+CONFIGURATIONS: list = [(OrderedDict, 'yacs.config.CfgNode'), (Options, 'argparse.Namespace')]
+_ADMITTING = threading.Lock()
 
 
 # Before that torch loads unsafely by default, and its list of safe types takes no names, or is not there at all.
@@ -104,7 +127,7 @@ def allow() -> None:
 
 
 def load(file: BinaryIO, map_location: Any) -> Any:
-    """``torch.load`` of tensors, plain containers and :data:`SAFE_GLOBALS`, on any torch.
+    """``torch.load`` of tensors, plain containers, :data:`SAFE_GLOBALS` and :data:`CONFIGURATIONS`, on any torch.
 
     Args:
         file: The opened checkpoint, gone through by :func:`mmswin.checkpoints.vetting.vet` before.
@@ -115,7 +138,8 @@ def load(file: BinaryIO, map_location: Any) -> Any:
     """
     if LISTS_NAMES:
         allow()
-        return torch.load(file, map_location=map_location, weights_only=True)
+        with _ADMITTING, torch.serialization.safe_globals(CONFIGURATIONS):
+            return torch.load(file, map_location=map_location, weights_only=True)
     return torch.load(file, map_location=map_location, weights_only=False, pickle_module=RESTRICTED_PICKLE)
 
 
@@ -125,7 +149,7 @@ def _names() -> dict[str, Any]:
     from torch._weights_only_unpickler import _get_allowed_globals
 
     ours = [entry if isinstance(entry, tuple) else (entry, f'{entry.__module__}.{entry.__qualname__}')
-            for entry in SAFE_GLOBALS]  # fmt: skip
+            for entry in [*SAFE_GLOBALS, *CONFIGURATIONS]]  # fmt: skip
     return {**_get_allowed_globals(), **{name: value for value, name in ours}}
 
 

@@ -221,7 +221,8 @@ def check_structure(loaded: Any) -> None:
     stack = [(loaded, False)] if isinstance(loaded, (dict, list, tuple)) else []
     while stack:
         value, children_done = stack.pop()
-        children = list(value.values()) if isinstance(value, dict) else value
+        # An OrderedDict has attributes besides.
+        children = [*value.values(), *getattr(value, '__dict__', {}).values()] if isinstance(value, dict) else value
         nested = [child for child in children if isinstance(child, (dict, list, tuple))]
         if children_done:
             path.discard(id(value))

@@ -7,6 +7,7 @@ make it write, start or connect to anything. Ends with a line of counts; with st
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -20,6 +21,7 @@ import time
 import zipfile
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -36,12 +38,25 @@ NAMES = [b'cos\nsystem\n', b'c__builtin__\neval\n', b'c__builtin__\ngetattr\n', 
          b'cnumpy\nndarray\n', b'cnumpy._core.multiarray\n_reconstruct\n', b'cnumpy._core.multiarray\nscalar\n',
          b'c_codecs\nencode\n', b'ccollections\nOrderedDict\n', b'ccollections\nCounter\n', b'ctorch\nSize\n',
          b'cmmengine.logging.history_buffer\nHistoryBuffer\n', b'ctorch\nFloatStorage\n', b'ctorch\nfloat16\n',
-         b'ctorch.storage\nUntypedStorage\n', b'ctorch\ndevice\n']  # fmt: skip
+         b'ctorch.storage\nUntypedStorage\n', b'ctorch\ndevice\n', b'cargparse\nNamespace\n',
+         b'cyacs.config\nCfgNode\n', b'cargparse\nArgumentParser\n', b'cyacs.config\n_VALID_TYPES\n']  # fmt: skip
 OPCODES = [ord(opcode.code) for opcode in pickletools.opcodes]
 
 
+class CfgNode(dict):
+    """Pickles as yacs's does."""
+
+    def __init__(self, **entries: object) -> None:
+        super().__init__(entries)
+        self.__dict__.update({'__immutable__': True, '__deprecated_keys__': {'a'}, '__renamed_keys__': {'b': ('c', '')},
+                              '__new_allowed__': False})  # fmt: skip
+
+
+CfgNode.__module__ = 'yacs.config'
+
+
 def good_files() -> list[bytes]:
-    """A training checkpoint and weights, as archives (plain and compressed) and in the format before them."""
+    """Training checkpoints and weights, as archives (plain and compressed) and in the format before them."""
     hub = MessageHub.get_instance('fuzz')
     hub.update_scalar('train/loss', 0.5)
     hub.update_info('scores', np.arange(6.0).reshape(2, 3))
@@ -55,12 +70,18 @@ def good_files() -> list[bytes]:
            'param_schedulers': [{'milestones': Counter([1, 3])}]}
     weight = torch.randn(6, 8)
     views = {'model': {'a': weight, 'b': weight.t(), 'c': weight[2:], 'd': torch.zeros(0), 'e': torch.zeros(2).half()}}
-    files = []
-    for content in (run, views):
+    config = CfgNode(BASE=[''], DATA=CfgNode(SIZE=192, MEAN=(0.5, 0.5)), AMP=True, TAG=None, RATE=1e-3)
+    options = argparse.Namespace(lr=1e-3, betas=[0.9, 0.95], model='swin', inner=argparse.Namespace(a=1), config=config)
+    run_of_others = {'model': {'a': weight}, 'epoch': 1, 'config': config, 'args': options}
+    files, module = [], ModuleType('yacs.config')
+    module.CfgNode = CfgNode
+    sys.modules |= {'yacs': ModuleType('yacs'), 'yacs.config': module}
+    for content in (run, views, run_of_others):
         for archive in (True, False):
             file = io.BytesIO()
             torch.save(content, file, _use_new_zipfile_serialization=archive)
             files.append(file.getvalue())
+    del sys.modules['yacs'], sys.modules['yacs.config']
     files.append(_rewritten(files[0], zipfile.ZIP_DEFLATED, lambda _, content: content))
     return files
 
