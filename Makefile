@@ -16,6 +16,7 @@ BIN = $(VENV)/bin
 
 help:
 	@echo 'make setup      an environment with torch, mmcv, mmdet, mmseg and mmswin in $(VENV)'
+	@echo 'make peers      timm, torchvision and transformers for the tests that compare with them, in $(VENV)/peers'
 	@echo 'make demo       set up, then train and test a small detector and a segmentation model on synthetic data'
 	@echo 'make test       set up, then run all tests'
 	@echo 'make test-fast  set up, then run the tests that take seconds'

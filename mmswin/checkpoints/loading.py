@@ -14,7 +14,7 @@ from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation, Variant
 from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.files import load_file
-from mmswin.checkpoints.report import LoadReport
+from mmswin.checkpoints.report import LoadReport, misfit, not_finite
 
 __all__ = ['MIN_MATCH', 'LoadReport', 'load_pretrained', 'load_weights', 'translate_in_place']
 
@@ -156,10 +156,9 @@ def _adapt(module: nn.Module, translation: Translation, report: LoadReport) -> d
     matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
     if matched < MIN_MATCH or misfits or other_heads:
         detail = f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
-        raise CheckpointError(
-            f'only {report.loaded} of {report.total} backbone tensors of {report.source} fit{detail}. '
-            f'{_cause(theirs, ours._replace(num_heads=heads), module.variants, misfits)}'
-        )
+        cause = _cause(theirs, ours._replace(num_heads=heads), module.variants, misfits)
+        raise CheckpointError(misfit(report, detail, cause))
+    report.not_finite = not_finite(fitted)
     return fitted
 
 
@@ -212,7 +211,8 @@ def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> No
     for entry in entries:
         if entry.get('type') == 'Pretrained':
             load_weights(module, entry['checkpoint'], entry.get('prefix'), entry.get('map_location', 'cpu'))
-            level = logging.WARNING if module.load_report.new_blocks else logging.INFO
+            doubtful = module.load_report.new_blocks or module.load_report.not_finite
+            level = logging.WARNING if doubtful else logging.INFO
             print_log(f'{type(module).__name__}: {module.load_report.table()}', logger='current', level=level)
 
 

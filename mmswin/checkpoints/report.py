@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from torch import Tensor
 
 _SHOWN = 3
 
 
 def _some(names: list[str]) -> str:
     return ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or infinity."""
+    return [name for name, tensor in tensors.items() if not tensor.is_meta and not bool(tensor.isfinite().all())]
+
+
+def misfit(report: LoadReport, detail: str, cause: str) -> str:
+    """The message for weights of another network."""
+    left = f'; {len(report.unexpected)} of the file find no place' if report.unexpected else ''
+    filled = f'it fills {report.loaded} of the {report.total} backbone tensors'
+    return f'{report.source} does not fit: {filled}{left}{detail}. {cause}'
 
 
 @dataclass
@@ -19,7 +34,8 @@ class LoadReport:
     that the file filled. ``missing`` names tensors that kept their values, output norms included, ``unexpected`` those
     of the file's backbone that found no place, ``resized`` those adapted to another window, image size or number of
     channels (``changes`` says so in words), ``unused`` what else the file held (heads and necks, stages that are not
-    built). ``new_blocks`` are blocks that the file does not have. ``prefix`` stood before the backbone's names.
+    built). ``new_blocks`` are blocks that the file does not have, ``not_finite`` tensors that were loaded with NaN or
+    infinity in them. ``prefix`` stood before the backbone's names.
     """
 
     format: str
@@ -33,6 +49,7 @@ class LoadReport:
     changes: list[str] = field(default_factory=list)
     new_blocks: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    not_finite: list[str] = field(default_factory=list)
 
     def _headline(self) -> str:
         below = f', below {self.prefix!r}' if self.prefix else ''
@@ -40,7 +57,9 @@ class LoadReport:
 
     def summary(self) -> str:
         """One line for a log."""
-        notes = [f'{len(self.resized)} resized ({", ".join(self.changes)})'] if self.resized else []
+        notes = [f'{len(self.not_finite)} HOLD NAN OR INFINITY ({_some(self.not_finite)})'] if self.not_finite else []
+        if self.resized:
+            notes.append(f'{len(self.resized)} resized ({", ".join(self.changes)})')
         if self.new_blocks:
             notes.append(f'{len(self.new_blocks)} blocks are new and random ({_some(self.new_blocks)})')
         if self.missing:
@@ -54,6 +73,7 @@ class LoadReport:
     def table(self) -> str:
         """Several lines for a log: the counts, and the first names of each."""
         rows = [
+            ('NAN OR INFINITY', self.not_finite, ''),
             ('resized', self.resized, f'{", ".join(self.changes)}: ' if self.changes else ''),
             ('left as initialised', self.missing, ''),
             ('blocks that are new', self.new_blocks, ''),

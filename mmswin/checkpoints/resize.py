@@ -111,7 +111,10 @@ def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
     if channels == 1:
         return weight.sum(dim=1, keepdim=True)
     if channels < have:
-        raise ValueError(f'it takes images of {have} channels, and which of them the {channels} are is not known')
+        raise ValueError(
+            f'it takes images of {have} channels, and which of them the {channels} are is not known: set '
+            f'in_channels={have}'
+        )
     if have == 1:
         return weight.expand(-1, channels, -1, -1) / channels
     return CHANNEL_POLICIES[policy](weight, channels - have)

@@ -66,7 +66,7 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
     except FileNotFoundError:
-        raise FileRefused('does not exist; give the path or URL of a .pth file') from None
+        raise FileRefused('does not exist; give the path or URL of a .pth or .safetensors file') from None
     except OSError as error:
         raise FileRefused(f'cannot be read: {error.strerror}') from error
     mode = os.fstat(handle).st_mode
@@ -75,7 +75,7 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     os.close(handle)
     if stat.S_ISDIR(mode):
         raise FileRefused(folder(Path(path)))
-    raise FileRefused('is a pipe, socket or device, not a file; give the path or URL of a .pth file')
+    raise FileRefused('is a pipe, socket or device, not a file; give the path or URL of a .pth or .safetensors file')
 
 
 def vet(file: BinaryIO) -> None:

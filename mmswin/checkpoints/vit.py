@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, diagnosis, resize
 from mmswin.checkpoints.errors import CheckpointError
-from mmswin.checkpoints.loading import MIN_MATCH, LoadReport
+from mmswin.checkpoints.loading import MIN_MATCH
+from mmswin.checkpoints.report import LoadReport, misfit, not_finite
 
 FORMAT = 'timm'
 PATCH_WEIGHT = 'patch_embed.proj.weight'
@@ -144,9 +145,8 @@ def _adapt(module: nn.Module, tensors: dict[str, Tensor], report: LoadReport) ->
             shapes = f'{tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}'
             detail = f'; {len(misfits)} of other shape, the first is {name} {shapes}'
         cause = _cause(structure_of(tensors), structure_of(wanted), module.variants)
-        raise CheckpointError(
-            f'only {report.loaded} of {report.total} backbone tensors of {report.source} fit{detail}. {cause}'
-        )
+        raise CheckpointError(misfit(report, detail, cause))
+    report.not_finite = not_finite(fitting)
     return fitting
 
 

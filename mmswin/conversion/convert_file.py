@@ -47,7 +47,8 @@ def _check_destination(destination: Path, overwrite: bool) -> bool:
     try:
         import safetensors.torch  # noqa: F401
     except ImportError as error:
-        raise RunError(f'{destination} needs the library safetensors ({error}): pip install safetensors') from error
+        raise RunError(f'writing {destination} needs the library safetensors: pip install safetensors, or name a .pth '
+                       'or .bin file') from error
     return True
 
 

@@ -273,3 +273,19 @@ def test_wrong_prefix_is_named(tmp_path):
     torch.save(_swin().state_dict(), tmp_path / 'swin.pth')
     with pytest.raises(CheckpointError, match="no entry below prefix='student.'; the first is 'patch_embed"):
         load_weights(SwinTransformer(**TINY), tmp_path / 'swin.pth', prefix='student')
+
+
+def test_weights_that_are_not_finite_are_said(tmp_path):
+    source = _swin()
+    source.norm3.weight.data[5] = float('nan')
+    torch.save(source.state_dict(), tmp_path / 'nan.pth')
+    report = load_weights(_swin(), tmp_path / 'nan.pth')
+    assert report.not_finite == ['norm3.weight']
+    assert '1 HOLD NAN OR INFINITY (norm3.weight)' in report.summary()
+    assert 'NAN OR INFINITY' in report.table()
+    assert 'NAN' not in load_weights(_swin(), _saved(tmp_path, _swin())).summary()
+
+
+def _saved(folder, model):
+    torch.save(model.state_dict(), folder / 'finite.pth')
+    return folder / 'finite.pth'
