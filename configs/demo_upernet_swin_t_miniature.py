@@ -1,5 +1,6 @@
-# The demo's segmentation: UPerNet with Swin-T, shrunk until it learns a miniature ADE20K in minutes on two CPU cores,
-# from random weights. The backbone has Swin-T's depths and heads at half its width.
+# The demo's segmentation: UPerNet with Swin-T, shrunk until it learns a miniature ADE20K in minutes on two CPU cores.
+# `make demo` starts it from the weights of its detector; alone it starts from random ones. The backbone is half as wide
+# as Swin-T, with its depths and heads.
 _base_ = './upernet_swin_t_ade20k.py'
 
 classes = ('ground', 'circle', 'square', 'triangle', 'star', 'cross')

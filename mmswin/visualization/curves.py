@@ -97,7 +97,7 @@ def draw_curves(work_dir: str | Path, path: str | Path, title: str = '') -> Path
             scores.plot(*zip(*points, strict=True), style, color=colour, marker='o', markersize=3, label=label)
     scores.set_ylim(0, 1)
     if scores.lines:
-        scores.legend(loc='upper left')
+        scores.legend(loc='best')
     _finish(scores, f'{"mIoU" if any("mIoU" in record for record in val) else "AP"} on the validation images')
     if title:
         figure.suptitle(title)
