@@ -55,7 +55,6 @@ def run(
     for name in settings.allocators:
         if name not in cpu.ALLOCATORS:
             raise ValueError(f'allocator {name!r} is unknown; choose from {", ".join(cpu.ALLOCATORS)}')
-    torch.set_num_threads(settings.threads)
     device = works[0].device
     allocators = settings.allocators if torch.device(device).type == 'cpu' else ('default',)
     results = []
