@@ -283,7 +283,7 @@ def test_pickles_made_by_hand(tmp_path, read, kind):
     with pytest.raises(CheckpointError) as error:
         read(path)
     assert part in str(error.value)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
 
 
 def test_more_configurations_than_belong_into_a_file_of_its_size(tmp_path):

@@ -32,7 +32,7 @@ def refuse(request, monkeypatch):
         begun = time.monotonic()
         with pytest.raises(kind) as error:
             load_file(path)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 60
         assert str(path) in str(error.value)
         assert '\n' not in str(error.value)
         return str(error.value)
