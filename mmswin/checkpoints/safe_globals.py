@@ -13,6 +13,9 @@ stands for a function of ours that cannot:
 * ``bytes``: the empty string of bytes, which empty arrays hold;
 * numpy's functions that rebuild arrays and scalars: empty arrays of bytes, whose numbers follow, and numbers.
 
+Programs, and the fork onedl-mmengine while it loads, put numpy's own types on the same list, and of two entries for one
+name torch takes either. So each of the above works with numpy's own in place of any other.
+
 Other training scripts keep their configuration beside the weights. :func:`load` takes it for a dictionary; nothing of
 the libraries that made it is imported:
 
@@ -41,12 +44,22 @@ try:
 except ImportError:  # numpy < 1.26 and early 1.26
     from numpy.core import multiarray
 
-# What 'numpy.ndarray' means inside a checkpoint: an argument of the next function, not a class to be called.
-_ARRAY = object()
-
 
 def _refuse(what: str) -> pickle.UnpicklingError:
     return pickle.UnpicklingError(f'Unsupported global: GLOBAL {what} is not among the safe types')
+
+
+class _Array(np.ndarray):
+    """What ``numpy.ndarray`` means inside a checkpoint: an argument of :func:`_empty_array`, not a class to be called.
+
+    A subclass, since numpy's own ``_reconstruct`` may be on torch's list beside ours, which makes arrays of it then.
+    """
+
+    def __new__(cls, *_: Any) -> _Array:
+        raise _refuse('numpy.ndarray, called')
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.view(np.ndarray).__reduce_ex__(protocol)
 
 
 def _history_statistic(owner: Any, name: str) -> Callable:
@@ -64,7 +77,7 @@ def _number_dtype(spec: str, *_: Any) -> np.dtype:
 
 
 def _empty_array(cls: Any, shape: tuple, _: Any) -> np.ndarray:
-    if cls is not _ARRAY or shape != (0,):
+    if cls not in (_Array, np.ndarray) or shape != (0,):
         raise _refuse('numpy.core.multiarray._reconstruct')
     return np.ndarray((0,), 'b')
 
@@ -106,7 +119,7 @@ SAFE_GLOBALS: list = [
     HistoryBuffer,
     (_history_statistic, 'builtins.getattr'),
     (_empty_bytes, 'builtins.bytes'),
-    (_ARRAY, 'numpy.ndarray'),
+    (_Array, 'numpy.ndarray'),
     (_number_dtype, 'numpy.dtype'),
     *_REBUILDERS,
     *_FILLED,

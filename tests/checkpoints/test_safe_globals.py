@@ -1,5 +1,6 @@
 """A training checkpoint of mmengine is read without unsafe loading, and nothing beyond its types is let in."""
 
+import itertools
 import os
 import pickle
 import random
@@ -34,6 +35,43 @@ def test_message_hub_with_logs_and_scores(tmp_path, loader):
         assert buffer.data[0].tolist() == [0.5, 0.25]
         assert buffer.statistics('mean') == 0.375
         assert loaded['message_hub']['runtime_info']['array'].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+NUMPYS_OWN = {
+    'builtins.getattr': getattr, 'numpy.ndarray': np.ndarray, 'numpy.dtype': np.dtype,
+    **{f'numpy.{core}.multiarray.{name}': getattr(safe_globals.multiarray, name)
+       for core in ('core', '_core') for name in ('_reconstruct', 'scalar')},
+}  # fmt: skip
+
+
+def mixtures():
+    """Every choice between our meaning of a name and the real one."""
+    ours = {name: value for value, name in safe_globals.SAFE_GLOBALS[1:]}
+    ours['mmengine.logging.history_buffer.HistoryBuffer'] = HistoryBuffer
+    kinds = {'array': ('numpy.ndarray',), 'dtype': ('numpy.dtype',), 'getattr': ('builtins.getattr',),
+             '_reconstruct': [n for n in ours if n.endswith('_reconstruct')],
+             'scalar': [n for n in ours if n.endswith('.scalar')]}  # fmt: skip
+    for count in range(len(kinds) + 1):
+        for chosen in itertools.combinations(kinds, count):
+            yield {**ours, **{name: NUMPYS_OWN[name] for kind in chosen for name in kinds[kind]}}
+
+
+@pytest.mark.parametrize('names', mixtures())
+def test_numpys_own_types_may_stand_on_torchs_list_beside_ours(tmp_path, monkeypatch, names):
+    """Which of two entries for a name torch takes depends on their addresses."""
+    monkeypatch.setattr('torch._weights_only_unpickler._get_user_allowed_globals', lambda: names)
+    buffer = HistoryBuffer([0.5, 0.25], [1, 1])
+    saved = {'array': np.arange(6.0).reshape(2, 3), 'number': np.float64(0.5), 'buffer': buffer}
+    torch.save(saved, tmp_path / 'file.pth')
+    for read in (lambda path: torch.load(path, weights_only=True), load_file):
+        loaded = read(tmp_path / 'file.pth')
+        np.testing.assert_array_equal(loaded['array'], saved['array'])
+        assert loaded['number'] == 0.5
+        assert loaded['buffer'].statistics('mean') == 0.375
+        torch.save(loaded, tmp_path / 'again.pth')
+        monkeypatch.undo()
+        assert type(load_file(tmp_path / 'again.pth')['array']) is np.ndarray
+        monkeypatch.setattr('torch._weights_only_unpickler._get_user_allowed_globals', lambda: names)
 
 
 class Reaching:
