@@ -87,12 +87,11 @@ class CheckpointHook(_CheckpointHook):
         if self.max_keep_ckpts > 0:
             # With those that are about to go: should this process not live to delete them, the next one will.
             runner.message_hub.update_info('keep_ckpt_ids', steps)
-        try:
-            self._write(runner, name, meta)
-        except SavingError as error:
+        fault = self._try_to_write(runner, name, meta)
+        if fault:
             if not outdated or len(kept) < 2:
-                raise
-            runner.logger.warning(f'{error}. Trying again without {len(outdated)} that max_keep_ckpts='
+                raise SavingError(fault)
+            runner.logger.warning(f'{fault}. Trying again without {len(outdated)} that max_keep_ckpts='
                                   f'{self.max_keep_ckpts} would give up next')
             self._delete(outdated)
             self._write(runner, name, meta)
@@ -101,6 +100,15 @@ class CheckpointHook(_CheckpointHook):
             steps = steps[-self.max_keep_ckpts:]
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', steps)
+
+    def _try_to_write(self, runner: Runner, name: str, meta: dict) -> str:
+        """What kept any process from it, known to all: their states may be parts of one, so all must try again."""
+        fault = ''
+        try:
+            self._write(runner, name, meta)
+        except SavingError as error:
+            fault = str(error)
+        return next((text for text in gather(fault) if text), '')
 
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
         runner.save_checkpoint(

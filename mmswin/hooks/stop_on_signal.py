@@ -87,11 +87,10 @@ class StopOnSignalHook(Hook):
         signum = self.received or self.signals[0]
         path = Path(runner.work_dir) / f'iter_{iteration}.pth'
         fault = None
-        if is_main_process():
-            try:
-                save_state(runner, path, epoch, iteration)
-            except SavingError as error:
-                fault = str(error)
+        try:
+            save_state(runner, path, epoch, iteration)
+        except SavingError as error:
+            fault = str(error)
         # The first process that exits takes the others down, so none may before the file is whole.
         wait_for_all()
         self._restore()
@@ -104,14 +103,15 @@ class StopOnSignalHook(Hook):
 
 
 def save_state(runner: Runner, path: Path, epoch: int, iteration: int) -> None:
-    """Save the state of a run, and name the file in ``last_checkpoint``.
+    """Save the state of a run, and name the file in ``last_checkpoint``; all processes must call.
 
     Raises:
         SavingError: The file cannot be written.
     """
     runner.save_checkpoint(str(path.parent), path.name, meta={'epoch': epoch, 'iter': iteration}, by_epoch=False,
                            backend_args={'backend': BACKEND})
-    write_whole(path.parent / 'last_checkpoint', str(path).encode())
+    if is_main_process():
+        write_whole(path.parent / 'last_checkpoint', str(path).encode())
 
 
 def _gradients_applied(runner: Runner) -> bool:

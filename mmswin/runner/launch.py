@@ -7,7 +7,7 @@ from mmengine.registry import RUNNERS
 
 import mmswin.registry  # noqa: F401  registers the types that a checkpoint may hold, whatever the config
 from mmswin.hooks import RunBannerHook
-from mmswin.runner import configure, preflight, reading, resuming, testing
+from mmswin.runner import configure, preflight, reading, resuming, strategies, testing
 from mmswin.runner.errors import RunError, is_first_local_process
 from mmswin.runner.precision import set_precision
 from mmswin.runner.processes import explained_loss_of_process, follow_launcher
@@ -70,9 +70,10 @@ def train(
     configure.use_resumable_loop(cfg)
     configure.use_whole_checkpoints(cfg)
     configure.add_hooks(cfg, *TRAIN_HOOKS)
+    strategies.check(cfg)
 
     notes = _check_training(cfg, overwrite)
-    notes += configure.set_up_processes(cfg, launcher)
+    notes += configure.set_up_processes(cfg, launcher) + strategies.apply(cfg)
     follow_launcher()
     with explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
         runner = _build_runner(cfg)
@@ -106,6 +107,7 @@ def _check_training(cfg: Config, overwrite: bool) -> list[str]:
     if checkpoint is None:
         preflight.check_pretrained(cfg)
     model = preflight.build_model(cfg)
+    strategies.check_model(cfg, model)
     if checkpoint is not None:
         match = preflight.check_weights(model, checkpoint, source, 'resume' if cfg.get('resume') else 'load')
         notes.append(f'{source}: {match.summary()}')

@@ -47,6 +47,7 @@ _REGISTRIES = (MODELS, DATASETS, TRANSFORMS, TASK_UTILS, OPTIMIZERS, OPTIM_WRAPP
 _TOP_LEVEL = frozenset({
     'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg', 'activation_checkpointing', 'efficient_conv_bn_eval',
     'compile', 'runner_type', 'tta_model', 'tta_pipeline', 'custom_imports', 'auto_scale_lr', 'work_dir',
+    'strategy',
 })  # fmt: skip
 
 _BUILDERS_OWN = frozenset({'type', '_scope_', '_delete_'})
@@ -73,6 +74,7 @@ _SECTION_KEYS: dict[str, frozenset[str]] = {
     'env_cfg.mp_cfg': frozenset({'mp_start_method', 'opencv_num_threads'}),
     'env_cfg.dist_cfg': frozenset({'backend', 'timeout', 'init_backend', 'port'}),
     'auto_scale_lr': frozenset({'enable', 'base_batch_size'}),
+    'strategy': frozenset({'type', 'wrap'}),
     'train_cfg': frozenset({'by_epoch'}),
     'optim_wrapper.paramwise_cfg': frozenset({
         'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult',

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.runner import Runner as _Runner
 
 from mmswin.registry import RUNNERS
 from mmswin.runner.errors import SavingError
 from mmswin.runner.randomness import describe
+from mmswin.runner.sharding import SharingRunner
 
 BACKEND = 'mmswin.whole_file'
 
@@ -164,7 +164,7 @@ class WholeFileBackend(LocalBackend):
 
 
 @RUNNERS.register_module()
-class Runner(_Runner):
+class Runner(SharingRunner):
     """mmengine's Runner whose checkpoints on local disks are whole, whichever hook saves them."""
 
     def save_checkpoint(
@@ -178,7 +178,7 @@ class Runner(_Runner):
         by_epoch: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        """Save a checkpoint; arguments as for mmengine's.
+        """Save a checkpoint; arguments as for mmengine's. All processes must call, the first writes.
 
         Raises:
             SavingError: It could not be written; in the process that writes only.
@@ -188,8 +188,9 @@ class Runner(_Runner):
         meta['random_state'] = describe(self.seed, iteration)
         if file_client_args is None and '://' not in str(out_dir) and _is_local(backend_args):
             backend_args = {'backend': BACKEND}
-        super().save_checkpoint(out_dir, filename, file_client_args, save_optimizer, save_param_scheduler, meta,
-                                by_epoch, backend_args)
+        super().save_checkpoint(
+            out_dir, filename, file_client_args, save_optimizer=save_optimizer, meta=meta, by_epoch=by_epoch,
+            save_param_scheduler=save_param_scheduler, backend_args=backend_args)
 
 
 def _is_local(backend_args: dict[str, Any] | None) -> bool:
