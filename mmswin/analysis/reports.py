@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mmswin.analysis.counting import MultiplyAdds
+from mmswin.analysis.growth import QUANTITIES, Growth
 from mmswin.analysis.paper import Comparison
 from mmswin.analysis.protocol import Complexity
 from mmswin.analysis.scaling import Sweep
@@ -98,3 +99,24 @@ def sweep_text(found: Sweep, shape: tuple[int, int]) -> str:
         powers = (f'pixels^{found.exponent(values):.2f}' for values in (found.counted[kind], found.seconds[kind]))
         lines.append((name, *powers, f'{found.formula(kind, height * width) / 1e9:.1f} G'))
     return columns(lines) + '\n(exponents fitted to the larger half of the sizes; the last column by equations 2 and 1)'
+
+
+def growth_text(found: Growth) -> str:
+    """What was measured at every size, and the powers of the pixels."""
+    lines = [('mode', 'image', 'megapixels', 'time ms', 'per megapixel', 'peak memory GiB', 'kept for backward GiB')]
+    for mode, points in found.points.items():
+        for point in points:
+            seconds = point.value('seconds')
+            lines.append((
+                mode, f'{point.height} x {point.width}', f'{point.pixels / 1e6:.2f}', f'{1e3 * seconds:.1f}',
+                f'{1e9 * seconds / point.pixels:.1f}', f'{point.memory / 2**30:.3f}',
+                _number(None if point.saved is None else point.saved / 2**30, '.3f')))
+    powers = [('grows as', *QUANTITIES.values())]
+    exponents = found.exponents()
+    for mode in found.points:
+        fitted = (exponents.get((mode, quantity)) for quantity in QUANTITIES)
+        powers.append((mode, *('-' if one is None else f'pixels^{one:.3f}' for one in fitted)))
+    return '\n'.join([
+        columns(lines, left=2), '', columns(powers),
+        '(straight lines through the logarithms of all sizes; peak memory: beyond what is there before the image)',
+        *(f'{mode}: {end}.' for mode, end in found.ends.items())])

@@ -49,7 +49,7 @@ def run(
         side.compilations = _graphs() - graphs
         side.saved_bytes = saved_in_training(repetition)
         side.peak_bytes = _peak(repetition)
-        side.gpu_seconds, side.launches = _kernels(repetition)
+        side.gpu_seconds, side.launches = kernel_time(repetition)
     turns = {
         name: lambda repetition=repetition: median(seconds(repetition, work.device) for _ in range(repetitions))
         for name, repetition in ready.items()
@@ -75,7 +75,7 @@ def _peak(repetition: Repetition) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _kernels(repetition: Repetition) -> tuple[float, int]:
+def kernel_time(repetition: Repetition) -> tuple[float, int]:
     """Summed time of a repetition's kernels in seconds, and their number."""
     device = repetition.work.device
     synchronize(device)

@@ -1,4 +1,4 @@
-"""The cost of attention against the size of the image, as a picture."""
+"""Cost against the size of the image, as pictures: of attention, and of a whole backbone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmswin.analysis.growth import Growth
 from mmswin.analysis.scaling import Sweep
 
+_COLOURS = {'inference': 'C0', 'training': 'C3'}
 _LOOK = {'windows': ('C0', 'o', 'in windows'), 'global': ('C3', 's', 'over the whole map')}
 
 
@@ -52,3 +54,33 @@ def _finish(axes: Axes, title: str, unit: str, marked: int, shape: tuple[int, in
     axes.title.set_fontsize(10)
     axes.grid(alpha=0.3, which='both')
     axes.legend(fontsize=8)
+
+
+def draw_growth(growth: Growth, title: str, path: str | Path) -> None:
+    """Draw time and memory over pixels, both axes logarithmic, with the fitted powers.
+
+    Args:
+        growth: What was measured.
+        title: What the picture is of.
+        path: Where it goes.
+    """
+    figure = Figure(figsize=(11, 4.8), layout='constrained')
+    timed, kept = figure.subplots(1, 2, sharex=True)
+    exponents = growth.exponents()
+    for (mode, quantity), (pixels, values) in growth.curves().items():
+        axes, unit = (timed, 1e-3) if quantity == 'seconds' else (kept, 2**30)
+        what = {'seconds': mode, 'memory': f'{mode}: peak', 'saved': f'{mode}: kept for backward'}[quantity]
+        power = exponents.get((mode, quantity))
+        label = what if power is None else f'{what}, pixels$^{{{power:.3f}}}$'
+        colour, marker = _COLOURS[mode], '^' if quantity == 'saved' else 'o'
+        axes.plot(np.array(pixels) / 1e6, np.array(values) / unit, colour + marker, label=label)
+        if power is not None:
+            fit = np.polyfit(np.log(pixels), np.log(values), 1)
+            axes.plot(np.array(pixels) / 1e6, np.exp(np.polyval(fit, np.log(pixels))) / unit, colour + '-', alpha=0.5)
+    for axes, name, unit in ((timed, 'time of a pass', 'milliseconds'), (kept, 'memory of a pass', 'GiB')):
+        axes.set(xscale='log', yscale='log', title=name, xlabel='megapixels of the image', ylabel=unit)
+        axes.xaxis.set_major_formatter('{x:g}')
+        axes.grid(alpha=0.3, which='both')
+        axes.legend(fontsize=8)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)

@@ -1,6 +1,7 @@
 """tools/complexity.py as a user calls it: the printed parts, the picture of --sweep, and what it refuses."""
 
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 import mmdet.datasets  # noqa: F401  now, since the forks print a line of their own when they are imported
 import pytest
 
-from mmswin.analysis import scaling
+from mmswin.analysis import growth, scaling
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,12 +77,33 @@ def test_sweep_draws_a_picture_once(call, monkeypatch):
     assert call(*arguments, '--overwrite')[0] == 0
 
 
+def test_growth_draws_and_writes_once(call, monkeypatch):
+    monkeypatch.setattr(growth, 'in_own_process', growth.measure)
+    arguments = ('tiny_segmentation.py', '--growth', '--megapixels', '0.02', '0.07', '--modes', 'training')
+    status, output, errors = call(*arguments)
+    assert (status, errors) == (0, '')
+    assert 'images of multiples of 128 x 128 pixels' in output
+    picture = Path('work_dirs/complexity/tiny_segmentation_growth.png')
+    assert output.endswith(f'picture: {picture}, and the figures beside it in tiny_segmentation_growth.json\n')
+    assert picture.read_bytes().startswith(b'\x89PNG')
+    values = json.loads(picture.with_suffix('.json').read_text())
+    assert [(one['height'], one['width']) for one in values['points']['training']] == [(128, 128), (256, 256)]
+    assert values['exponents']['training']['saved'] == pytest.approx(1, abs=0.05)
+    assert f"pixels^{values['exponents']['training']['seconds']:.3f}" in output
+    picture.unlink()
+    status, output, errors = call(*arguments)
+    assert (status, output) == (2, '')
+    assert 'tiny_segmentation_growth.json exists; add --overwrite' in errors
+
+
 @pytest.mark.parametrize(('arguments', 'said'), [
     (['gone.py'], 'gone.py does not exist'),
     (['tiny_detection.py', '--shape', '0', '64'], 'an image of 0 x 64 pixels: expected at least 32'),
     (['tiny_detection.py', '--cfg-options', 'model.backbone.window_sise=4'], 'model.backbone.window_size'),
     (['tiny_detection.py', '--cfg-options', 'model.backbone.num_heads=3,3,3,3'], 'num_heads'),
     (['tiny_detection.py', '--sweep', '--out', 'sweep.gif'], "sweep.gif: expected a name that ends in .png"),
+    (['tiny_detection.py', '--growth', '--megapixels', '-1'], '--megapixels -1: expected a positive number'),
+    (['tiny_detection.py', '--growth', '--device', 'gpu'], '--device gpu: '),
     (['tiny_detection.py', '--sweep', '--cfg-options', 'model.backbone.type=mmswin.SwinTransfomer'],
      'mmswin.SwinTransfomer'),
 ])
@@ -93,7 +115,10 @@ def test_bad_input(call, workplace, arguments, said):
     assert workplace.files() == before
 
 
-def test_a_picture_without_a_sweep(call):
+@pytest.mark.parametrize('arguments', [
+    ['--out', 'x.png'], ['--sweep', '--growth'], ['--device', 'cuda'], ['--sweep', '--megapixels', '1'],
+])
+def test_options_that_do_not_belong_together(call, arguments):
     with pytest.raises(SystemExit) as stopped:
-        call('tiny_detection.py', '--out', 'x.png')
+        call('tiny_detection.py', *arguments)
     assert stopped.value.code == 2
