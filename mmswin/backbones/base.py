@@ -34,6 +34,17 @@ def fit_position_embedding(grid: Tensor, height: int, width: int) -> Tensor:
     return grid.permute(0, 2, 3, 1)
 
 
+_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+
+
+def is_plain(kind: type[nn.Module], *modules: nn.Module) -> bool:
+    """Whether modules are of just this class and nobody has hooked in, so that they may be computed without a call."""
+    return all(
+        type(module) is kind and 'forward' not in vars(module) and not any(getattr(module, name) for name in _HOOKS)
+        for module in modules
+    ) and not any(getattr(nn.modules.module, '_global' + name) for name in _HOOKS)
+
+
 class Backbone(BaseModule):
     """A backbone whose parts can be frozen and which judges the weights that it is given.
 

@@ -48,6 +48,18 @@ def positive_int(name: str, value: object) -> int:
     return int(value)
 
 
+def for_each_stage(name: str, value: object, stages: int) -> tuple[bool, ...]:
+    """One switch for each stage, from one for all or a sequence.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * stages
+    if len(values) != stages or not all(isinstance(v, (bool, Integral)) and v in (0, 1) for v in values):
+        raise ValueError(f'{name}={value!r} must be a bool, or a list of one for each of the {stages} stages')
+    return tuple(bool(v) for v in values)
+
+
 def find_variant(variants: dict[str, dict], arch: str) -> dict:
     """The entry of that name.
 

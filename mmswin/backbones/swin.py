@@ -16,10 +16,12 @@ from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
 from mmswin.backbones import options
-from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding
+from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding, is_plain
 from mmswin.checkpoints.loading import LoadReport, translate_in_place
-from mmswin.ops.window_attention import resolve_backend, window_attention
-from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index
+from mmswin.ops import cpu_block, recompute
+from mmswin.ops.window_attention import IN_STRIPS, WHOLE_BLOCK, is_cpu_tensor, resolve_backend, window_attention
+from mmswin.ops.window_attention.cpu import attend_and_project
+from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index, window_plan
 from mmswin.registry import MODELS
 
 # What makes Swin-T differ from Swin-S (paper, section 3.3).
@@ -106,6 +108,7 @@ class WindowAttention(nn.Module):
         self.shift = shift
         self.scale = (dim // num_heads) ** -0.5 if qk_scale is None else qk_scale
         self.attn_drop = attn_drop
+        self.backend = backend
         self.attend = resolve_backend(backend, dim // num_heads, window)
         if relative_bias:
             self.relative_position_bias_table = nn.Parameter(torch.zeros(bias_table_rows(window), num_heads))
@@ -125,8 +128,25 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
+        return self.mix(self.qkv(x))
+
+    def mix(self, qkv: Tensor, keeping_less: bool = False) -> Tensor:
+        """What follows the projection to q, k and v: ``B x H x W x 3C`` to ``B x H x W x C``."""
+        if keeping_less and self.backend in IN_STRIPS and is_cpu_tensor(qkv) and not (self.training and self.attn_drop):
+            plan = window_plan(qkv.shape[1], qkv.shape[2], self.window, self.shift)
+            x = attend_and_project(
+                qkv,
+                self.qkv.bias,
+                self.relative_position_bias(),
+                self.proj.weight,
+                self.proj.bias,
+                plan,
+                self.num_heads,
+                self.scale,
+            )
+            return self.proj_drop(x)
         x = window_attention(
-            self.qkv(x),
+            qkv,
             self.relative_position_bias(),
             self.window,
             self.shift,
@@ -166,11 +186,58 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(dim, proj_drop=drop, **attention)
         self.norm2 = options.build_norm(norm_cfg, dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
-
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
+        if self.attn.backend in WHOLE_BLOCK and torch.is_grad_enabled() and not capturing() and self._is_plain():
+            return self._keeping_less(x)
         x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
         return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
+
+    def _is_plain(self) -> bool:
+        """Whether the parts are as they were built and nobody watches them, so that they need not be called."""
+        attn, mlp = self.attn, self.mlp
+        return (
+            is_plain(nn.LayerNorm, self.norm1, self.norm2)
+            and is_plain(nn.Linear, attn.qkv, attn.proj, mlp.fc1, mlp.fc2)
+            and is_plain(nn.Dropout, attn.proj_drop, mlp.drop)
+            and is_plain(nn.GELU, mlp.act)
+            and is_plain(WindowAttention, attn)
+            and is_plain(Mlp, mlp)
+            and not (mlp.drop.training and mlp.drop.p)
+        )
+
+    def _keeping_less(self, x: Tensor) -> Tensor:
+        """The same; autograd keeps neither what the norms and the GELU gave nor the attention's scores."""
+        norm, attn, mlp = self.norm1, self.attn, self.mlp
+        qkv = recompute.norm_linear(x, (norm.weight, norm.bias, norm.eps), attn.qkv.weight, attn.qkv.bias)
+        x = x + drop_path(attn.mix(qkv, keeping_less=True), self.drop_path, self.training)
+        norm = self.norm2
+        hidden = recompute.norm_linear(x, (norm.weight, norm.bias, norm.eps), mlp.fc1.weight, mlp.fc1.bias)
+        x_mlp = recompute.gelu_linear(hidden, mlp.fc2.weight, mlp.fc2.bias, mlp.act.approximate)
+        return x + drop_path(x_mlp, self.drop_path, self.training)
+
+    def computes_in_place(self, x: Tensor) -> bool:
+        """Whether :meth:`forward_` can stand for ``forward``: on a CPU, without gradients and randomness."""
+        return (
+            self.attn.backend in IN_STRIPS
+            and is_cpu_tensor(x)
+            and not torch.is_grad_enabled()
+            and not capturing()
+            and not (self.training and (self.drop_path or self.attn.attn_drop or self.attn.proj_drop.p))
+            and is_plain(SwinBlock, self)
+            and self._is_plain()
+        )
+
+    def forward_(self, x: Tensor, out: Tensor) -> Tensor:
+        """``B x H x W x C`` to ``out``, contiguous and of the same shape; it may be ``x`` itself."""
+        attn, mlp = self.attn, self.mlp
+        norms = [cpu_block.Norm(norm.weight, norm.bias, norm.eps) for norm in (self.norm1, self.norm2)]
+        qkv, proj, fc1, fc2 = (cpu_block.Linear(m.weight, m.bias) for m in (attn.qkv, attn.proj, mlp.fc1, mlp.fc2))
+        plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
+        bias = attn.relative_position_bias()
+        cpu_block.attention_(x, out, norms[0], qkv, proj, bias, plan, attn.num_heads, attn.scale)
+        cpu_block.mlp_(out, norms[1], fc1, mlp.act.approximate, fc2)
+        return out
 
 
 class SwinStage(nn.Module):
@@ -184,9 +251,14 @@ class SwinStage(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``B x H x W x C`` to (the same after the blocks, what the next stage takes)."""
-        recompute = self.with_cp and torch.is_grad_enabled()
+        again = self.with_cp and torch.is_grad_enabled()
+        given = x
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            if block.computes_in_place(x):
+                # Whoever holds the stage's input must find it as it was.
+                x = block.forward_(x, torch.empty_like(x, memory_format=torch.contiguous_format) if x is given else x)
+            else:
+                x = given = checkpoint(block, x, use_reentrant=False) if again else block(x)
         return x, x if self.downsample is None else self.downsample(x)
 
 
@@ -215,7 +287,7 @@ class SwinTransformer(Backbone):
         use_abs_pos_embed: Whether to add an absolute position embedding; resized to the image at run time.
         act_cfg: The MLP's activation.
         norm_cfg: The normalisation.
-        with_cp: Recompute each block in backward instead of keeping its activations.
+        with_cp: Recompute each block in backward instead of keeping its activations; a list says it for each stage.
         pretrained: Old way to write ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
         convert_weights: Accepted and not needed: a checkpoint's format is recognised by its keys.
         frozen_stages: -1 freezes nothing, 0 the patch embedding, n > 0 also the first n stages with their output
@@ -265,7 +337,7 @@ class SwinTransformer(Backbone):
         use_abs_pos_embed: bool = False,
         act_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[bool] = False,
         pretrained: str | None = None,
         convert_weights: bool = False,
         frozen_stages: int = -1,
@@ -284,6 +356,7 @@ class SwinTransformer(Backbone):
         options.check_structure(embed_dims, depths, num_heads, strides, mlp_ratio, in_channels)
         options.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
         qk_scale = options.resolve_content_term(use_content_term, qk_scale, use_rel_pos_bias)
+        with_cp = options.for_each_stage('with_cp', with_cp, len(depths))
         window = options.positive_pair('window_size', window_size)
         patch = options.positive_pair('patch_size', patch_size)
         if options.positive_pair('strides[0]', strides[0]) != patch:
@@ -332,7 +405,7 @@ class SwinTransformer(Backbone):
                 for j in range(depths[i])
             ]
             merging = PatchMerging(dim, strides[i + 1], norm_cfg if patch_norm else None) if i < last else None
-            self.layers.append(SwinStage(blocks, merging, with_cp))
+            self.layers.append(SwinStage(blocks, merging, with_cp[i]))
         for i in sorted(self.out_indices):
             self.add_module(f'norm{i}', options.build_norm(norm_cfg, self.num_features[i]))
         self._freeze()

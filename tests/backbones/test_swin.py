@@ -93,7 +93,9 @@ def test_registry_builds_it_by_scope_from_either_library():
         (dict(drop_path_rate=1.5), 'drop_path_rate=1.5 must be a probability'),
         (dict(mlp_ratio=0), 'mlp_ratio=0'),
         (dict(in_channels=0), 'in_channels=0'),
-        (dict(attn_backend='fastest'), "attention backend 'fastest' is unknown; choose one of 'auto', 'reference'"),
+        (dict(attn_backend='fastest'), "attention backend 'fastest' is unknown; choose one of 'auto', 'cpu', 'refer"),
+        (dict(with_cp=[True, False]), 'with_cp=[True, False] must be a bool, or a list of one for each of the 4 '),
+        (dict(with_cp='True'), "with_cp='True' must be a bool, or a list of one for each of the 4 stages"),
         (dict(pretrained='a.pth', init_cfg=dict(type='Pretrained', checkpoint='b.pth')), 'not both'),
     ],
 )
@@ -183,7 +185,7 @@ def test_other_channels(tiny_swin):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('backend', ['reference', 'sdpa'])
+@pytest.mark.parametrize('backend', ['reference', 'sdpa', 'auto'])
 def test_pure_half_precision_and_autocast(tiny_swin, dtype, backend):
     x = torch.randn(1, 3, 45, 70)
     model = tiny_swin(attn_backend=backend, use_abs_pos_embed=True).eval()
@@ -236,7 +238,7 @@ def test_plans_indices_and_masks_are_made_once_for_a_size(tiny_swin, monkeypatch
     monkeypatch.setattr(windows, '_cached_plan', lru_cache(counted('_plan')))
     index = counted('_relative_position_index')
     monkeypatch.setattr(windows, '_cached_relative_position_index', lru_cache(index))
-    model = tiny_swin(depths=(2, 2, 6, 2))
+    model = tiny_swin(depths=(2, 2, 6, 2), attn_backend='reference')
     x = torch.randn(1, 3, 200, 300)
     model(x)
     # One mask a stage; a regular and a shifted plan a stage; one window size.

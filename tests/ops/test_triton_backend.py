@@ -178,7 +178,7 @@ def test_dropout_heads_and_large_windows_go_another_way_and_say_so():
 
 def test_a_missing_triton_is_named(monkeypatch):
     monkeypatch.setattr(triton_backend, 'unavailable', lambda: 'the package triton is not installed')
-    message = "'triton' is not available: the package triton .* choose one of 'auto', 'reference', 'sdpa'$"
+    message = "'triton' is not available: the package triton .* choose one of 'auto', 'cpu', 'reference', 'sdpa'$"
     with pytest.raises(ValueError, match=message):
         resolve_backend('triton')
 

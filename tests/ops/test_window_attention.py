@@ -85,7 +85,8 @@ def test_dropout_drops_weights_and_keeps_the_mean(name):
 
 
 def test_unknown_backend_lists_what_there_is():
-    with pytest.raises(ValueError, match="'flash' is unknown; choose one of 'auto', 'reference', 'sdpa', 'triton'"):
+    known = "'auto', 'cpu', 'reference', 'sdpa', 'triton'"
+    with pytest.raises(ValueError, match=f"'flash' is unknown; choose one of {known}"):
         resolve_backend('flash')
 
 

@@ -13,15 +13,21 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mmswin.ops.window_attention import reference, sdpa, triton_backend
-from mmswin.ops.windows import WindowPlan, window_plan
+from mmswin.ops.window_attention import cpu, reference, sdpa, triton_backend
+from mmswin.ops.windows import WindowPlan, capturing, window_plan
 
 BACKENDS: dict[str, Callable[..., Tensor]] = {
     'reference': reference.attend,
     'sdpa': sdpa.attend,
+    'cpu': cpu.attend,
     'triton': triton_backend.attend,
 }
 AUTO = 'auto'
+
+# With these a block in training computes again what norms and GELU gave, instead of keeping it;
+WHOLE_BLOCK = (AUTO, 'cpu', 'triton')
+# and with these it computes in strips on a CPU: the projection too, and without gradients all of it.
+IN_STRIPS = (AUTO, 'cpu')
 
 # Devices on which 'auto' tries the Triton kernels.
 TRITON_DEVICES = ('cuda',)
@@ -56,6 +62,11 @@ def _recorded_for_elsewhere() -> bool:
     return torch.jit.is_tracing() or (exporting is not None and exporting())
 
 
+def is_cpu_tensor(x: Tensor) -> bool:
+    """Whether it is a plain tensor in a CPU's memory: no fake one, no part of a shared one."""
+    return type(x) is Tensor and x.device.type == 'cpu'
+
+
 def _automatic(
     qkv: Tensor,
     pad_value: Tensor | None,
@@ -65,8 +76,8 @@ def _automatic(
     scale: float,
     dropout: float,
 ) -> Tensor:
-    """``'triton'`` on CUDA devices where it has proved itself, else ``'reference'``."""
-    name = 'reference'
+    """``'triton'`` on CUDA devices where it has proved itself, ``'cpu'`` on CPUs, else ``'reference'``."""
+    name = 'cpu' if is_cpu_tensor(qkv) and not capturing() else 'reference'
     if qkv.device.type in TRITON_DEVICES and not _recorded_for_elsewhere():
         name = _choice(qkv.device, qkv.dtype, qkv.shape[3] // 3 // num_heads, plan.window)
     return BACKENDS[name](qkv, pad_value, bias, plan, num_heads, scale, dropout)
@@ -78,7 +89,8 @@ def resolve_backend(
     """The function behind a backend's name.
 
     ``'auto'`` is the Triton kernels on a CUDA device on which they agree with the reference (checked on first use, for
-    each type and window), and the reference everywhere else and in exported and traced programs.
+    each type and window), ``'cpu'`` on a CPU, and the reference everywhere else and in compiled, exported and traced
+    programs.
 
     Args:
         name: ``'auto'`` or one of :data:`BACKENDS`.

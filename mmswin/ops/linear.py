@@ -1,0 +1,77 @@
+"""Linear layers on CPUs, by the library that is faster there.
+
+torch gives float32 products to MKL and convolutions to oneDNN. On some processors (AMD with AVX-512) oneDNN is up to
+twice as fast at the same product, written as a 1 x 1 convolution; on others there is no difference. Which it is, is
+measured once for each shape, on the spot, and not guessed from the processor's name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# The other route is taken if it needs less than this part of the time.
+WORTH_IT = 0.87
+# Products are timed with at most so many rows.
+PROBE_ROWS = 2048
+
+
+def autocast_type(device: str) -> torch.dtype | None:
+    """The type that autocast gives to matrix products on a kind of device at the moment; None without autocast."""
+    if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == 'cuda':
+        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+    return torch.get_autocast_cpu_dtype() if device == 'cpu' and torch.is_autocast_cpu_enabled() else None
+
+
+def _as_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``rows x in`` to ``rows x out``: an image of one row whose channels are last in memory."""
+    image = x[None, None].permute(0, 3, 1, 2)
+    return F.conv2d(image, weight[:, :, None, None], bias).permute(0, 2, 3, 1)[0, 0]
+
+
+ROUTES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    'linear': F.linear,
+    'convolution': _as_convolution,
+}
+
+
+def _fastest(rows: int, inputs: int, outputs: int) -> str:
+    x, weight = torch.rand(rows, inputs), torch.rand(outputs, inputs)
+    best = {}
+    with torch.inference_mode(), torch.autocast('cpu', enabled=False):
+        for _ in range(4):  # the first of each is warm-up
+            for name, route in ROUTES.items():
+                start = time.perf_counter()
+                route(x, weight, None)
+                best.setdefault(name, []).append(time.perf_counter() - start)
+    seconds = {name: min(times[1:]) for name, times in best.items()}
+    return 'convolution' if seconds['convolution'] < WORTH_IT * seconds['linear'] else 'linear'
+
+
+@lru_cache(maxsize=1024)
+def _chosen(rows: int, inputs: int, outputs: int, threads: int) -> str:
+    return _fastest(rows, inputs, outputs)
+
+
+def route(x: Tensor, weight: Tensor) -> str:
+    """The name in :data:`ROUTES` of what computes ``x @ weight.T`` faster; ``x`` is ``rows x in``.
+
+    Only float32 on a CPU is measured, at the next lower power of two of rows; all else is torch's own.
+    """
+    plain = type(x) is Tensor and x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
+    if not plain or len(x) < 64 or autocast_type('cpu') is not None or not torch.backends.mkldnn.is_available():
+        return 'linear'
+    rows = min(1 << (len(x).bit_length() - 1), PROBE_ROWS)
+    return _chosen(rows, weight.shape[1], weight.shape[0], torch.get_num_threads())
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear`` of ``rows x in``, on the route that is faster here."""
+    return ROUTES[route(x, weight)](x, weight, bias)

@@ -1,0 +1,137 @@
+"""Linear layers behind a LayerNorm or a GELU that keep the input of the pair for backward and not what lies between.
+
+A training step of a Swin block keeps its input, q, k, v, the attention's output, the middle of the block and the hidden
+map before the GELU; what the norms and the GELU gave is computed again. Values and gradients are those of the modules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmswin.ops.linear import autocast_type, linear
+
+
+def norm_linear(
+    x: Tensor, norm: tuple[Tensor | None, Tensor | None, float], weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """``linear(layer_norm(x))``: ``... x in`` to ``... x out``.
+
+    Args:
+        x: The map.
+        norm: Weight and bias of the LayerNorm over the last axis, and its eps.
+        weight: The linear layer's, ``out x in``.
+        bias: The linear layer's.
+    """
+    return _NormLinear.apply(x, norm[0], norm[1], weight, bias, norm[2])
+
+
+def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = 'none') -> Tensor:
+    """``linear(gelu(x))``: ``... x in`` to ``... x out``."""
+    return _GeluLinear.apply(x, weight, bias, approximate)
+
+
+def _product_type(x: Tensor) -> torch.dtype:
+    return autocast_type(x.device.type) or x.dtype
+
+
+def _remember(ctx: Any, tensors: list[Tensor | None]) -> None:
+    ctx.save_for_backward(*tensors)
+    ctx.product_type = _product_type(tensors[0])
+    ctx.autocast = autocast_type(tensors[0].device.type) is not None
+
+
+def _normed(x: Tensor, norm_weight: Tensor | None) -> Tensor:
+    """What the LayerNorm is given: not every device has one for maps of half the width of its weights."""
+    return x if norm_weight is None else x.to(torch.promote_types(x.dtype, norm_weight.dtype))
+
+
+def _linear_gradients(
+    grad: Tensor, y: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of y, weight and bias of ``y @ weight.T + bias``; all of ``rows``."""
+    of_y = linear(grad, weight.to(grad.dtype).t()) if wanted[0] else None
+    of_weight = (grad.t() @ y).to(weight.dtype) if wanted[1] else None
+    of_bias = grad.sum(0, dtype=weight.dtype) if wanted[2] else None
+    return of_y, of_weight, of_bias
+
+
+def _with_graph(ctx: Any, function: Any, grad: Tensor) -> list[Tensor | None]:
+    """Gradients that can be differentiated again, by torch's own functions."""
+    tensors = ctx.saved_tensors
+    asked = [tensor for tensor, need in zip(tensors, ctx.needs_input_grad) if need and tensor is not None]
+    with torch.autocast(grad.device.type, ctx.product_type, enabled=ctx.autocast):
+        out = function(*tensors)
+    found = iter(torch.autograd.grad(out, asked, grad, create_graph=True))
+    return [next(found) if need and t is not None else None for t, need in zip(tensors, ctx.needs_input_grad)]
+
+
+class _NormLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        x: Tensor,
+        norm_weight: Tensor | None,
+        norm_bias: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        eps: float,
+    ) -> Tensor:
+        y = F.layer_norm(_normed(x, norm_weight), x.shape[-1:], norm_weight, norm_bias, eps).to(_product_type(x))
+        return linear(y.reshape(-1, y.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        *tensors, ctx.eps = inputs
+        _remember(ctx, tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        x, norm_weight, norm_bias, weight, bias = ctx.saved_tensors
+        needs, eps, shape = ctx.needs_input_grad, ctx.eps, x.shape[-1:]
+        if torch.is_grad_enabled():
+            again = _with_graph(ctx, lambda x, g, b, w, c: F.linear(F.layer_norm(x, shape, g, b, eps), w, c), grad)
+            return *again, None
+        normed = _normed(x, norm_weight)
+        y, mean, scale = torch.native_layer_norm(normed, shape, norm_weight, norm_bias, eps)
+        y = y.to(ctx.product_type).view(-1, y.shape[-1])
+        of_y, of_weight, of_bias = _linear_gradients(
+            grad.reshape(-1, grad.shape[-1]), y, weight, (any(needs[:3]), needs[3], needs[4])
+        )
+        del y
+        of_norm = (None, None, None)
+        if of_y is not None:
+            of_x, *of_norm = torch.ops.aten.native_layer_norm_backward(
+                of_y.view(x.shape).to(normed.dtype), normed, shape, mean, scale, norm_weight, norm_bias, list(needs[:3])
+            )
+            of_norm = (None if of_x is None else of_x.to(x.dtype), *of_norm)
+        return *of_norm, of_weight, of_bias, None
+
+
+class _GeluLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
+        y = F.gelu(x, approximate=approximate).to(_product_type(x))
+        return linear(y.reshape(-1, y.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        *tensors, ctx.approximate = inputs
+        _remember(ctx, tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        x, weight, bias = ctx.saved_tensors
+        needs, approximate = ctx.needs_input_grad, ctx.approximate
+        if torch.is_grad_enabled():
+            again = _with_graph(ctx, lambda x, w, c: F.linear(F.gelu(x, approximate=approximate), w, c), grad)
+            return *again, None
+        y = F.gelu(x, approximate=approximate).to(ctx.product_type).reshape(-1, x.shape[-1])
+        of_y, of_weight, of_bias = _linear_gradients(grad.reshape(-1, grad.shape[-1]), y, weight, needs[:3])
+        del y
+        of_x = None
+        if of_y is not None:
+            of_x = torch.ops.aten.gelu_backward(of_y.view(x.shape).to(x.dtype), x, approximate=approximate)
+        return of_x, of_weight, of_bias, None

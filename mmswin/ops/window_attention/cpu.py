@@ -1,0 +1,206 @@
+"""The cpu backend: a strip of windows at a time, so that scores stay in the cache and nothing but q, k, v is kept.
+
+Backward computes the scores of a strip again. Memory between the two passes is that of the projected map alone,
+where ``reference`` keeps the windows, the scaled queries and the attention weights besides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmswin.ops.linear import linear
+from mmswin.ops.strips import Strip, strips
+from mmswin.ops.window_attention import reference
+from mmswin.ops.windows import WindowPlan
+
+
+def attend(
+    qkv: Tensor,
+    pad_value: Tensor | None,
+    bias: Tensor | None,
+    plan: WindowPlan,
+    num_heads: int,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """See :func:`mmswin.ops.window_attention.window_attention`; with dropout ``reference`` computes."""
+    if dropout or qkv.numel() == 0:
+        return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, dropout)
+    return _Attention.apply(qkv, pad_value, bias, None, None, plan, num_heads, scale)
+
+
+def attend_and_project(
+    qkv: Tensor,
+    pad_value: Tensor | None,
+    bias: Tensor | None,
+    weight: Tensor,
+    proj_bias: Tensor | None,
+    plan: WindowPlan,
+    num_heads: int,
+    scale: float,
+) -> Tensor:
+    """Attention and the linear layer after it, ``B x H x W x 3C`` to ``B x H x W x out``.
+
+    What lies between them, one map, is not kept for backward either.
+
+    Args:
+        qkv, pad_value, bias, plan, num_heads, scale: See :func:`mmswin.ops.window_attention.window_attention`.
+        weight: The linear layer's, ``out x C``.
+        proj_bias: The linear layer's.
+    """
+    return _Attention.apply(qkv, pad_value, bias, weight, proj_bias, plan, num_heads, scale)
+
+
+def split(places: Tensor, windows: int, num_heads: int) -> Tensor:
+    """``(windows * tokens) x 3C`` to q, k, v: ``3 x (windows * heads) x tokens x head width``."""
+    count, width = places.shape
+    places = places.view(windows, count // windows, 3, num_heads, width // 3 // num_heads)
+    return places.permute(2, 0, 3, 1, 4).reshape(3, windows * num_heads, count // windows, -1)
+
+
+def join(out: Tensor, windows: int) -> Tensor:
+    """``(windows * heads) x tokens x head width`` to ``(windows * tokens) x C``."""
+    heads, tokens, width = len(out) // windows, *out.shape[1:]
+    return out.view(windows, heads, tokens, width).transpose(1, 2).reshape(windows * tokens, heads * width)
+
+
+def weights_of(q: Tensor, k: Tensor, bias: Tensor | None, strip: Strip, num_heads: int, scale: float) -> Tensor:
+    """softmax(scale * q k^T + bias + mask), ``(windows * heads) x tokens x tokens``, in at least float32."""
+    scores = torch.bmm(q, k.transpose(1, 2))
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).mul_(scale)
+    scores = scores.view(strip.windows, num_heads, *scores.shape[1:])
+    if bias is not None:
+        scores += bias
+    strip.mask_(scores)
+    return torch.softmax(scores, -1).flatten(0, 1)
+
+
+def mix(places: Tensor, bias: Tensor | None, strip: Strip, num_heads: int, scale: float) -> Tensor:
+    """Attention in the windows of a strip: ``(windows * tokens) x 3C`` to ``(windows * tokens) x C``."""
+    q, k, v = split(places, strip.windows, num_heads)
+    return join(torch.bmm(weights_of(q, k, bias, strip, num_heads, scale).to(v.dtype), v), strip.windows)
+
+
+def _taken(strip: Strip, tokens: Tensor, pad_value: Tensor | None) -> Tensor:
+    return strip.in_places(strip.take(tokens), pad_value)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        qkv: Tensor,
+        pad_value: Tensor | None,
+        bias: Tensor | None,
+        weight: Tensor | None,
+        proj_bias: Tensor | None,
+        plan: WindowPlan,
+        num_heads: int,
+        scale: float,
+    ) -> Tensor:
+        tokens = qkv.reshape(-1, qkv.shape[3])
+        pad_value, weight, proj_bias = _of_type(qkv.dtype, pad_value, weight, proj_bias)
+        out = qkv.new_empty(len(tokens), qkv.shape[3] // 3 if weight is None else len(weight))
+        # The products' type is the input's, as in every backend: autocast has had its say at the projection.
+        with torch.autocast(qkv.device.type, enabled=False):
+            for strip in strips(plan, len(qkv), qkv.device):
+                mixed = strip.of_tokens(mix(_taken(strip, tokens, pad_value), bias, strip, num_heads, scale))
+                strip.put(mixed if weight is None else linear(mixed, weight, proj_bias), out)
+        return out.view(*qkv.shape[:3], -1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:5])
+        ctx.options = inputs[5:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        tensors = ctx.saved_tensors
+        wanted = [need and tensor is not None for need, tensor in zip(ctx.needs_input_grad, tensors)]
+        found = (_with_graph if torch.is_grad_enabled() else _backward)(tensors, grad, wanted, *ctx.options)
+        return *found, None, None, None
+
+
+def _of_type(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+
+
+def _with_graph(tensors: tuple, grad: Tensor, wanted: list[bool], *options: Any) -> list[Tensor | None]:
+    """Gradients that can be differentiated again: those of the reference."""
+    qkv, pad_value, bias, *proj = tensors
+    out = reference.attend(qkv, pad_value, bias, *options, 0.0)
+    if proj[0] is not None:
+        out = F.linear(out, *_of_type(out.dtype, *proj))
+    asked = [tensor for tensor, want in zip(tensors, wanted) if want]
+    found = iter(torch.autograd.grad(out, asked, grad, create_graph=True, allow_unused=True))
+    return [next(found) if want else None for want in wanted]
+
+
+def _backward(
+    tensors: tuple, grad: Tensor, wanted: list[bool], plan: WindowPlan, num_heads: int, scale: float
+) -> list[Tensor | None]:
+    qkv, pad_value, bias, weight, proj_bias = tensors
+    tokens, grads = qkv.reshape(-1, qkv.shape[3]), grad.reshape(-1, grad.shape[3])
+    grad_qkv = torch.empty_like(tokens)
+    # Sums over all windows, in at least float32.
+    sums = [torch.zeros_like(t, dtype=torch.promote_types(t.dtype, torch.float32)) if want else None
+            for t, want in zip(tensors, wanted)]  # fmt: skip
+    if not (plan.pad_bottom or plan.pad_right):
+        sums[1] = None
+    (pad_value,) = _of_type(qkv.dtype, pad_value)
+    transposed = None if weight is None else weight.to(qkv.dtype).t().contiguous()
+    with torch.autocast(qkv.device.type, enabled=False):
+        for strip in strips(plan, len(qkv), qkv.device):
+            of_out = strip.take(grads)
+            of_mixed = of_out if weight is None else linear(of_out, transposed)
+            places, of_scores, mixed = _gradients(
+                _taken(strip, tokens, pad_value), strip.in_places(of_mixed), bias, strip, num_heads, scale, sums[3]
+            )
+            if sums[1] is not None and strip.padded is not None:
+                sums[1] += places[strip.padded].sum(0, dtype=sums[1].dtype)
+            if sums[2] is not None:
+                sums[2] += of_scores.view(strip.windows, num_heads, *of_scores.shape[1:]).sum(0)
+            if mixed is not None:
+                sums[3] += of_out.t() @ strip.of_tokens(mixed)
+            strip.put(strip.of_tokens(places), grad_qkv)
+    if wanted[4]:
+        sums[4] = grads.sum(0, dtype=sums[4].dtype)
+    others = [None if total is None else total.to(t.dtype) for total, t in zip(sums[1:], tensors[1:])]
+    return [grad_qkv.view(qkv.shape), *others]
+
+
+def _gradients(
+    places: Tensor,
+    grad: Tensor,
+    bias: Tensor | None,
+    strip: Strip,
+    num_heads: int,
+    scale: float,
+    mixed: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients in a strip: of q, k, v, ``(windows * tokens) x 3C``, and of the scores that the softmax is given.
+
+    Third comes the attention's output again, ``(windows * tokens) x C``, unless ``mixed`` is None.
+    """
+    windows = strip.windows
+    q, k, v = split(places, windows, num_heads)
+    weights = weights_of(q, k, bias, strip, num_heads, scale)
+    tokens, width = weights.shape[1], q.shape[2]
+    grad = grad.view(windows, tokens, num_heads, width).transpose(1, 2).reshape(-1, tokens, width)
+    found = places.new_empty(windows, tokens, 3, num_heads, width)
+
+    def write(part: int, value: Tensor) -> None:
+        found[:, :, part] = value.view(windows, num_heads, tokens, width).transpose(1, 2)
+
+    write(2, torch.bmm(weights.transpose(1, 2).to(grad.dtype), grad))
+    of_scores = torch.bmm(grad, v.transpose(1, 2)).to(weights.dtype)
+    of_scores = torch.ops.aten._softmax_backward_data(of_scores, weights, -1, weights.dtype)
+    scaled = of_scores.mul(scale).to(q.dtype)
+    write(0, torch.bmm(scaled, k))
+    write(1, torch.bmm(scaled.transpose(1, 2), q))
+    if mixed is not None:
+        mixed = join(torch.bmm(weights.to(v.dtype), v), windows)
+    return found.view(windows * tokens, -1), of_scores, mixed

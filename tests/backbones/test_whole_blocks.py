@@ -1,0 +1,164 @@
+"""Blocks that are more than modules called in turn: the same results, less memory, and hooks are called."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmswin import SwinTransformer
+from mmswin.backbones.swin import SwinBlock
+from mmswin.benchmark.memory import saved_by
+
+SIZES = [(2, 3, 101, 133), (1, 3, 112, 112), (3, 3, 20, 30)]
+
+
+def _nets(dtype=torch.float64, backends=('reference', 'auto'), **options):
+    nets = []
+    for backend in backends:
+        torch.manual_seed(0)
+        net = SwinTransformer(embed_dims=8, depths=(2, 2, 2), num_heads=(1, 2, 4), strides=(4, 2, 2),
+                              out_indices=(0, 1, 2), attn_backend=backend, **options)  # fmt: skip
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        nets.append(net.to(dtype))
+    return nets
+
+
+def _gradients(net, x):
+    net.zero_grad()
+    outs = net(x)
+    sum(out.square().sum() for out in outs).backward()
+    return [*outs, *(parameter.grad for parameter in net.parameters())]
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize(
+    'options', [{}, dict(qkv_bias=False), dict(use_rel_pos_bias=False), dict(with_cp=[False, True, False])], ids=str
+)
+def test_values_and_gradients_equal_the_modules(size, options):
+    x = torch.randn(size, dtype=torch.float64)
+    plain, whole = _nets(drop_path_rate=0.0, **options)
+    for mine, expected in zip(_gradients(whole, x), _gradients(plain, x), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    for training in (True, False):
+        with torch.inference_mode():
+            for mine, expected in zip(whole.train(training)(x), plain.train(training)(x), strict=True):
+                torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_random_numbers_are_drawn_alike():
+    """Stochastic depth and the projection's dropout, with the same seed."""
+    x = torch.randn(4, 3, 64, 64, dtype=torch.float64)
+    results = []
+    for net in _nets(drop_path_rate=0.5):
+        torch.manual_seed(1)
+        results.append(_gradients(net, x))
+    for mine, expected in zip(*results, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    assert not torch.equal(results[1][0], _nets(drop_path_rate=0.0)[1](x)[0])
+
+
+@pytest.mark.parametrize('rates', [dict(drop_rate=0.2), dict(attn_drop_rate=0.2), dict(drop_path_rate=0.2)], ids=str)
+def test_without_gradients_a_network_in_training_mode_still_drops(rates):
+    x = torch.randn(2, 3, 64, 64)
+    net = _nets(torch.float32, ('auto',), **rates)[0].train()
+    with torch.no_grad():
+        assert not torch.equal(net(x)[-1], net(x)[-1])
+        assert torch.equal(net.eval()(x)[-1], net(x)[-1])
+
+
+def test_a_training_step_keeps_half():
+    x = torch.randn(1, 3, 224, 224)
+    plain, whole = _nets(torch.float32, drop_path_rate=0.0)
+    kept = [saved_by(lambda net=net: net(x), net.parameters()) for net in (plain, whole)]
+    assert kept[1] < 0.6 * kept[0]
+
+
+def test_the_input_of_a_stage_stays_as_it_was():
+    net = _nets(torch.float32, ('auto',))[0].eval()
+    seen = []
+    net.layers[1].register_forward_pre_hook(lambda module, args: seen.append((args[0], args[0].clone())))
+    with torch.inference_mode():
+        net(torch.randn(1, 3, 64, 64))
+    assert torch.equal(*seen[0])
+
+
+def _parts(block):
+    return {name: module for name, module in block.named_modules() if name not in ('', 'attn.drop')}
+
+
+PARTS = sorted(_parts(SwinTransformer(embed_dims=32, depths=(1,), num_heads=(1,), strides=(4,), out_indices=(0,),
+                                      init_cfg=None).layers[0].blocks[0]))  # fmt: skip
+
+
+@pytest.mark.parametrize('part', PARTS)
+@pytest.mark.parametrize('training', [True, False])
+def test_every_hook_is_called(part, training):
+    net = _nets(torch.float32, ('auto',))[0].train(training)
+    calls = []
+    module = net.layers[1].blocks[1].get_submodule(part)
+    module.register_forward_hook(lambda module, args, out: calls.append('forward'))
+    module.register_forward_pre_hook(lambda module, args: calls.append('before'))
+    with torch.set_grad_enabled(training):
+        net(torch.randn(1, 3, 64, 64))
+    times = 2 if part == 'mlp.drop' else 1
+    assert sorted(calls) == ['before'] * times + ['forward'] * times
+
+
+def test_hooks_of_all_modules_and_of_blocks_are_called():
+    net = _nets(torch.float32, ('auto',))[0].eval()
+    seen = []
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, args, out: seen.append(type(module)))
+    with torch.no_grad():
+        net(torch.randn(1, 3, 64, 64))
+    handle.remove()
+    assert seen.count(SwinBlock) == 6
+    outs = []
+    net.layers[0].blocks[0].register_forward_hook(lambda module, args, out: outs.append((out, out.clone())))
+    with torch.no_grad():
+        net(torch.randn(1, 3, 64, 64))
+    assert torch.equal(*outs[0])
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_replaced_parts_are_used(training):
+    class Doubled(torch.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    x = torch.randn(1, 3, 64, 64)
+    net = _nets(torch.float32, ('auto',), drop_path_rate=0.0)[0].train(training)
+    before = net(x)[0].detach()
+    mlp = net.layers[0].blocks[0].mlp
+    doubled = Doubled(8, 32)
+    doubled.load_state_dict(mlp.fc1.state_dict())
+    mlp.fc1 = doubled
+    with torch.set_grad_enabled(training):
+        assert not torch.allclose(net(x)[0], before, atol=1e-3)
+
+
+def test_other_activations_and_norms_go_module_by_module():
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    plain, whole = _nets(act_cfg=dict(type='ReLU'), drop_path_rate=0.0)
+    for mine, expected in zip(_gradients(whole, x), _gradients(plain, x), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_of_gradients():
+    x = torch.randn(1, 3, 20, 20, dtype=torch.float64, requires_grad=True)
+    found = []
+    for net in _nets(drop_path_rate=0.0):
+        (grad,) = torch.autograd.grad(sum(out.sin().sum() for out in net(x)), x, create_graph=True)
+        found.append(torch.autograd.grad(grad.square().sum(), list(net.parameters()), allow_unused=True))
+    for mine, expected in zip(*found, strict=True):
+        if expected is not None:
+            torch.testing.assert_close(mine, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_no_more_products_than_module_by_module():
+    x = torch.randn(1, 3, 101, 133)
+    counts = []
+    for net in _nets(torch.float32):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.eval()(x)
+        counts.append(counter.get_total_flops())
+    assert counts[1] == counts[0]

@@ -1,0 +1,80 @@
+"""A linear layer is the same on every route, and the faster one is taken."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmswin.ops import linear as module
+from mmswin.ops.linear import ROUTES, autocast_type, linear, route
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    module._chosen.cache_clear()
+    yield
+    module._chosen.cache_clear()
+
+
+@pytest.mark.parametrize('name', ROUTES)
+@pytest.mark.parametrize('with_bias', [True, False])
+def test_routes_compute_the_same(name, with_bias):
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(300, 24), torch.randn(40, 24), torch.randn(40) if with_bias else None
+    expected = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    # A transposed weight is what backward multiplies with.
+    for w in (weight, weight.t().contiguous().t()):
+        out = ROUTES[name](x, w, bias)
+        assert out.shape == (300, 40)
+        assert out.is_contiguous()
+        assert (out - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize('faster', ['linear', 'convolution'])
+def test_the_faster_route_is_measured_once_and_taken(monkeypatch, faster):
+    """The clock advances by what each route is said to take."""
+    clock, calls = [0.0], []
+
+    def timed(name, seconds):
+        original = ROUTES[name]
+
+        def call(*args):
+            calls.append(name)
+            clock[0] += seconds
+            return original(*args)
+
+        return call
+
+    for name in list(ROUTES):
+        monkeypatch.setitem(ROUTES, name, timed(name, 1.0 if name == faster else 2.0))
+    monkeypatch.setattr(module.time, 'perf_counter', lambda: clock[0])
+    x, weight = torch.randn(100, 8), torch.randn(16, 8)
+    linear(x, weight)
+    assert calls[-1] == faster
+    measured = len(calls)
+    assert {*calls} == {*ROUTES}
+    linear(torch.randn(120, 8), weight)  # between the same powers of two
+    assert calls[measured:] == [faster]
+
+
+def test_a_route_that_is_hardly_faster_is_left(monkeypatch):
+    monkeypatch.setattr(module, 'WORTH_IT', 0.0)
+    assert route(torch.randn(100, 8), torch.randn(16, 8)) == 'linear'
+
+
+def test_all_else_is_torchs_own(monkeypatch):
+    monkeypatch.setattr(module, '_fastest', lambda *args: 'convolution')
+    x, weight = torch.randn(100, 8), torch.randn(16, 8)
+    assert route(x, weight) == 'convolution'
+    assert route(x[:10], weight) == 'linear'
+    assert route(x.double(), weight.double()) == 'linear'
+    assert route(x.to('meta'), weight.to('meta')) == 'linear'
+    with torch.autocast('cpu', torch.bfloat16):
+        assert route(x, weight) == 'linear'
+
+
+def test_type_under_autocast():
+    assert autocast_type('cpu') is None
+    with torch.autocast('cpu', torch.bfloat16):
+        assert autocast_type('cpu') == torch.bfloat16
+    with torch.autocast('cpu', torch.bfloat16, enabled=False):
+        assert autocast_type('cpu') is None

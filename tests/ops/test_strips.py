@@ -1,0 +1,38 @@
+"""Strips hold every token once, in window order, with the masks of the whole map."""
+
+import pytest
+import torch
+
+from mmswin.ops.strips import strips
+from mmswin.ops.windows import region_mask, to_windows, window_plan
+
+CASES = [
+    # batch, height, width, window, shift
+    (1, 14, 21, (7, 7), (0, 0)), (2, 14, 21, (7, 7), (3, 3)), (3, 9, 12, (7, 7), (3, 3)), (2, 3, 4, (7, 7), (3, 3)),
+    (2, 10, 11, (4, 6), (2, 3)), (5, 6, 6, (3, 3), (1, 0)), (5, 7, 6, (3, 3), (0, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('tokens', [1, 60, 130, 10**6])
+@pytest.mark.parametrize('case', CASES)
+def test_strips_in_a_row_are_the_partition(case, tokens):
+    batch, height, width, window, shift = case
+    plan = window_plan(height, width, window, shift)
+    x, value = torch.randn(batch, height, width, 4), torch.randn(4)
+    flat, windows = x.view(-1, 4), to_windows(x, plan, value)
+    back, found, masks = torch.full_like(flat, torch.nan), [], []
+    for strip in strips(plan, batch, x.device, tokens):
+        taken = strip.take(flat)
+        found.append(strip.in_places(taken, value).view(strip.windows, plan.tokens, 4))
+        assert torch.equal(strip.of_tokens(strip.in_places(taken)), taken)
+        strip.put(taken, back)
+        masks.append(strip.mask_(torch.zeros(strip.windows, 2, plan.tokens, plan.tokens)))
+    assert torch.equal(torch.cat(found), windows)
+    assert torch.equal(back, flat)
+    mask = region_mask(plan, windows)
+    expected = torch.zeros(len(windows), plan.tokens, plan.tokens) if mask is None else mask.repeat(batch, 1, 1)
+    assert torch.equal(torch.cat(masks), expected[:, None].expand(-1, 2, -1, -1))
+    if tokens == 1:
+        assert len(found) == plan.rows * batch
+    if tokens == 10**6:
+        assert len(found) == 1
