@@ -121,7 +121,7 @@ class SharingRunner(Runner):
         self._has_loaded = not self._resume  # the state of the run is still to come
         shard(self.model, strategy_of(self.cfg).wrap)
         here, total = size_here(self.model.parameters()), sum(p.numel() for p in self.model.parameters())
-        self.logger.info(f'This process holds {here / 1e6:.1f} M of {total / 1e6:.1f} M parameters')
+        self.logger.info(f'This process holds {here / total:.0%} of {total / 1e6:.1f} M parameters')
 
     def _init_model_weights(self) -> None:
         if not is_sharded(self.model):
