@@ -18,6 +18,8 @@ from typing import Any
 # A piece may take so many times what it is expected to take, and at least so many seconds.
 PATIENCE = 3.0
 LEAST_LIMIT = 60.0
+# Seconds that a process may take to import what it needs; they count to the budget and not to a piece's limit.
+START_LIMIT = 300.0
 
 DONE, LEFT_OUT, FAILED = 'done', 'left out', 'failed'
 
@@ -121,6 +123,7 @@ class _Worker:
         self._do = do
         self._process: BaseProcess | None = None
         self._line: Connection | None = None
+        self._ready = False
 
     def do(self, piece: Piece, limit: float) -> Outcome:
         start = time.monotonic()
@@ -139,6 +142,9 @@ class _Worker:
             self._process.start()
             theirs.close()
         try:
+            if not self._ready and not self._line.poll(START_LIMIT):
+                return FAILED, f'its process did not start within {START_LIMIT:.0f} s'
+            self._ready = self._ready or self._line.recv()
             self._line.send((piece.kind, piece.arguments))
             if not self._line.poll(limit):
                 return FAILED, f'stopped after {limit:.0f} s; it was to take about {piece.seconds:.0f} s'
@@ -152,11 +158,12 @@ class _Worker:
             self._process.kill()
             self._process.join()
             self._line.close()
-        self._process = self._line = None
+        self._process, self._line, self._ready = None, None, False
 
 
 def _serve(line: Connection, do: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
     """Do what comes down the line until it is cut."""
+    line.send(True)
     while True:
         try:
             kind, arguments = line.recv()

@@ -57,7 +57,9 @@ def run(
     order = {'work': work.as_dict(), 'weights': str(weights), 'threads': threads, 'repetitions': repetitions}
 
     def turn(side: SideResult) -> float:
-        measured = _process(order | {'side': side.side}, folder, ALLOCATORS[allocator])
+        label = f'{side.side} on {work.label}'
+        asked = order | {'side': side.side}
+        measured = ask('mmswin.benchmark.side_process', asked, label, folder, ALLOCATORS[allocator])
         for name in ('first', 'faults', 'peak_bytes', 'compilations', 'saved_bytes'):
             setattr(side, name, measured[name])
         return median(measured['seconds'])
@@ -67,17 +69,28 @@ def run(
         next(side for side in sides if side.side == name).seconds = seconds
 
 
-def _process(order: dict[str, Any], folder: Path, environment: dict[str, str]) -> dict[str, Any]:
+def ask(
+    module: str, order: dict[str, Any], name: str, folder: Path, environment: dict[str, str]
+) -> dict[str, Any]:
+    """Have a module do an order in a process of its own: ``python -m MODULE ORDER.json RESULT.json``.
+
+    Args:
+        module: What to run.
+        order: Plain values for it.
+        name: What a message calls it.
+        folder: Where the two files are.
+        environment: Variables besides those that are set.
+
+    Raises:
+        SideFailed: It ended without a result; its last line is in the message.
+    """
     asked, answered = folder / 'order.json', folder / 'result.json'
     asked.write_text(json.dumps(order))
     answered.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, '-m', 'mmswin.benchmark.side_process', str(asked), str(answered)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, '-m', module, str(asked), str(answered)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     if done.returncode or not answered.is_file():
-        last = (done.stderr.strip().splitlines() or [f'exit status {done.returncode}'])[-1]
-        raise SideFailed(f'{order["side"]} on {Work.from_dict(order["work"]).label}: {last}')
+        lines = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
+        said = [line for line in lines if line.startswith('error: ')] or lines  # the tools' own, or a traceback's end
+        raise SideFailed(f'{name}: {said[-1].removeprefix("error: ")}')
     return json.loads(answered.read_text())

@@ -43,6 +43,12 @@ def source_model(spec: Spec) -> SwinTransformer:
     if spec.arch not in VARIANTS:
         raise ValueError(f'arch {spec.arch!r} is unknown; choose one of {", ".join(map(repr, VARIANTS))}')
     model = _ours(spec, 'reference')
+    make_visible(model)
+    return model
+
+
+def make_visible(model: nn.Module) -> None:
+    """Fill a backbone with random weights, always the same, in which no bias and no norm is trivial."""
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
@@ -51,7 +57,6 @@ def source_model(spec: Spec) -> SwinTransformer:
         fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
         spread = 0.5 if name.endswith('bias_table') else fan_in**-0.5 if parameter.dim() > 1 else 0.1
         parameter.data.copy_(float(is_scale) + spread * noise)
-    return model
 
 
 def _ours(spec: Spec, backend: str) -> SwinTransformer:

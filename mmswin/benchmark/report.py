@@ -76,16 +76,22 @@ _EXTRA = (
 )
 
 
+def where(values: Mapping[str, Any]) -> str:
+    """Date, machine and versions of a benchmark file, as a sentence."""
+    machine = values['machine']
+    processor = f'{machine["processor"]} ({machine["vector_instructions"]}), {machine["cores"]} cores'
+    place = machine.get('gpu') or processor
+    versions = ', '.join(f'{name} {version}' for name, version in machine['versions'].items())
+    threads = values['settings']['threads']
+    return f'{values["date"]}, {place}, {threads} threads, Python {machine["python"]}, {versions}.'
+
+
 def document(values: Mapping[str, Any]) -> str:
     """A whole benchmark file in Markdown: what it ran on, then the tables."""
-    machine = values['machine']
-    where = machine.get('gpu') or f'{machine["processor"]} ({machine["vector_instructions"]}), {machine["cores"]} cores'
-    versions = ', '.join(f'{name} {version}' for name, version in machine['versions'].items())
     settings = values['settings']
     head = (
-        f'{values["date"]}, {where}, {settings["threads"]} threads, Python {machine["python"]}, {versions}. '
-        f'{settings["rounds"]} rounds of {settings["repetitions"]} repetitions; ratios are medians over rounds, with '
-        'the middle half of them in parentheses.'
+        f'{where(values)} {settings["rounds"]} rounds of {settings["repetitions"]} repetitions; ratios are medians '
+        'over rounds, with the middle half of them in parentheses.'
     )
     return '\n'.join([head, '', *(table(WorkResult.from_dict(result)) for result in values['results'])])
 

@@ -43,13 +43,13 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
         'seconds': timed,
         'first': first,
         'faults': (after.ru_minflt - before.ru_minflt) / len(timed),
-        'peak_bytes': _peak_bytes(),
+        'peak_bytes': peak_bytes(),
         'compilations': torch._dynamo.utils.counters['stats'].get('unique_graphs', 0),
         'saved_bytes': saved_in_training(repetition),
     }
 
 
-def _peak_bytes() -> int | None:
+def peak_bytes() -> int | None:
     """Largest resident memory of this process; None where the system does not say. (getrusage counts the parent's.)"""
     status = Path('/proc/self/status')
     lines = status.read_text().splitlines() if status.is_file() else []

@@ -12,6 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize('arguments, message', [
     (['--sizes', '800x1344'], "size '800x1344' is not IMAGESxHEIGHTxWIDTH"),
     (['--sides', 'mmdet3'], "side 'mmdet3' is unknown; choose from"),
+    (['--preset', 'tpu'], "--preset 'tpu' is unknown; choose from gpu, cpu"),
+    (['--preset', 'cpu', '--budget', '0'], '--budget 0: give seconds above 0'),
+    (['--resume'], '--budget and --resume are for --preset'),
+    (['end-to-end', '--configs', 'nowhere.py'], 'config nowhere.py does not exist'),
     (['--out', 'figures.txt'], '--out figures.txt must end in .json'),
     (['--out', str(ROOT / 'pyproject.toml')], 'exists: name another file with --out, or add --overwrite'),
 ])
