@@ -18,7 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from mmswin.backbones import options
 from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding, is_plain
 from mmswin.checkpoints.loading import LoadReport, translate_in_place
-from mmswin.ops import cpu_block, recompute
+from mmswin.ops import cpu_block, cpu_op, recompute
+from mmswin.ops.linear import autocast_type
 from mmswin.ops.window_attention import IN_STRIPS, WHOLE_BLOCK, is_cpu_tensor, resolve_backend, window_attention
 from mmswin.ops.window_attention.cpu import attend_and_project
 from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index, window_plan
@@ -186,8 +187,11 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(dim, proj_drop=drop, **attention)
         self.norm2 = options.build_norm(norm_cfg, dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
+
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
+        if cpu_op.recorded_here() and self._is_one_operator(x):
+            return self._as_one_operator(x)
         if self.attn.backend in WHOLE_BLOCK and torch.is_grad_enabled() and not capturing() and self._is_plain():
             return self._keeping_less(x)
         x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
@@ -215,6 +219,36 @@ class SwinBlock(nn.Module):
         hidden = recompute.norm_linear(x, (norm.weight, norm.bias, norm.eps), mlp.fc1.weight, mlp.fc1.bias)
         x_mlp = recompute.gelu_linear(hidden, mlp.fc2.weight, mlp.fc2.bias, mlp.act.approximate)
         return x + drop_path(x_mlp, self.drop_path, self.training)
+
+    def _is_one_operator(self, x: Tensor) -> bool:
+        """Whether a recorded program holds the block as one operator: where it would compute in place uncompiled."""
+        attn, mlp = self.attn, self.mlp
+        return (
+            attn.backend in IN_STRIPS
+            and x.device.type == 'cpu'
+            and not torch.is_grad_enabled()
+            and not (self.training and (self.drop_path or attn.attn_drop or attn.proj_drop.p))
+            and self._is_plain()
+            and all(module.bias is not None for module in (self.norm1, self.norm2, attn.proj, mlp.fc1, mlp.fc2))
+        )
+
+    def _as_one_operator(self, x: Tensor) -> Tensor:
+        attn, mlp, norms = self.attn, self.mlp, (self.norm1, self.norm2)
+        return cpu_op.block(
+            x,
+            [parameter for norm in norms for parameter in (norm.weight, norm.bias)],
+            [attn.qkv.weight, attn.proj.weight, mlp.fc1.weight, mlp.fc2.weight],
+            attn.qkv.bias,
+            [attn.proj.bias, mlp.fc1.bias, mlp.fc2.bias],
+            attn.relative_position_bias(),
+            attn.window,
+            attn.shift,
+            attn.num_heads,
+            attn.scale,
+            [norm.eps for norm in norms],
+            mlp.act.approximate,
+            autocast_type('cpu'),
+        )
 
     def computes_in_place(self, x: Tensor) -> bool:
         """Whether :meth:`forward_` can stand for ``forward``: on a CPU, without gradients and randomness."""
