@@ -13,7 +13,7 @@ from mmswin.ops import window_attention as room
 from mmswin.ops.window_attention import triton_backend
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-PADDED = [1, 2, 3, [2, 2], [1, 1], 1]
+PADDED = [1, 2, 3, [2, 2], [0, 0], 1]
 # Rows and columns are padded, and the last whole row of windows is not the map's end.
 LARGE = [2, 9, 5, [2, 3], [1, 1], 1]
 
@@ -27,7 +27,7 @@ def test_the_kernels_agree_and_both_errors_are_shown():
     found = attention.correctness({'device': DEVICE, 'cases': [PADDED], 'dtypes': ['float64', 'float32']})
     assert found['agrees'] and [row['dtype'] for row in found['cases']] == ['float64', 'float32']
     for row in found['cases']:
-        assert row['case'] == '1x2x3, 1 heads, windows 2x2 shifted' and len(row['errors']) == 4
+        assert row['case'] == '1x2x3, 1 heads, windows 2x2 not shifted' and len(row['errors']) == 4
         assert all(0 <= ours < 1e-5 for ours, _ in row['errors'].values())
     assert found['cases'][1]['errors']['values'][0] > 1e-9
 
