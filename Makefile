@@ -9,6 +9,8 @@ TORCH_BUILD ?= auto
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && exit; \
 	done; echo python3)
+# Tests run in so many processes; one takes up to 6 GiB. 0: in one, with output as it comes and a debugger.
+WORKERS ?= 2
 BIN = $(VENV)/bin
 
 .PHONY: help setup peers demo test test-fast lint docs doctor
@@ -23,7 +25,7 @@ help:
 	@echo 'make lint       set up, then check the style'
 	@echo 'make docs       set up, then write the tables of README.md anew'
 	@echo 'make doctor     say whether what is installed fits together'
-	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 TORCH_BUILD=cpu|cuda MAX_JOBS=1'
+	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 TORCH_BUILD=cpu|cuda MAX_JOBS=1 WORKERS=2'
 
 setup:
 	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD)
@@ -36,10 +38,10 @@ demo: setup
 	@$(BIN)/python tools/demo.py $(ARGS)
 
 test: setup peers
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-fast: setup peers
-	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

@@ -52,7 +52,7 @@ setup(
             'ftfy',
             'regex',
         ],
-        'test': ['pytest>=8', 'ruff', 'triton; sys_platform == "linux"'],
+        'test': ['pytest>=8', 'pytest-xdist', 'ruff', 'triton; sys_platform == "linux"'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',
