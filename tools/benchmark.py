@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import os
 import sys
 from pathlib import Path
@@ -116,6 +115,7 @@ def end_to_end(args: argparse.Namespace) -> None:
     from mmswin.benchmark import end_to_end_report as report
     from mmswin.benchmark.cpu import SideFailed
     from mmswin.benchmark.recipes import Options
+    from mmswin.benchmark.results import write
     from mmswin.datasets.miniature_folder import MiniatureError
     from mmswin.runner.errors import RunError
 
@@ -126,7 +126,7 @@ def end_to_end(args: argparse.Namespace) -> None:
     def done(values: dict[str, Any], result: benchmark.RunResult) -> None:
         print(report.table(result), flush=True)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        benchmark.write(values, args.out)
+        write(values, args.out)
 
     try:
         values = benchmark.run(args.configs, args.modes, args.backends, settings, args.data_root,
@@ -150,6 +150,7 @@ def main() -> int:
     def benchmark() -> None:
         from mmswin.benchmark import report, suite
         from mmswin.benchmark.cpu import SideFailed
+        from mmswin.benchmark.results import write
         from mmswin.benchmark.work import MIXED, Work
 
         _check_output(args)
@@ -168,7 +169,7 @@ def main() -> int:
         except (ValueError, SideFailed) as error:
             raise RunError(str(error)) from error
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(values, indent=1) + '\n')
+        write(values, args.out)
         args.out.with_suffix('.md').write_text(report.document(values))
         report.plot(values, args.out.with_suffix('.png'))
         print(f'written: {args.out}, and beside it .md and .png')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -242,10 +241,3 @@ def _is_mixed(config: Path, mode: str) -> bool:
     if mode == 'testing' or not has_accelerator():
         return False
     return Config.fromfile(config).optim_wrapper.get('type') == 'AmpOptimWrapper'
-
-
-def write(values: Mapping[str, Any], path: Path) -> None:
-    """Write the JSON file, whole or not at all."""
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(values, indent=1) + '\n')
-    part.replace(path)

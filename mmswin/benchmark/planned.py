@@ -16,7 +16,7 @@ from mmswin.benchmark.budget import DONE, Outcome, Piece
 from mmswin.benchmark.floor import least_bytes
 from mmswin.benchmark.pieces import do
 from mmswin.benchmark.report import document
-from mmswin.benchmark.results import WorkResult
+from mmswin.benchmark.results import WorkResult, write
 from mmswin.benchmark.work import Work
 from mmswin.runner.errors import RunError
 
@@ -69,7 +69,8 @@ def run(
         if head.status != DONE:
             raise RunError(f'{device!r} cannot be used: {head.reason}')
         _keep(values, outcomes, pieces)
-        _write(values, out)
+        write(values, out)
+        out.with_suffix('.md').write_text(markdown(values))
 
     out.parent.mkdir(parents=True, exist_ok=True)
     known = [outcome for outcome in known if outcome.name != first.name]
@@ -104,14 +105,6 @@ def shares_of_floor(results: Sequence[Mapping[str, Any]], copy: float | None) ->
                 least = least_bytes(result.work) / copy
                 found.append({'work': result.work.label, 'side': name, 'share': least / side.gpu_seconds})
     return found
-
-
-def _write(values: Mapping[str, Any], path: Path) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(values, indent=1) + '\n')
-    part.replace(path)
-    path.with_suffix('.md').write_text(markdown(values))
 
 
 def markdown(values: Mapping[str, Any]) -> str:

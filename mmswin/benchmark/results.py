@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mmswin.benchmark.equality import Verdict
 from mmswin.benchmark.timing import Summary, ratio
 from mmswin.benchmark.work import Work
+
+
+def write(values: Mapping[str, Any], path: Path) -> None:
+    """Write a benchmark's JSON file, whole or not at all."""
+    part = path.with_suffix('.part')
+    part.write_text(json.dumps(values, indent=1) + '\n')
+    part.replace(path)
 
 
 @dataclass
