@@ -106,7 +106,7 @@ def preset(args: argparse.Namespace) -> None:
     if values['results']:
         report.plot(values, args.out.with_suffix('.png'))
     status = [piece['status'] for piece in values['pieces']]
-    print(f'written: {args.out}, and beside it .md and .png: '
+    print(f'written: {args.out}, and beside it .md{" and .png" if values["results"] else ""}: '
           + ', '.join(f'{status.count(kind)} {kind}' for kind in dict.fromkeys(status)))
 
 

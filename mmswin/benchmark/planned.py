@@ -80,11 +80,10 @@ def run(
 
 def _keep(values: dict[str, Any], outcomes: Sequence[Outcome], pieces: Sequence[Piece]) -> None:
     """Put all that is known into the values, which then have the form that reports read."""
-    orders = {piece.name: piece.arguments for piece in pieces}
     works = [outcome for outcome in outcomes if 'results' in outcome.result]
     values['machine'] = outcomes[0].result
-    settings = [orders[outcome.name]['settings'] for outcome in works] or [{}]
-    values['settings'] = {'threads': None, 'rounds': None, 'repetitions': None, **settings[0]}
+    # The same for all works of a preset.
+    values['settings'] = next(piece.arguments['settings'] for piece in pieces if piece.kind == 'work')
     values['results'] = [result for outcome in works for result in outcome.result['results']]
     ceilings = next((outcome.result for outcome in outcomes if outcome.name == CEILINGS), {})
     values['shares_of_floor'] = shares_of_floor(values['results'], ceilings.get('copy'))
