@@ -157,7 +157,7 @@ def runs(toy_runner, tmp_path_factory):
         for kind, source in RESUMED:
             results[kind, source] = trained(toy_runner, directory / f'{kind}_after_{source}', kind, resume=True,
                                             load_from=str(directory / source / 'epoch_1.pth'))
-        for kind in ('zero', 'fsdp'):
+        for kind in KINDS:
             stopped(toy_runner, directory / f'{kind}_stopped', kind)
         results['full disk'] = saved_at_second_try(toy_runner, directory / 'full')
         return results
@@ -227,7 +227,7 @@ def test_one_process_goes_on_with_what_two_shared(runs, toy_runner, tmp_path):
     assert note.losses
 
 
-@pytest.mark.parametrize('kind', ['zero', 'fsdp'])
+@pytest.mark.parametrize('kind', KINDS)
 def test_signal_to_one_process_saves_what_all_share(runs, kind):
     directory, _ = runs
     saved = torch.load(directory / f'{kind}_stopped' / 'iter_2.pth', weights_only=True)

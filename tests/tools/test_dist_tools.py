@@ -18,11 +18,14 @@ def test_two_processes_train_on_gloo(workplace):
 
 @pytest.mark.slow
 def test_sigterm_to_the_launcher_saves_and_two_processes_test_and_resume(workplace):
+    """The processes share the model until they are stopped, and go on without sharing."""
     train = ('dist_train.sh', workplace.detection, 2, '--work-dir', 'w', '--cfg-options', 'train_cfg.max_epochs=9',
              'train_cfg.val_interval=20')
-    stopped = workplace.call_until('Epoch(train) [3][1/2]', signal.SIGTERM, *train)
+    stopped = workplace.call_until('Epoch(train) [3][1/2]', signal.SIGTERM, *train, 'strategy.type=fsdp')
     assert stopped.status != 0
-    assert 'Stopped by SIGTERM after iteration' in stopped.output
+    for text in ('Stopped by SIGTERM after iteration', 'strategy fsdp: each process keeps its part', 'by SwinBlock',
+                 'This process holds 5'):
+        assert text in stopped.output, stopped.output
     resumed = workplace.call(*train, '--resume')
     assert resumed.status == 0, resumed.output
     assert 'resumed after iteration' in resumed.output
