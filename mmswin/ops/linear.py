@@ -18,7 +18,7 @@ from torch import Tensor
 # The other route is taken if it needs less than this part of the time.
 WORTH_IT = 0.87
 # Products are timed with at most so many rows.
-PROBE_ROWS = 2048
+PROBE_ROWS = 512
 
 
 def autocast_type(device: str) -> torch.dtype | None:
@@ -46,7 +46,7 @@ def _fastest(rows: int, inputs: int, outputs: int) -> str:
     x, weight = torch.rand(rows, inputs), torch.rand(outputs, inputs)
     best = {}
     with torch.inference_mode(), torch.autocast('cpu', enabled=False):
-        for _ in range(4):  # the first of each is warm-up
+        for _ in range(3):  # the first of each is warm-up
             for name, route in ROUTES.items():
                 start = time.perf_counter()
                 route(x, weight, None)
