@@ -15,14 +15,11 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
-from mmswin.backbones import options
-from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding, is_plain
+from mmswin.backbones import options, whole_block
+from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding
 from mmswin.checkpoints.loading import LoadReport, translate_in_place
-from mmswin.ops import cpu_block, cpu_op, recompute
-from mmswin.ops.linear import autocast_type
-from mmswin.ops.window_attention import IN_STRIPS, WHOLE_BLOCK, is_cpu_tensor, resolve_backend, window_attention
-from mmswin.ops.window_attention.cpu import attend_and_project
-from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index, window_plan
+from mmswin.ops.window_attention import resolve_backend, window_attention
+from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index
 from mmswin.registry import MODELS
 
 # What makes Swin-T differ from Swin-S (paper, section 3.3).
@@ -131,21 +128,8 @@ class WindowAttention(nn.Module):
         """``B x H x W x C`` to the same."""
         return self.mix(self.qkv(x))
 
-    def mix(self, qkv: Tensor, keeping_less: bool = False) -> Tensor:
+    def mix(self, qkv: Tensor) -> Tensor:
         """What follows the projection to q, k and v: ``B x H x W x 3C`` to ``B x H x W x C``."""
-        if keeping_less and self.backend in IN_STRIPS and is_cpu_tensor(qkv) and not (self.training and self.attn_drop):
-            plan = window_plan(qkv.shape[1], qkv.shape[2], self.window, self.shift)
-            x = attend_and_project(
-                qkv,
-                self.qkv.bias,
-                self.relative_position_bias(),
-                self.proj.weight,
-                self.proj.bias,
-                plan,
-                self.num_heads,
-                self.scale,
-            )
-            return self.proj_drop(x)
         x = window_attention(
             qkv,
             self.relative_position_bias(),
@@ -187,91 +171,17 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(dim, proj_drop=drop, **attention)
         self.norm2 = options.build_norm(norm_cfg, dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
+        # What attention, MLP and block must be to be computed without a call.
+        self.kinds = WindowAttention, Mlp, SwinBlock
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
-        if cpu_op.recorded_here() and self._is_one_operator(x):
-            return self._as_one_operator(x)
-        if self.attn.backend in WHOLE_BLOCK and torch.is_grad_enabled() and not capturing() and self._is_plain():
-            return self._keeping_less(x)
+        if whole_block.is_one_operator(self, x):
+            return whole_block.as_one_operator(self, x)
+        if whole_block.keeps_less(self):
+            return whole_block.keeping_less(self, x)
         x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
         return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
-
-    def _is_plain(self) -> bool:
-        """Whether the parts are as they were built and nobody watches them, so that they need not be called."""
-        attn, mlp = self.attn, self.mlp
-        return (
-            is_plain(nn.LayerNorm, self.norm1, self.norm2)
-            and is_plain(nn.Linear, attn.qkv, attn.proj, mlp.fc1, mlp.fc2)
-            and is_plain(nn.Dropout, attn.proj_drop, mlp.drop)
-            and is_plain(nn.GELU, mlp.act)
-            and is_plain(WindowAttention, attn)
-            and is_plain(Mlp, mlp)
-            and not (mlp.drop.training and mlp.drop.p)
-        )
-
-    def _keeping_less(self, x: Tensor) -> Tensor:
-        """The same; autograd keeps neither what the norms and the GELU gave nor the attention's scores."""
-        norm, attn, mlp = self.norm1, self.attn, self.mlp
-        qkv = recompute.norm_linear(x, (norm.weight, norm.bias, norm.eps), attn.qkv.weight, attn.qkv.bias)
-        x = x + drop_path(attn.mix(qkv, keeping_less=True), self.drop_path, self.training)
-        norm = self.norm2
-        hidden = recompute.norm_linear(x, (norm.weight, norm.bias, norm.eps), mlp.fc1.weight, mlp.fc1.bias)
-        x_mlp = recompute.gelu_linear(hidden, mlp.fc2.weight, mlp.fc2.bias, mlp.act.approximate)
-        return x + drop_path(x_mlp, self.drop_path, self.training)
-
-    def _is_one_operator(self, x: Tensor) -> bool:
-        """Whether a recorded program holds the block as one operator: where it would compute in place uncompiled."""
-        attn, mlp = self.attn, self.mlp
-        return (
-            attn.backend in IN_STRIPS
-            and x.device.type == 'cpu'
-            and not torch.is_grad_enabled()
-            and not (self.training and (self.drop_path or attn.attn_drop or attn.proj_drop.p))
-            and self._is_plain()
-            and all(module.bias is not None for module in (self.norm1, self.norm2, attn.proj, mlp.fc1, mlp.fc2))
-        )
-
-    def _as_one_operator(self, x: Tensor) -> Tensor:
-        attn, mlp, norms = self.attn, self.mlp, (self.norm1, self.norm2)
-        return cpu_op.block(
-            x,
-            [parameter for norm in norms for parameter in (norm.weight, norm.bias)],
-            [attn.qkv.weight, attn.proj.weight, mlp.fc1.weight, mlp.fc2.weight],
-            attn.qkv.bias,
-            [attn.proj.bias, mlp.fc1.bias, mlp.fc2.bias],
-            attn.relative_position_bias(),
-            attn.window,
-            attn.shift,
-            attn.num_heads,
-            attn.scale,
-            [norm.eps for norm in norms],
-            mlp.act.approximate,
-            autocast_type('cpu'),
-        )
-
-    def computes_in_place(self, x: Tensor) -> bool:
-        """Whether :meth:`forward_` can stand for ``forward``: on a CPU, without gradients and randomness."""
-        return (
-            self.attn.backend in IN_STRIPS
-            and is_cpu_tensor(x)
-            and not torch.is_grad_enabled()
-            and not capturing()
-            and not (self.training and (self.drop_path or self.attn.attn_drop or self.attn.proj_drop.p))
-            and is_plain(SwinBlock, self)
-            and self._is_plain()
-        )
-
-    def forward_(self, x: Tensor, out: Tensor) -> Tensor:
-        """``B x H x W x C`` to ``out``, contiguous and of the same shape; it may be ``x`` itself."""
-        attn, mlp = self.attn, self.mlp
-        norms = [cpu_block.Norm(norm.weight, norm.bias, norm.eps) for norm in (self.norm1, self.norm2)]
-        qkv, proj, fc1, fc2 = (cpu_block.Linear(m.weight, m.bias) for m in (attn.qkv, attn.proj, mlp.fc1, mlp.fc2))
-        plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
-        bias = attn.relative_position_bias()
-        cpu_block.attention_(x, out, norms[0], qkv, proj, bias, plan, attn.num_heads, attn.scale)
-        cpu_block.mlp_(out, norms[1], fc1, mlp.act.approximate, fc2)
-        return out
 
 
 class SwinStage(nn.Module):
@@ -288,9 +198,10 @@ class SwinStage(nn.Module):
         again = self.with_cp and torch.is_grad_enabled()
         given = x
         for block in self.blocks:
-            if block.computes_in_place(x):
+            if whole_block.is_in_place(block, x):
                 # Whoever holds the stage's input must find it as it was.
-                x = block.forward_(x, torch.empty_like(x, memory_format=torch.contiguous_format) if x is given else x)
+                out = torch.empty_like(x, memory_format=torch.contiguous_format) if x is given else x
+                x = whole_block.in_place(block, x, out)
             else:
                 x = given = checkpoint(block, x, use_reentrant=False) if again else block(x)
         return x, x if self.downsample is None else self.downsample(x)
