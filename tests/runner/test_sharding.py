@@ -17,6 +17,7 @@ from torch import distributed as dist
 from torch import nn
 
 from mmswin.backbones import SwinTransformer
+from mmswin.checkpoints import load_file
 from mmswin.hooks import StopOnSignalHook, TrainingStopped
 from mmswin.runner import saving
 from mmswin.runner.errors import RunError
@@ -193,7 +194,7 @@ def test_each_process_holds_its_part(runs):
 @pytest.mark.parametrize('kind', KINDS)
 def test_checkpoint_is_that_of_plain_processes(runs, kind):
     directory, _ = runs
-    plain, saved = (torch.load(directory / name / 'epoch_2.pth', weights_only=True) for name in ('ddp', kind))
+    plain, saved = (load_file(directory / name / 'epoch_2.pth') for name in ('ddp', kind))
     model = Tiny()
     model.load_state_dict(saved['state_dict'], strict=True)
     for name, value in plain['state_dict'].items():
@@ -230,7 +231,7 @@ def test_one_process_goes_on_with_what_two_shared(runs, toy_runner, tmp_path):
 @pytest.mark.parametrize('kind', KINDS)
 def test_signal_to_one_process_saves_what_all_share(runs, kind):
     directory, _ = runs
-    saved = torch.load(directory / f'{kind}_stopped' / 'iter_2.pth', weights_only=True)
+    saved = load_file(directory / f'{kind}_stopped' / 'iter_2.pth')
     Tiny().load_state_dict(saved['state_dict'], strict=True)
     assert len(saved['optimizer']['state']) == len(list(Tiny().parameters()))
 
