@@ -25,7 +25,7 @@ def describe(device: str) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     facts: dict[str, Any] = {
-        'system': platform.platform(),
+        'system': ' '.join([platform.system(), platform.machine(), *platform.libc_ver()]).strip(),
         'python': platform.python_version(),
         'processor': _processor(),
         'vector_instructions': torch.backends.cpu.get_cpu_capability(),
