@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mmswin.backbones.base import drop_path, is_plain
-from mmswin.ops import cpu_block, cpu_op, recompute
+from mmswin.ops import cpu_block, cpu_op, cpu_training, recompute
 from mmswin.ops.linear import autocast_type
 from mmswin.ops.window_attention import IN_STRIPS, WHOLE_BLOCK, is_cpu_tensor
 from mmswin.ops.window_attention.cpu import attend_and_project
@@ -55,6 +55,10 @@ def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:
     ``B x H x W x C`` to the same, as are all here.
     """
     attn, mlp = block.attn, block.mlp
+    if attn.backend in IN_STRIPS and is_cpu_tensor(x) and not (attn.training and attn.attn_drop):
+        parameters = block.norm1.weight, block.norm2.weight, attn.qkv.weight, attn.proj.weight, mlp.fc1.weight
+        if x.numel() and cpu_training.computes(x, *parameters, mlp.fc2.weight, attn.relative_position_bias_table):
+            return _in_strips(block, x)
     qkv = _norm_linear(x, block.norm1, attn.qkv)
     if attn.backend in IN_STRIPS and is_cpu_tensor(qkv) and not (attn.training and attn.attn_drop):
         plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
@@ -68,6 +72,19 @@ def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:
     x = x + drop_path(branch, block.drop_path, block.training)
     hidden = _norm_linear(x, block.norm2, mlp.fc1)
     branch = recompute.gelu_linear(hidden, mlp.fc2.weight, mlp.fc2.bias, mlp.act.approximate)
+    return x + drop_path(branch, block.drop_path, block.training)
+
+
+def _in_strips(block: SwinBlock, x: Tensor) -> Tensor:
+    attn, mlp = block.attn, block.mlp
+    norms = [(norm.weight, norm.bias, norm.eps) for norm in (block.norm1, block.norm2)]
+    qkv, proj, fc1, fc2 = ((m.weight, m.bias) for m in (attn.qkv, attn.proj, mlp.fc1, mlp.fc2))
+    plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
+    branch = cpu_training.attention_branch(
+        x, norms[0], qkv, proj, attn.relative_position_bias(), plan, attn.num_heads, attn.scale
+    )
+    x = x + drop_path(attn.proj_drop(branch), block.drop_path, block.training)
+    branch = cpu_training.mlp_branch(x, norms[1], fc1, mlp.act.approximate, fc2)
     return x + drop_path(branch, block.drop_path, block.training)
 
 

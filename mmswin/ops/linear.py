@@ -33,7 +33,8 @@ def autocast_type(device: str) -> torch.dtype | None:
 def _as_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``rows x in`` to ``rows x out``: an image of one row whose channels are last in memory."""
     image = x[None, None].permute(0, 3, 1, 2)
-    return F.conv2d(image, weight[:, :, None, None], bias).permute(0, 2, 3, 1)[0, 0]
+    # A transposed weight, as backward has it, would go to a slower convolution of torch's own.
+    return F.conv2d(image, weight.contiguous()[:, :, None, None], bias).permute(0, 2, 3, 1)[0, 0]
 
 
 ROUTES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
@@ -46,7 +47,7 @@ def _fastest(rows: int, inputs: int, outputs: int) -> str:
     x, weight = torch.rand(rows, inputs), torch.rand(outputs, inputs)
     best = {}
     with torch.inference_mode(), torch.autocast('cpu', enabled=False):
-        for _ in range(3):  # the first of each is warm-up
+        for _ in range(4):  # the first of each is warm-up
             for name, route in ROUTES.items():
                 start = time.perf_counter()
                 route(x, weight, None)
@@ -66,12 +67,21 @@ def route(x: Tensor, weight: Tensor) -> str:
     Only float32 on a CPU is measured, at the next lower power of two of rows; all else is torch's own.
     """
     plain = type(x) is Tensor and x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
-    if not plain or len(x) < 64 or autocast_type('cpu') is not None or not torch.backends.mkldnn.is_available():
+    # With one thread torch keeps such a convolution to itself.
+    threads = torch.get_num_threads()
+    if not plain or len(x) < 64 or threads == 1 or not torch.backends.mkldnn.is_available():
+        return 'linear'
+    if autocast_type('cpu') is not None:
         return 'linear'
     rows = min(1 << (len(x).bit_length() - 1), PROBE_ROWS)
-    return _chosen(rows, weight.shape[1], weight.shape[0], torch.get_num_threads())
+    return _chosen(rows, weight.shape[1], weight.shape[0], threads)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear`` of ``rows x in``, on the route that is faster here."""
-    return ROUTES[route(x, weight)](x, weight, bias)
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """``F.linear`` of ``rows x in``, on the route that is faster here; into ``out`` if given (without gradients)."""
+    way = route(x, weight)
+    if out is None:
+        return ROUTES[way](x, weight, bias)
+    if way != 'linear':
+        return out.copy_(ROUTES[way](x, weight, bias))
+    return torch.mm(x, weight.t(), out=out) if bias is None else torch.addmm(bias, x, weight.t(), out=out)

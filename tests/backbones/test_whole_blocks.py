@@ -45,6 +45,41 @@ def test_values_and_gradients_equal_the_modules(size, options):
                 torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize('frozen', ['norm', 'qkv', 'proj', 'relative', 'mlp', 'weight', 'bias', 'layers.0', ''])
+def test_frozen_parameters_get_no_gradient_and_the_others_theirs(frozen):
+    x = torch.randn(2, 3, 45, 50, dtype=torch.float64)
+    found = []
+    for net in _nets(drop_path_rate=0.0):
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(frozen not in name or not frozen)
+        if not frozen:  # all but the image
+            net.requires_grad_(False)
+            x.requires_grad_()
+        outs = net(x)
+        sum(out.square().sum() for out in outs).backward()
+        found.append([*(parameter.grad for parameter in net.parameters()), x.grad])
+        x.grad = None
+    for mine, expected in zip(*found, strict=True):
+        if expected is None:
+            assert mine is None
+        else:
+            torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_autocast_trains_as_accurately_as_the_modules():
+    x = torch.randn(2, 3, 45, 50)
+    exact = _gradients(_nets(drop_path_rate=0.0)[0], x.double())
+    errors = []
+    for net in _nets(torch.float32, drop_path_rate=0.0):
+        net.zero_grad()
+        with torch.autocast('cpu', torch.bfloat16):
+            outs = net(x)
+        sum(out.float().square().sum() for out in outs).backward()
+        found = [*outs, *(parameter.grad for parameter in net.parameters())]
+        errors.append(sum(((a.double() - b).norm() / b.norm()).item() for a, b in zip(found, exact)) / len(exact))
+    assert errors[1] < 1.1 * errors[0]
+
+
 def test_random_numbers_are_drawn_alike():
     """Stochastic depth and the projection's dropout, with the same seed."""
     x = torch.randn(4, 3, 64, 64, dtype=torch.float64)

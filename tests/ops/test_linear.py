@@ -9,7 +9,9 @@ from mmswin.ops.linear import ROUTES, autocast_type, linear, route
 
 
 @pytest.fixture(autouse=True)
-def forget():
+def forget(monkeypatch):
+    """Nothing measured, and two threads as far as the choice knows."""
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
     module._chosen.cache_clear()
     yield
     module._chosen.cache_clear()
@@ -27,6 +29,16 @@ def test_routes_compute_the_same(name, with_bias):
         assert out.shape == (300, 40)
         assert out.is_contiguous()
         assert (out - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize('name', ROUTES)
+@pytest.mark.parametrize('with_bias', [True, False])
+def test_into_memory_that_is_there(monkeypatch, name, with_bias):
+    monkeypatch.setattr(module, 'route', lambda x, weight: name)
+    x, weight, bias = torch.randn(70, 24), torch.randn(40, 24), torch.randn(40) if with_bias else None
+    out = torch.full((70, 40), torch.nan)
+    assert linear(x, weight, bias, out=out) is out
+    torch.testing.assert_close(out, F.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('faster', ['linear', 'convolution'])
@@ -70,6 +82,8 @@ def test_all_else_is_torchs_own(monkeypatch):
     assert route(x.to('meta'), weight.to('meta')) == 'linear'
     with torch.autocast('cpu', torch.bfloat16):
         assert route(x, weight) == 'linear'
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 1)
+    assert route(x, weight) == 'linear'
 
 
 def test_type_under_autocast():

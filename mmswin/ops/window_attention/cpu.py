@@ -156,8 +156,9 @@ def _backward(
         for strip in strips(plan, len(qkv), qkv.device):
             of_out = strip.take(grads)
             of_mixed = of_out if weight is None else linear(of_out, transposed)
-            places, of_scores, mixed = _gradients(
-                _taken(strip, tokens, pad_value), strip.in_places(of_mixed), bias, strip, num_heads, scale, sums[3]
+            given, again = _taken(strip, tokens, pad_value), sums[3] is not None
+            places, of_scores, mixed = gradients(
+                given, strip.in_places(of_mixed), bias, strip, num_heads, scale, again
             )
             if sums[1] is not None and strip.padded is not None:
                 sums[1] += places[strip.padded].sum(0, dtype=sums[1].dtype)
@@ -172,18 +173,18 @@ def _backward(
     return [grad_qkv.view(qkv.shape), *others]
 
 
-def _gradients(
+def gradients(
     places: Tensor,
     grad: Tensor,
     bias: Tensor | None,
     strip: Strip,
     num_heads: int,
     scale: float,
-    mixed: Tensor | None,
+    again: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Gradients in a strip: of q, k, v, ``(windows * tokens) x 3C``, and of the scores that the softmax is given.
 
-    Third comes the attention's output again, ``(windows * tokens) x C``, unless ``mixed`` is None.
+    Third comes the attention's output, ``(windows * tokens) x C``, if it is wanted ``again``, else None.
     """
     windows = strip.windows
     q, k, v = split(places, windows, num_heads)
@@ -201,6 +202,5 @@ def _gradients(
     scaled = of_scores.mul(scale).to(q.dtype)
     write(0, torch.bmm(scaled, k))
     write(1, torch.bmm(scaled.transpose(1, 2), q))
-    if mixed is not None:
-        mixed = join(torch.bmm(weights.to(v.dtype), v), windows)
+    mixed = join(torch.bmm(weights.to(v.dtype), v), windows) if again else None
     return found.view(windows * tokens, -1), of_scores, mixed
