@@ -64,14 +64,16 @@ def _chosen(rows: int, inputs: int, outputs: int, threads: int) -> str:
 def route(x: Tensor, weight: Tensor) -> str:
     """The name in :data:`ROUTES` of what computes ``x @ weight.T`` faster; ``x`` is ``rows x in``.
 
-    Only float32 on a CPU is measured, at the next lower power of two of rows; all else is torch's own.
+    Only float32 on a CPU is measured, at the next lower power of two of rows; all else is torch's own, and so is
+    everything under ``torch.use_deterministic_algorithms``.
     """
     plain = type(x) is Tensor and x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
     # With one thread torch keeps such a convolution to itself.
     threads = torch.get_num_threads()
     if not plain or len(x) < 64 or threads == 1 or not torch.backends.mkldnn.is_available():
         return 'linear'
-    if autocast_type('cpu') is not None:
+    # Which route wins may differ from process to process, and with it the last bits.
+    if autocast_type('cpu') is not None or torch.are_deterministic_algorithms_enabled():
         return 'linear'
     rows = min(1 << (len(x).bit_length() - 1), PROBE_ROWS)
     return _chosen(rows, weight.shape[1], weight.shape[0], threads)
