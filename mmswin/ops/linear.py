@@ -23,6 +23,8 @@ PROBE_ROWS = 512
 
 def autocast_type(device: str) -> torch.dtype | None:
     """The type that autocast gives to matrix products on a kind of device at the moment; None without autocast."""
+    if device == 'meta':  # torch raises an error there
+        return None
     if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4
         return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     if device == 'cuda':

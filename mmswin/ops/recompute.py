@@ -6,6 +6,7 @@ map before the GELU; what the norms and the GELU gave is computed again. Values 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ def _with_graph(ctx: Any, function: Any, grad: Tensor) -> list[Tensor | None]:
     """Gradients that can be differentiated again, by torch's own functions."""
     tensors = ctx.saved_tensors
     asked = [tensor for tensor, need in zip(tensors, ctx.needs_input_grad) if need and tensor is not None]
-    with torch.autocast(grad.device.type, ctx.product_type, enabled=ctx.autocast):
+    with torch.autocast(grad.device.type, ctx.product_type) if ctx.autocast else nullcontext():
         out = function(*tensors)
     found = iter(torch.autograd.grad(out, asked, grad, create_graph=True))
     return [next(found) if need and t is not None else None for t, need in zip(tensors, ctx.needs_input_grad)]

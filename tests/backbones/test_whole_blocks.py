@@ -108,6 +108,14 @@ def test_a_training_step_keeps_half():
     assert kept[1] < 0.6 * kept[0]
 
 
+def test_shapes_alone_without_data():
+    net = _nets(torch.float32, ('auto',))[0].to('meta')
+    outs = net(torch.empty(2, 3, 45, 50, device='meta'))
+    assert [tuple(out.shape) for out in outs] == [(2, 8, 12, 13), (2, 16, 6, 7), (2, 32, 3, 4)]
+    sum(out.sum() for out in outs).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
 def test_the_input_of_a_stage_stays_as_it_was():
     net = _nets(torch.float32, ('auto',))[0].eval()
     seen = []

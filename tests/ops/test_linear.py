@@ -93,6 +93,7 @@ def test_all_else_is_torchs_own(monkeypatch):
 
 def test_type_under_autocast():
     assert autocast_type('cpu') is None
+    assert autocast_type('meta') is None
     with torch.autocast('cpu', torch.bfloat16):
         assert autocast_type('cpu') == torch.bfloat16
     with torch.autocast('cpu', torch.bfloat16, enabled=False):
