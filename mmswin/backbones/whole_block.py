@@ -55,12 +55,13 @@ def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:
     ``B x H x W x C`` to the same, as are all here.
     """
     attn, mlp = block.attn, block.mlp
-    if attn.backend in IN_STRIPS and is_cpu_tensor(x) and not (attn.training and attn.attn_drop):
+    in_strips = attn.backend in IN_STRIPS and is_cpu_tensor(x) and not (attn.training and attn.attn_drop)
+    if in_strips and x.numel():
         parameters = block.norm1.weight, block.norm2.weight, attn.qkv.weight, attn.proj.weight, mlp.fc1.weight
-        if x.numel() and cpu_training.computes(x, *parameters, mlp.fc2.weight, attn.relative_position_bias_table):
+        if cpu_training.computes(x, *parameters, mlp.fc2.weight, attn.relative_position_bias_table):
             return _in_strips(block, x)
     qkv = _norm_linear(x, block.norm1, attn.qkv)
-    if attn.backend in IN_STRIPS and is_cpu_tensor(qkv) and not (attn.training and attn.attn_drop):
+    if in_strips:
         plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
         bias, proj = attn.relative_position_bias(), attn.proj
         branch = attend_and_project(

@@ -91,7 +91,7 @@ def _orders(sides: Iterable[str], archs: Iterable[str], device: str, processes: 
 def cpu(device: str = 'cpu', threads: int = 2) -> list[Piece]:
     """What is wanted of two cores: one image of 800x1344 by Swin-T, under either allocator, all sides in one run.
 
-    The seconds are those of two cores of an EPYC with AVX-512.
+    The seconds are guesses.
     """
     pieces = []
     for precision, mode, seconds in (('float32', 'inference', 300), ('float32', 'training', 700),
