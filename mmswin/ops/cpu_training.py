@@ -6,7 +6,7 @@ backward and a strip at a time too, so that nothing of the size of a map is made
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.linear import autocast_type, linear
+from mmswin.ops.recompute import gradients_with_graph
 from mmswin.ops.strips import TOKENS, strips
 from mmswin.ops.window_attention import reference
 from mmswin.ops.window_attention.cpu import gradients, mix
@@ -102,13 +103,6 @@ def _wanted(ctx: Any, tensors: Sequence[Tensor | None]) -> list[bool]:
     return [need and tensor is not None for need, tensor in zip(ctx.needs_input_grad, tensors)]
 
 
-def _with_graph(function: Callable, tensors: Sequence, wanted: Sequence[bool], grad: Tensor) -> Iterator[Tensor | None]:
-    """Gradients that can be differentiated again, by torch's own functions."""
-    asked = [tensor for tensor, want in zip(tensors, wanted) if want]
-    found = iter(torch.autograd.grad(function(*tensors), asked, grad, create_graph=True, allow_unused=True))
-    return (next(found) if want else None for want in wanted)
-
-
 class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(x, norm_weight, norm_bias, weight1, bias1, weight2, bias2, eps, approximate):  # noqa: ANN001, ANN205
@@ -137,7 +131,7 @@ class _Mlp(torch.autograd.Function):
                 y = F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight1, bias1)
                 return F.linear(F.gelu(y, approximate=approximate), weight2, bias2)
 
-            return *_with_graph(module, tensors, wanted, grad), None, None
+            return *gradients_with_graph(module(*tensors), tensors, wanted, grad), None, None
         tokens, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         of_tokens = torch.empty_like(tokens) if wanted[0] else None
         sums = _Sums(tensors, [False, *wanted[1:]])
@@ -192,7 +186,7 @@ class _Attention(torch.autograd.Function):
                 y = F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight, qkv_bias)
                 return F.linear(reference.attend(y, qkv_bias, bias, plan, heads, scale, 0.0), proj_weight, proj_bias)
 
-            return *_with_graph(module, tensors, wanted, grad), None, None, None, None
+            return *gradients_with_graph(module(*tensors), tensors, wanted, grad), None, None, None, None
         tokens, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         of_tokens = torch.empty_like(tokens) if wanted[0] else None
         sums = _Sums(tensors, [False, *wanted[1:]])

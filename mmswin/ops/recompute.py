@@ -6,6 +6,7 @@ map before the GELU; what the norms and the GELU gave is computed again. Values 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -60,14 +61,20 @@ def _linear_gradients(
     return of_y, of_weight, of_bias
 
 
-def _with_graph(ctx: Any, function: Any, grad: Tensor) -> list[Tensor | None]:
-    """Gradients that can be differentiated again, by torch's own functions."""
-    tensors = ctx.saved_tensors
-    asked = [tensor for tensor, need in zip(tensors, ctx.needs_input_grad) if need and tensor is not None]
+def gradients_with_graph(
+    out: Tensor, tensors: Sequence[Tensor | None], needs: Sequence[bool], grad: Tensor
+) -> list[Tensor | None]:
+    """Gradients of those of ``tensors`` that need one, which can be differentiated again: torch's own of ``out``."""
+    wanted = [need and tensor is not None for tensor, need in zip(tensors, needs)]
+    asked = [tensor for tensor, want in zip(tensors, wanted) if want]
+    found = iter(torch.autograd.grad(out, asked, grad, create_graph=True, allow_unused=True))
+    return [next(found) if want else None for want in wanted]
+
+
+def _with_graph(ctx: Any, function: Callable[..., Tensor], grad: Tensor) -> list[Tensor | None]:
     with torch.autocast(grad.device.type, ctx.product_type) if ctx.autocast else nullcontext():
-        out = function(*tensors)
-    found = iter(torch.autograd.grad(out, asked, grad, create_graph=True))
-    return [next(found) if need and t is not None else None for t, need in zip(tensors, ctx.needs_input_grad)]
+        out = function(*ctx.saved_tensors)
+    return gradients_with_graph(out, ctx.saved_tensors, ctx.needs_input_grad, grad)
 
 
 class _NormLinear(torch.autograd.Function):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.linear import linear
+from mmswin.ops.recompute import gradients_with_graph
 from mmswin.ops.strips import Strip, strips
 from mmswin.ops.window_attention import reference
 from mmswin.ops.windows import WindowPlan
@@ -134,9 +135,7 @@ def _with_graph(tensors: tuple, grad: Tensor, wanted: list[bool], *options: Any)
     out = reference.attend(qkv, pad_value, bias, *options, 0.0)
     if proj[0] is not None:
         out = F.linear(out, *_of_type(out.dtype, *proj))
-    asked = [tensor for tensor, want in zip(tensors, wanted) if want]
-    found = iter(torch.autograd.grad(out, asked, grad, create_graph=True, allow_unused=True))
-    return [next(found) if want else None for want in wanted]
+    return gradients_with_graph(out, tensors, wanted, grad)
 
 
 def _backward(
