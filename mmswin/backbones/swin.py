@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mmswin.backbones import options, whole_block
 from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding
 from mmswin.checkpoints.loading import LoadReport, translate_in_place
+from mmswin.ops import narrow
 from mmswin.ops.window_attention import resolve_backend, window_attention
 from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index
 from mmswin.registry import MODELS
@@ -46,7 +47,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x 3 x H x W`` to ``B x ceil(H / patch) x ceil(W / patch) x C``."""
-        x = self.proj(fill_to_multiple(x, *self.patch_size)).permute(0, 2, 3, 1)
+        x = narrow.call(self.proj, fill_to_multiple(x, *self.patch_size)).permute(0, 2, 3, 1)
         return self.norm(x) if hasattr(self, 'norm') else x
 
 
@@ -78,7 +79,7 @@ class PatchMerging(nn.Module):
         x = torch.cat(
             [x[:, r : r + row_span : step, c : c + column_span : step] for c in (0, 1) for r in (0, 1)], dim=-1
         )
-        return self.reduction(self.norm(x) if hasattr(self, 'norm') else x)
+        return narrow.call(self.reduction, self.norm(x) if hasattr(self, 'norm') else x)
 
 
 class WindowAttention(nn.Module):

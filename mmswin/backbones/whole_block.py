@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mmswin.backbones.base import drop_path, is_plain
 from mmswin.ops import cpu_block, cpu_op, cpu_training, recompute
-from mmswin.ops.linear import autocast_type
+from mmswin.ops.narrow import autocast_type
 from mmswin.ops.window_attention import IN_STRIPS, WHOLE_BLOCK, is_cpu_tensor
 from mmswin.ops.window_attention.cpu import attend_and_project
 from mmswin.ops.windows import capturing, window_plan

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmswin.ops.linear import autocast_type, linear
+from mmswin.ops.linear import linear
+from mmswin.ops.narrow import autocast_type
 from mmswin.ops.recompute import gradients_with_graph
 from mmswin.ops.strips import TOKENS, strips
 from mmswin.ops.window_attention import reference

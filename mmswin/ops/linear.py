@@ -15,21 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmswin.ops.narrow import autocast_type, slow_type, widened
+
 # The other route is taken if it needs less than this part of the time.
 WORTH_IT = 0.87
 # Products are timed with at most so many rows.
 PROBE_ROWS = 512
-
-
-def autocast_type(device: str) -> torch.dtype | None:
-    """The type that autocast gives to matrix products on a kind of device at the moment; None without autocast."""
-    if device == 'meta':  # torch raises an error there
-        return None
-    if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4
-        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    if device == 'cuda':
-        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
-    return torch.get_autocast_cpu_dtype() if device == 'cpu' and torch.is_autocast_cpu_enabled() else None
 
 
 def _as_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -83,6 +74,11 @@ def route(x: Tensor, weight: Tensor) -> str:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """``F.linear`` of ``rows x in``, on the route that is faster here; into ``out`` if given (without gradients)."""
+    narrow = slow_type(x)
+    if narrow is not None:
+        with torch.autocast('cpu', enabled=False):
+            wide = linear(*widened(x, weight, bias)).to(narrow)
+        return wide if out is None else out.copy_(wide)
     way = route(x, weight)
     if out is None:
         return ROUTES[way](x, weight, bias)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmswin.ops.linear import autocast_type, linear
+from mmswin.ops.linear import linear
+from mmswin.ops.narrow import autocast_type, product
 
 
 def norm_linear(
@@ -56,7 +57,7 @@ def _linear_gradients(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of y, weight and bias of ``y @ weight.T + bias``; all of ``rows``."""
     of_y = linear(grad, weight.to(grad.dtype).t()) if wanted[0] else None
-    of_weight = (grad.t() @ y).to(weight.dtype) if wanted[1] else None
+    of_weight = product(grad.t(), y).to(weight.dtype) if wanted[1] else None
     of_bias = grad.sum(0, dtype=weight.dtype) if wanted[2] else None
     return of_y, of_weight, of_bias
 

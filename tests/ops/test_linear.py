@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from mmswin.ops import linear as module
-from mmswin.ops.linear import ROUTES, autocast_type, linear, route
+from mmswin.ops.linear import ROUTES, linear, route
+from mmswin.ops.narrow import autocast_type
 
 
 @pytest.fixture(autouse=True)

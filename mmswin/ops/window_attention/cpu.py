@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.linear import linear
+from mmswin.ops.narrow import product, widened
 from mmswin.ops.recompute import gradients_with_graph
 from mmswin.ops.strips import Strip, strips
 from mmswin.ops.window_attention import reference
@@ -82,8 +83,11 @@ def weights_of(q: Tensor, k: Tensor, bias: Tensor | None, strip: Strip, num_head
 
 def mix(places: Tensor, bias: Tensor | None, strip: Strip, num_heads: int, scale: float) -> Tensor:
     """Attention in the windows of a strip: ``(windows * tokens) x 3C`` to ``(windows * tokens) x C``."""
-    q, k, v = split(places, strip.windows, num_heads)
-    return join(torch.bmm(weights_of(q, k, bias, strip, num_heads, scale).to(v.dtype), v), strip.windows)
+    q, k, v = split(*widened(places), strip.windows, num_heads)
+    # The products' type is the input's, as in every backend: autocast has had its say at the projection.
+    with torch.autocast(places.device.type, enabled=False):
+        mixed = torch.bmm(weights_of(q, k, bias, strip, num_heads, scale).to(v.dtype), v)
+    return join(mixed.to(places.dtype), strip.windows)
 
 
 def _taken(strip: Strip, tokens: Tensor, pad_value: Tensor | None) -> Tensor:
@@ -105,7 +109,6 @@ class _Attention(torch.autograd.Function):
         tokens = qkv.reshape(-1, qkv.shape[3])
         pad_value, weight, proj_bias = _of_type(qkv.dtype, pad_value, weight, proj_bias)
         out = qkv.new_empty(len(tokens), qkv.shape[3] // 3 if weight is None else len(weight))
-        # The products' type is the input's, as in every backend: autocast has had its say at the projection.
         with torch.autocast(qkv.device.type, enabled=False):
             for strip in strips(plan, len(qkv), qkv.device):
                 mixed = strip.of_tokens(mix(_taken(strip, tokens, pad_value), bias, strip, num_heads, scale))
@@ -164,7 +167,7 @@ def _backward(
             if sums[2] is not None:
                 sums[2] += of_scores.view(strip.windows, num_heads, *of_scores.shape[1:]).sum(0)
             if mixed is not None:
-                sums[3] += of_out.t() @ strip.of_tokens(mixed)
+                sums[3] += product(of_out.t(), strip.of_tokens(mixed))
             strip.put(strip.of_tokens(places), grad_qkv)
     if wanted[4]:
         sums[4] = grads.sum(0, dtype=sums[4].dtype)
@@ -186,7 +189,9 @@ def gradients(
     Third comes the attention's output, ``(windows * tokens) x C``, if it is wanted ``again``, else None.
     """
     windows = strip.windows
-    q, k, v = split(places, windows, num_heads)
+    # Written to ``found`` in the type of ``places``.
+    given, grad = widened(places, grad)
+    q, k, v = split(given, windows, num_heads)
     weights = weights_of(q, k, bias, strip, num_heads, scale)
     tokens, width = weights.shape[1], q.shape[2]
     grad = grad.view(windows, tokens, num_heads, width).transpose(1, 2).reshape(-1, tokens, width)
