@@ -67,17 +67,20 @@ def mlp_branch(
 class _Sums:
     """Gradients that are sums over strips; those that nobody wants are not computed."""
 
-    def __init__(self, tensors: Sequence[Tensor | None], wanted: Sequence[bool]) -> None:
-        self.totals = [torch.zeros_like(t) if want else None for t, want in zip(tensors, wanted)]
+    def __init__(self, wanted: Sequence[bool]) -> None:
+        self.wanted = wanted
+        self.totals: list[Tensor | None] = [None] * len(wanted)
 
     def add(self, number: int, value: Callable[[], Tensor]) -> None:
-        if self.totals[number] is not None:
-            self.totals[number] += value()
+        if self.wanted[number]:
+            total = self.totals[number]
+            self.totals[number] = value() if total is None else total.add_(value())
 
     def add_product(self, number: int, left: Tensor, right: Tensor) -> None:
         """``left.T @ right``."""
-        if self.totals[number] is not None:
-            self.totals[number].addmm_(left.t(), right)
+        if self.wanted[number]:
+            total = self.totals[number]
+            self.totals[number] = left.t() @ right if total is None else total.addmm_(left.t(), right)
 
 
 class _Norm:
@@ -89,7 +92,7 @@ class _Norm:
 
     def backward(self, grad: Tensor, sums: _Sums, wants_input: bool) -> Tensor | None:
         x, shape, weight, bias = self.given
-        wanted = [wants_input, *(total is not None for total in sums.totals[1:3])]
+        wanted = [wants_input, *sums.wanted[1:3]]
         if not any(wanted):
             return None
         of_x, *others = torch.ops.aten.native_layer_norm_backward(
@@ -135,7 +138,7 @@ class _Mlp(torch.autograd.Function):
             return *gradients_with_graph(module(*tensors), tensors, wanted, grad), None, None
         tokens, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         of_tokens = torch.empty_like(tokens) if wanted[0] else None
-        sums = _Sums(tensors, [False, *wanted[1:]])
+        sums = _Sums([False, *wanted[1:]])
         first = 0
         for part, h, g in zip(*(t.split(TOKENS) for t in (tokens, hidden, grads))):
             sums.add_product(5, g, F.gelu(h, approximate=approximate))
@@ -190,7 +193,7 @@ class _Attention(torch.autograd.Function):
             return *gradients_with_graph(module(*tensors), tensors, wanted, grad), None, None, None, None
         tokens, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         of_tokens = torch.empty_like(tokens) if wanted[0] else None
-        sums = _Sums(tensors, [False, *wanted[1:]])
+        sums = _Sums([False, *wanted[1:]])
         first = 0
         for strip in strips(plan, len(x), x.device):
             given, g = strip.take(tokens), strip.take(grads)
@@ -198,7 +201,7 @@ class _Attention(torch.autograd.Function):
             first += len(given)
             places, of_scores, mixed = gradients(
                 *(strip.in_places(rows, qkv_bias), strip.in_places(linear(g, proj_weight.t()))),
-                *(bias, strip, heads, scale, sums.totals[5] is not None),
+                *(bias, strip, heads, scale, sums.wanted[5]),
             )
             if mixed is not None:
                 sums.add_product(5, g, strip.of_tokens(mixed))

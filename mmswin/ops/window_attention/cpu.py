@@ -70,10 +70,16 @@ def join(out: Tensor, windows: int) -> Tensor:
     return out.view(windows, heads, tokens, width).transpose(1, 2).reshape(windows * tokens, heads * width)
 
 
+def _scaled_product(left: Tensor, right: Tensor, scale: float) -> Tensor:
+    """``scale * left @ right``, batches of matrices; the factor costs no pass of its own."""
+    out = left.new_empty(len(left), left.shape[1], right.shape[2])
+    return torch.baddbmm(out, left, right, beta=0, alpha=scale, out=out)  # a beta of 0 ignores what it is added to
+
+
 def weights_of(q: Tensor, k: Tensor, bias: Tensor | None, strip: Strip, num_heads: int, scale: float) -> Tensor:
     """softmax(scale * q k^T + bias + mask), ``(windows * heads) x tokens x tokens``, in at least float32."""
-    scores = torch.bmm(q, k.transpose(1, 2))
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).mul_(scale)
+    scores = _scaled_product(q, k.transpose(1, 2), scale)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     scores = scores.view(strip.windows, num_heads, *scores.shape[1:])
     if bias is not None:
         scores += bias
@@ -203,8 +209,8 @@ def gradients(
     write(2, torch.bmm(weights.transpose(1, 2).to(grad.dtype), grad))
     of_scores = torch.bmm(grad, v.transpose(1, 2)).to(weights.dtype)
     of_scores = torch.ops.aten._softmax_backward_data(of_scores, weights, -1, weights.dtype)
-    scaled = of_scores.mul(scale).to(q.dtype)
-    write(0, torch.bmm(scaled, k))
-    write(1, torch.bmm(scaled.transpose(1, 2), q))
+    narrow = of_scores.to(q.dtype)
+    write(0, _scaled_product(narrow, k, scale))
+    write(1, _scaled_product(narrow.transpose(1, 2), q, scale))
     mixed = join(torch.bmm(weights.to(v.dtype), v), windows) if again else None
     return found.view(windows * tokens, -1), of_scores, mixed
