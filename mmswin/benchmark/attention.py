@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -20,6 +21,13 @@ HEAD_WIDTH = 32
 MARGIN = 2.0
 # Inputs are changed in turn so that no cache holds them.
 _ROTATED_BYTES = 2**28
+# What else computes the same: a backend of ours and, on a GPU, the kernel that torch's attention has to use.
+_OTHERS = {
+    'reference': ('reference', None),
+    'sdpa': ('sdpa', None),
+    'sdpa, memory-efficient': ('sdpa', 'EFFICIENT_ATTENTION'),
+    'sdpa, cuDNN': ('sdpa', 'CUDNN_ATTENTION'),
+}
 _NAMES = ('values', 'gradient of qkv', 'gradient of the bias', "gradient of the padding's value")
 
 
@@ -212,7 +220,8 @@ def kernel(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         For each case and direction: ``bytes``, ``seconds`` of kernel and copy by rounds, and of the median round
-        ``rate`` in bytes a second and ``share_of_copy``; for forward also ``reference`` seconds.
+        ``rate`` in bytes a second and ``share_of_copy``; for forward also ``others``, the seconds of what else computes
+        the same, or why it cannot.
     """
     resolve_backend('triton')  # registers the operators
     rows = []
@@ -250,8 +259,32 @@ def _time_kernel(case: Case, direction: str, arguments: Mapping[str, Any]) -> di
     row = {'case': case.label, 'direction': direction, 'bytes': moved, 'seconds': seconds,
            'rate': moved / median(seconds['kernel']), 'share_of_copy': shares.median}  # fmt: skip
     if direction == 'forward':
-        plan = lambda tensors: window_attention(  # noqa: E731
-            tensors[0], tensors[1], case.window, case.shift, case.heads, HEAD_WIDTH**-0.5, tensors[2])
-        with torch.no_grad():
-            row['reference'] = device_seconds([lambda: plan(sets[0])], device)
+        row['others'] = _others(case, sets[0], device)
     return row
+
+
+def _others(case: Case, tensors: Sequence[Tensor], device: str) -> dict[str, float | str]:
+    """Forward seconds of :data:`_OTHERS`, windows cut and put together again; why not where one cannot."""
+    qkv, bias, pad_value, _ = tensors
+    found: dict[str, float | str] = {}
+    for name, (backend, kernels) in _OTHERS.items():
+        if kernels and torch.device(device).type != 'cuda':
+            continue
+        attend = resolve_backend(backend)
+
+        def call(attend: Callable[..., Tensor] = attend) -> Tensor:
+            return window_attention(
+                qkv, bias, case.window, case.shift, case.heads, HEAD_WIDTH**-0.5, pad_value, 0.0, attend)
+
+        try:
+            with torch.no_grad(), _only(kernels) if kernels else nullcontext():
+                found[name] = device_seconds([call], device)
+        except (RuntimeError, ImportError) as error:
+            found[name] = str(error).partition('\n')[0]
+    return found
+
+
+def _only(kernels: str) -> AbstractContextManager:
+    from torch.nn.attention import SDPBackend, sdpa_kernel  # since torch 2.3
+
+    return sdpa_kernel(getattr(SDPBackend, kernels))

@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -126,11 +127,19 @@ def markdown(values: Mapping[str, Any]) -> str:
         lines += ['', '| kernel | direction | GB/s | share of a copy |', '|---|---|---|---|']
         lines += [f'| {row["case"]} | {row["direction"]} | {row["rate"] / 1e9:.0f} | {row["share_of_copy"]:.0%} |'
                   for row in kernels]  # fmt: skip
+        lines += ['', 'The same forward by other means, and how many times faster the kernel is:', '']
+        lines += [f'- {row["case"]}: {_beside(row)}' for row in kernels if 'others' in row]
     if values['shares_of_floor']:
         lines += ['', 'Least traffic at the rate of a copy, as a share of the time in kernels:', '',
                   '| work | side | share |', '|---|---|---|']  # fmt: skip
         lines += [f'| {row["work"]} | {row["side"]} | {row["share"]:.0%} |' for row in values['shares_of_floor']]
     return '\n'.join(lines) + '\n'
+
+
+def _beside(row: Mapping[str, Any]) -> str:
+    mine = median(row['seconds']['kernel'])
+    return '; '.join(f'{name}: {time}' if isinstance(time, str) else f'{name} {time * 1e3:.3g} ms ({time / mine:.2f})'
+                     for name, time in row['others'].items())  # fmt: skip
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Work:
         """A few words for tables."""
         sizes = self.sizes[0] if len(self.sizes) == 1 else f'{len(self.sizes)} sizes in turn'
         window = f' w{self.window_size}' if self.window_size != 7 else ''
-        return f'Swin-{self.arch[0].upper()}{window} {sizes} {self.precision} {self.mode}'
+        drop_path = f' drop path {self.drop_path_rate:g}' if self.drop_path_rate else ''
+        return f'Swin-{self.arch[0].upper()}{window} {sizes} {self.precision} {self.mode}{drop_path}'
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, from which :meth:`from_dict` makes it again."""

@@ -61,7 +61,9 @@ def test_kernels_are_timed_beside_copies():
         assert len(row['seconds']['kernel']) == len(row['seconds']['copy']) == 2
         assert row['rate'] == pytest.approx(row['bytes'] / sorted(row['seconds']['kernel'])[0], rel=1)
         assert row['share_of_copy'] > 0
-    assert found[0]['reference'] > 0
+    assert sorted(found[0]['others']) == ['reference', 'sdpa']
+    assert min(found[0]['others'].values()) > 0
+    assert 'others' not in found[1]
 
 
 def test_ceilings_are_rates():
