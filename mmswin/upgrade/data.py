@@ -37,10 +37,10 @@ class DataUpgrade:
         batch, workers = data.take('samples_per_gpu', 1), data.take('workers_per_gpu', 2)
         persistent = data.take('persistent_workers', True)
         sets = {split: self._dataset(data.take(split), f'data.{split}', split == 'train') for split in _SPLITS}
+        self._name_missing(sets, batch, workers)
         new: dict[str, Any] = {}
         for split, dataset in sets.items():
             if dataset is None:
-                self.report.failed(f'data.{split}', None, 'there is none', 'add the loader, or leave this split out')
                 continue
             extra = data.section(f'{split}_dataloader')
             loader = self._loader(split == 'train', batch, workers, persistent, iterations)
@@ -53,10 +53,23 @@ class DataUpgrade:
             extra.close('no translation for it', 'see the arguments of torch.utils.data.DataLoader')
             new[f'{split}_dataloader'] = {**loader, 'dataset': dataset}
         data.close('no translation for it', 'see train_dataloader in the new file')
-        self.report.done('data -> train_dataloader, val_dataloader, test_dataloader (samples_per_gpu -> batch_size, '
-                         'workers_per_gpu -> num_workers)')
+        if new:
+            self.report.done(f'data -> {", ".join(new)} (samples_per_gpu -> batch_size, workers_per_gpu -> num_workers)')
         new.update(self._evaluators(sets, evaluation))
         return new
+
+    def _name_missing(self, sets: dict[str, Any], batch: int, workers: int) -> None:
+        for split, dataset in sets.items():
+            if dataset is not None:
+                continue
+            size = f'batch_size={batch if split == "train" else 1}, num_workers={workers}'
+            remedy = (f'add train_dataloader ({size}), which training needs' if split == 'train' else
+                      f'add {split}_dataloader ({size}) and {split}_evaluator, or take {split}_cfg out')
+            self.report.failed(f'data.{split}', None, 'there is none', remedy)
+        if all(dataset is None for dataset in sets.values()):
+            self.report.failed('model.data_preprocessor', self.pipelines.preprocessing.config(),
+                               'there is no pipeline to take mean, std and padding from',
+                               'set them as the weights that training starts from need them')
 
     def _loader(self, training: bool, batch: int, workers: int, persistent: bool, iterations: bool) -> dict[str, Any]:
         new: dict[str, Any] = {'batch_size': batch if training else 1, 'num_workers': workers,
@@ -184,7 +197,8 @@ class DataUpgrade:
         for split in ('val', 'test'):
             if sets[split] is not None:
                 new[f'{split}_evaluator'] = self._evaluator(innermost(sets[split]), metric, rest)
-        self.report.done('evaluation.metric -> val_evaluator, test_evaluator')
+        if new:
+            self.report.done(f'evaluation.metric -> {", ".join(new)}')
         return new
 
     def _evaluator(self, dataset: dict[str, Any], metric: Any, rest: dict[str, Any]) -> dict[str, Any]:

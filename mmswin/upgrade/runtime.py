@@ -131,6 +131,15 @@ def _drop_what_ended(old: Section) -> None:
     old.drop('gpus', 'gpu_ids', 'device')
 
 
-def base_batch_size(train_loader: dict[str, Any]) -> int:
-    """Images per step that the learning rate is for: the authors, like mmdet and mmseg, trained on 8 GPUs."""
-    return _BASE_GPUS * train_loader['batch_size']
+def base_batch_size(train_loader: dict[str, Any] | None, old_data: dict[str, Any] | None) -> int | None:
+    """Images per step that the learning rate is for: the authors, like mmdet and mmseg, trained on 8 GPUs.
+
+    Args:
+        train_loader: The new loader, if there is one.
+        old_data: The old ``data``, which may say how many images a GPU gets without a data set.
+
+    Returns:
+        None where neither says it.
+    """
+    batch = train_loader['batch_size'] if train_loader else (old_data or {}).get('samples_per_gpu')
+    return None if batch is None else _BASE_GPUS * batch

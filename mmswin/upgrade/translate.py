@@ -78,9 +78,11 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     new['optim_wrapper'] = upgrade_optimizer(old)
     new['param_scheduler'] = upgrade_learning_rate(old, unit, length)
     scaling = old.section('auto_scale_lr')
-    batch = scaling.take('base_batch_size', base_batch_size(data['train_dataloader']))
-    new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
-    report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')
+    batch = scaling.take('base_batch_size') or base_batch_size(data.get('train_dataloader'), values.get('data'))
+    if batch is not None:
+        new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
+        report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')
+    scaling.close('it does not say for how many images a step the learning rate is', 'set auto_scale_lr.base_batch_size')
     new.update(upgrade_runtime(old, scope, unit, evaluation))
     evaluation.close('no option of the new evaluators', 'see CocoMetric of mmdet or IoUMetric of mmseg')
     _name_the_rest(old, values)
@@ -183,8 +185,9 @@ def _named(settings: dict[str, Any]) -> dict[str, Any]:
         new['visualizer'] = {**new['visualizer'], 'vis_backends': Name('vis_backends')}
     ordered: dict[str, Any] = {}
     for name, value in new.items():
-        if name == 'train_dataloader':
+        if name.endswith('_dataloader'):
             ordered.update(pipelines)
+            pipelines = {}
         ordered[name] = value
     return ordered
 

@@ -103,3 +103,25 @@ def test_every_entry_of_the_old_data_is_used_or_named(upgrade: Callable, old_set
     assert repeated['dataset']['metainfo'] == dict(classes=('cat', 'dog'))
     assert repeated['dataset']['filter_cfg'] == dict(filter_empty_gt=False, min_size=32)
     assert settings['val_dataloader']['batch_size'] == 4
+
+
+@pytest.mark.parametrize('data', [None, dict(samples_per_gpu=2, workers_per_gpu=3)])
+def test_without_data_the_rest_is_translated(upgrade: Callable, old_settings: dict[str, Any], data: Any) -> None:
+    old_settings.pop('data')
+    settings, named, text = upgrade(**({} if data is None else {'data': data}))
+    assert set(named) == {'data.train', 'data.val', 'data.test', 'model.data_preprocessor'}
+    assert f'add train_dataloader (batch_size={2 if data else 1}, num_workers={3 if data else 2})' in named['data.train']
+    assert settings['optim_wrapper']['optimizer'] == dict(type='AdamW', lr=1e-4)
+    assert settings['train_cfg']['max_epochs'] == 12
+    assert settings.get('auto_scale_lr') == (dict(enable=False, base_batch_size=16) if data else None)
+    assert 'data -> ' not in text and 'evaluation.metric' not in text
+
+
+def test_without_training_data_the_pipeline_of_tests_is_kept(upgrade: Callable, old_settings: dict[str, Any]) -> None:
+    data = old_settings['data']
+    del data['train']
+    _, named, text = upgrade(data=data)
+    assert set(named) == {'data.train'}
+    found: dict[str, Any] = {}
+    exec(text, found)
+    assert found['val_dataloader']['dataset']['pipeline'] == found['test_pipeline'] != []
