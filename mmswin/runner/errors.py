@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable
 
@@ -27,6 +28,9 @@ class LostProcessError(RuntimeError):
 
 # mmengine's registry puts one such clause in front of a message for each level of nested building.
 _BUILD_CLAUSE = re.compile(r'^(?:class `[^`]+` in \S+: )+')
+
+# How long a process that is not its machine's first leaves it to that one to say what is wrong, in seconds.
+_PATIENCE = 10.0
 
 _LOCAL_RANK_VARIABLES = ('LOCAL_RANK', 'SLURM_LOCALID', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
@@ -62,7 +66,10 @@ def run_tool(main: Callable[[], None]) -> int:
         main()
     except (RunError, CheckpointError, NonFiniteLossError, SavingError, LostProcessError) as error:
         # The first process may be the one that is gone.
-        if is_first_local_process() or isinstance(error, LostProcessError):
-            print(f'error: {plain_message(error)}', file=sys.stderr, flush=True)
+        if not is_first_local_process() and not isinstance(error, LostProcessError):
+            # Launchers end all processes when one has ended: ending at once could silence the first one. It ends this
+            # one when it has spoken; if it does not, the fault is this process's alone.
+            time.sleep(_PATIENCE)
+        print(f'error: {plain_message(error)}', file=sys.stderr, flush=True)
         return 2 if isinstance(error, (RunError, CheckpointError)) else 1
     return 0
