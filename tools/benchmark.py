@@ -1,6 +1,7 @@
 """Time Swin backbones side by side: python tools/benchmark.py [options]."""
 
 import argparse
+import functools
 import itertools
 import os
 import sys
@@ -8,32 +9,38 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+# Defaults of the options that a preset brings values of its own for.
+OWN = {
+    'sides': ['mmswin-auto', 'mmdet'], 'sizes': ['2x800x1344'], 'archs': ['tiny'], 'window_size': 7,
+    'modes': ['inference', 'training'], 'precisions': ['float32'], 'drop_path_rate': 0.0,
+    'allocators': ['default', 'tuned'], 'rounds': 5, 'repetitions': 3,
+}  # fmt: skip
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Time mmswin beside other Swins with the same weights, in alternate order, after comparing each '
-        'with float64. Writes FILE.json, FILE.md and FILE.png.')
-    parser.add_argument('--sides', nargs='+', default=['mmswin-auto', 'mmdet'], metavar='SIDE',
+        'with float64. Writes FILE.json and FILE.md after each part, and FILE.png at the end. The defaults take many '
+        'minutes on a CPU: --modes inference --allocators default --rounds 2 takes a tenth of it or less.')
+    own = functools.partial(_add_own, parser)
+    own('--sides', nargs='+', metavar='SIDE',
                         help='mmswin-BACKEND, mmdet, transformers-eager, transformers-sdpa, timm, timm-fused, '
-                        'torchvision; +compile behind a name: with torch.compile (default: mmswin-auto mmdet); '
-                        'mmswin-reference is always there')
-    parser.add_argument('--sizes', nargs='+', default=['2x800x1344'], metavar='BxHxW',
-                        help='images x height x width; "mixed": five sizes in turn (default: 2x800x1344)')
-    parser.add_argument('--archs', nargs='+', default=['tiny'], metavar='ARCH', help='tiny, small, base, large')
-    parser.add_argument('--window-size', type=int, default=7)
-    parser.add_argument('--modes', nargs='+', default=['inference', 'training'], help='inference, training')
-    parser.add_argument('--precisions', nargs='+', default=['float32'], help='float32, bfloat16 (autocast)')
-    parser.add_argument('--drop-path-rate', type=float, default=0.0)
+                        'torchvision; +compile behind a name: with torch.compile; mmswin-reference is always there')
+    own('--sizes', nargs='+', metavar='BxHxW', help='images x height x width; "mixed": five sizes in turn')
+    own('--archs', nargs='+', metavar='ARCH', help='tiny, small, base, large')
+    own('--window-size', type=int, metavar='N', help='tokens along a side of a window')
+    own('--modes', nargs='+', metavar='MODE', help='inference, training')
+    own('--precisions', nargs='+', metavar='TYPE', help='float32, bfloat16 (autocast)')
+    own('--drop-path-rate', type=float, metavar='RATE', help='of the blocks, in training')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cpu; with --preset gpu: cuda)')
-    parser.add_argument('--allocators', nargs='+', default=['default', 'tuned'],
-                        help='on a CPU: default, and tuned, where freed memory is kept')
-    parser.add_argument('--rounds', type=int, default=5, help='turns of every side')
-    parser.add_argument('--repetitions', type=int, default=3, help='repetitions in a turn')
+    own('--allocators', nargs='+', metavar='NAME', help='on a CPU: default, and tuned, where freed memory is kept')
+    own('--rounds', type=int, metavar='N', help='turns of every side')
+    own('--repetitions', type=int, metavar='N', help='repetitions in a turn')
     parser.add_argument('--threads', type=int, default=os.cpu_count(), help='default: all cores')
     parser.add_argument('--preset', metavar='NAME',
                         help='gpu: all that is to be known of an NVIDIA GPU, correctness first; cpu: what is wanted of '
-                        'two cores. Brings its own works and sides; only --device, --threads, --budget and --out count')
+                        'two cores. Brings its own works and sides; of the options only '
+                        '--device, --threads, --budget, --resume, --out and --overwrite go with it')
     parser.add_argument('--budget', type=float, metavar='SECONDS',
                         help='with --preset: what does not fit is named in the file and left out')
     parser.add_argument('--resume', action='store_true',
@@ -42,6 +49,13 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', metavar='end-to-end', title='whole training and test runs')
     _add_end_to_end(commands)
     return parser.parse_args()
+
+
+def _add_own(parser: argparse.ArgumentParser, option: str, help: str, **arguments: Any) -> None:
+    """An option of :data:`OWN`: None unless it is given, so that a preset can refuse it."""
+    default = OWN[option.removeprefix('--').replace('-', '_')]
+    words = ' '.join(default) if isinstance(default, list) else f'{default:g}'
+    parser.add_argument(option, help=f'{help} (default: {words})', **arguments)
 
 
 def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
@@ -79,7 +93,11 @@ def _check_output(args: argparse.Namespace) -> None:
     from mmswin.runner.errors import RunError
 
     if args.out.exists() and not args.overwrite:
-        raise RunError(f'{args.out} exists: name another file with --out, or add --overwrite')
+        from mmswin.benchmark.planned import unfinished
+
+        preset = unfinished(args.out)
+        held = f' and holds an unfinished run: go on with it by --preset {preset} --resume,' if preset else ':'
+        raise RunError(f'{args.out} exists{held} name another file with --out, or add --overwrite')
     if args.out.suffix != '.json':
         raise RunError(f'--out {args.out} must end in .json')
 
@@ -95,6 +113,11 @@ def preset(args: argparse.Namespace) -> None:
 
     if args.preset not in PRESETS:
         raise RunError(f'--preset {args.preset!r} is unknown; choose from {", ".join(PRESETS)}')
+    given = [f'--{name.replace("_", "-")}' for name in OWN if getattr(args, name) is not None]
+    if given:
+        raise RunError(f'--preset {args.preset} brings its own works and sides: leave out {", ".join(given)}')
+    if args.threads < 1:
+        raise RunError(f'--threads {args.threads}: give 1 or more')
     if args.budget is not None and args.budget <= 0:
         raise RunError(f'--budget {args.budget:g}: give seconds above 0')
     earlier = planned.read(args.out) if args.resume and args.out.exists() else None
@@ -150,12 +173,22 @@ def main() -> int:
     def benchmark() -> None:
         from mmswin.benchmark import report, suite
         from mmswin.benchmark.cpu import SideFailed
-        from mmswin.benchmark.results import write
+        from mmswin.benchmark.results import WorkResult, write
         from mmswin.benchmark.work import MIXED, Work
 
         _check_output(args)
         if args.budget is not None or args.resume:
             raise RunError('--budget and --resume are for --preset')
+        for name, default in OWN.items():
+            if getattr(args, name) is None:
+                setattr(args, name, default)
+
+        def done(values: dict[str, Any], result: WorkResult) -> None:
+            print(report.table(result), flush=True)
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            write(values, args.out)
+            args.out.with_suffix('.md').write_text(report.document(values))
+
         settings = suite.Settings(args.rounds, args.repetitions, args.threads, tuple(args.allocators))
         try:
             works = [
@@ -164,13 +197,9 @@ def main() -> int:
                 for arch, size, precision, mode in itertools.product(
                     args.archs, args.sizes, args.precisions, args.modes)
             ]
-            values = suite.run(works, args.sides, settings, progress=_say,
-                               done=lambda result: print(report.table(result), flush=True))
+            values = suite.run(works, args.sides, settings, progress=_say, done=done)
         except (ValueError, SideFailed) as error:
             raise RunError(str(error)) from error
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write(values, args.out)
-        args.out.with_suffix('.md').write_text(report.document(values))
         report.plot(values, args.out.with_suffix('.png'))
         print(f'written: {args.out}, and beside it .md and .png')
 

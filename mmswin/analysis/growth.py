@@ -23,7 +23,7 @@ from mmengine.config import Config, ConfigDict
 from mmswin.analysis.protocol import build_on_meta
 from mmswin.analysis.scaling import fitted_exponent
 from mmswin.backbones import SwinTransformer
-from mmswin.benchmark import gpu
+from mmswin.benchmark import gpu, machine
 from mmswin.benchmark.memory import saved_in_training
 from mmswin.benchmark.work import MODES, Repetition, Work, seconds
 from mmswin.environment.machine import free_memory, usable_cores
@@ -141,12 +141,8 @@ def backbone_of(cfg: Config) -> tuple[dict[str, Any], tuple[int, int]]:
 
 def check_device(device: str) -> str:
     """The device as it is. Raises RunError when it is not there or cannot be measured."""
-    try:
-        kind = torch.device(device).type
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise RunError(f'--device {device}: {str(error).splitlines()[0]}; name cpu or cuda') from error
-    if kind not in ('cpu', 'cuda'):
+    machine.check_device(device)
+    if torch.device(device).type not in ('cpu', 'cuda'):
         raise RunError(f'--device {device}: memory can be measured on cpu and cuda')
     return device
 

@@ -10,10 +10,32 @@ from typing import Any
 
 import torch
 
+from mmswin.runner.errors import RunError
+
 _PACKAGES = (
     'mmswin', 'torch', 'triton', 'mmengine', 'onedl-mmengine', 'mmcv', 'mmcv-lite', 'onedl-mmcv', 'mmdet',
     'onedl-mmdetection', 'mmsegmentation', 'onedl-mmsegmentation', 'transformers', 'timm', 'torchvision', 'numpy',
 )  # fmt: skip
+
+
+def check_device(device: str, remedy: str = 'use cpu') -> None:
+    """Refuse a device that is not there.
+
+    Args:
+        device: As a user named it.
+        remedy: What to do without a GPU.
+
+    Raises:
+        RunError: This torch does not know it or finds none.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise RunError(f'--device {device}: torch knows no such device; give cpu, cuda, cuda:1, ...') from error
+    if found.type == 'cuda' and not torch.cuda.is_available():
+        raise RunError(f'--device {device}: this torch ({torch.__version__}) has no CUDA device; {remedy}')
+    if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
+        raise RunError(f'--device {device}: the last one here is cuda:{torch.cuda.device_count() - 1}')
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -228,8 +229,18 @@ PADS_OTHERWISE = ('timm', 'timm-fused')
 
 def check_name(side: str) -> None:
     """Raises ValueError for a name that is not a side's."""
-    if side.removesuffix(COMPILED) not in PEERS:
-        raise ValueError(f'side {side!r} is unknown; choose from {", ".join(PEERS)}, each also with {COMPILED}')
+    name = side.removesuffix(COMPILED)
+    if name not in PEERS:
+        from mmswin.runner.errors import nearest  # not above: the memory of processes that import this is measured
+
+        raise ValueError(f'side {side!r} is unknown{nearest(name, PEERS)}; choose from {", ".join(PEERS)}, each also '
+                         f'with {COMPILED}')
+
+
+def missing_library(side: str) -> str | None:
+    """The library that a side needs and that is not installed; None if it is there."""
+    library = side.removesuffix(COMPILED).partition('-')[0]
+    return library if find_spec(library) is None else None
 
 
 def build(side: str, spec: Spec, tensors: Mapping[str, Tensor], device: str) -> nn.Module:

@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
 import mmswin
 from mmswin.benchmark import budget
 from mmswin.benchmark.budget import DONE, Outcome, Piece
 from mmswin.benchmark.floor import least_bytes
+from mmswin.benchmark.machine import check_device
 from mmswin.benchmark.pieces import do
+from mmswin.benchmark.presets import PRESETS
 from mmswin.benchmark.report import document
 from mmswin.benchmark.results import WorkResult, write
 from mmswin.benchmark.work import Work
@@ -59,8 +59,7 @@ def run(
         'date': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         'budget': seconds,
     }
-    if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
-        raise RunError(f'--device {device}: torch {torch.__version__} finds no GPU here')
+    check_device(device, 'the preset cpu is for machines without one')
     known = [Outcome(**outcome) for outcome in earlier['pieces']] if earlier else []
     if earlier and earlier.get('preset') != preset:
         raise RunError(f'{out} is of the preset {earlier.get("preset")!r} and not {preset!r}: name another with --out')
@@ -157,3 +156,16 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f'--resume: {path} is no file of a preset ({type(error).__name__}: {error})') from error
     return values
+
+
+def unfinished(path: Path) -> str | None:
+    """The preset whose unfinished work a file holds; None for any other file."""
+    try:
+        values = read(path)
+    except RunError:
+        return None
+    preset = values.get('preset')
+    if preset not in PRESETS:
+        return None
+    done = sum(outcome['status'] == DONE for outcome in values['pieces'])
+    return preset if done < 1 + len(PRESETS[preset]()) else None  # the machine's description is one more

@@ -12,8 +12,8 @@ import torch
 
 import mmswin
 from mmswin.benchmark import cpu, gpu, peers
-from mmswin.benchmark.equality import REFERENCE, judge
-from mmswin.benchmark.machine import describe
+from mmswin.benchmark.equality import REFERENCE, Verdict, judge
+from mmswin.benchmark.machine import check_device, describe
 from mmswin.benchmark.results import SideResult, WorkResult
 from mmswin.benchmark.work import Work
 
@@ -32,7 +32,7 @@ def run(
     sides: Sequence[str],
     settings: Settings,
     progress: Callable[[str], None] = lambda line: None,
-    done: Callable[[WorkResult], None] = lambda result: None,
+    done: Callable[[dict[str, Any], WorkResult], None] = lambda values, result: None,
 ) -> dict[str, Any]:
     """Measure and return plain values for a JSON file.
 
@@ -41,41 +41,65 @@ def run(
         sides: Names of :data:`mmswin.benchmark.peers.PEERS`; the reference is added, being what errors are set against.
         settings: How to measure.
         progress: Told what goes on.
-        done: Given each result as it comes.
+        done: Given all values so far, and each result as it comes.
 
     Raises:
-        ValueError: Unknown names, or nothing to do.
+        ValueError: Unknown names, numbers out of their range, a device that is not there, or nothing to do.
         SideFailed: A side's process died.
     """
+    absent = _checked(works, sides, settings)
+    for side, reason in absent.items():
+        progress(f'{side} takes no part: {reason}')
+    sides = list(dict.fromkeys([REFERENCE, *sides]))
+    device = works[0].device
+    allocators = settings.allocators if torch.device(device).type == 'cpu' else ('default',)
+    values: dict[str, Any] = {
+        'mmswin': mmswin.__version__,
+        'date': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        'machine': describe(device),
+        'settings': settings._asdict(),
+        'results': [],
+    }
+    parts = len(works) * len(allocators)
+    for work in works:
+        source = peers.source_model(peers.Spec(work.arch, work.window_size, 0.0))
+        tensors = source.state_dict()
+        verdicts: dict[str, Verdict] = {}
+        for allocator in allocators:
+            part = f'part {len(values["results"]) + 1} of {parts}: ' if parts > 1 else ''
+            progress(f'{part}{work.label}, allocator {allocator}')
+            if not verdicts:
+                verdicts = judge([side for side in sides if side not in absent], work, tensors, progress)
+                verdicts |= {side: Verdict(None, None, reason) for side, reason in absent.items()}
+            result = WorkResult(work, allocator, {side: SideResult(side, verdicts[side]) for side in sides})
+            able = [side for side in result.sides.values() if side.verdict.reason is None]
+            _time(work, able, allocator, tensors, settings, progress)
+            values['results'].append(result.as_dict())
+            done(values, result)
+    return values
+
+
+def _checked(works: Sequence[Work], sides: Sequence[str], settings: Settings) -> dict[str, str]:
+    """All that can be known before any work; returns the sides that cannot take part, and why."""
     if not works:
         raise ValueError('nothing to time: give at least one size, mode and precision')
-    sides = list(dict.fromkeys([REFERENCE, *sides]))
+    for name in ('rounds', 'repetitions', 'threads'):
+        if getattr(settings, name) < 1:
+            raise ValueError(f'--{name} {getattr(settings, name)}: give 1 or more')
     for side in sides:
         peers.check_name(side)
     for name in settings.allocators:
         if name not in cpu.ALLOCATORS:
             raise ValueError(f'allocator {name!r} is unknown; choose from {", ".join(cpu.ALLOCATORS)}')
-    device = works[0].device
-    allocators = settings.allocators if torch.device(device).type == 'cpu' else ('default',)
-    results = []
-    for work in works:
-        source = peers.source_model(peers.Spec(work.arch, work.window_size, 0.0))
-        tensors = source.state_dict()
-        progress(work.label)
-        verdicts = judge(sides, work, tensors, progress)
-        for allocator in allocators:
-            result = WorkResult(work, allocator, {side: SideResult(side, verdicts[side]) for side in sides})
-            able = [side for side in result.sides.values() if side.verdict.reason is None]
-            _time(work, able, allocator, tensors, settings, progress)
-            results.append(result)
-            done(result)
-    return {
-        'mmswin': mmswin.__version__,
-        'date': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        'machine': describe(device),
-        'settings': settings._asdict(),
-        'results': [result.as_dict() for result in results],
-    }
+    check_device(works[0].device)
+    missing = {side: peers.missing_library(side) for side in sides}
+    absent = {side: f'{library} is not installed' for side, library in missing.items() if library}
+    if absent and len(absent) == len(missing):
+        reasons = ', '.join(f'{side} ({reason})' for side, reason in absent.items())
+        raise ValueError(f'--sides: none of them can take part: {reasons}. `make peers` in a checkout of mmswin '
+                         'installs timm, transformers and torchvision into .venv/peers; then run with '
+                         'PYTHONPATH=.venv/peers')
+    return absent
 
 
 def _time(

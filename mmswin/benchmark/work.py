@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmswin.backbones.swin import VARIANTS
+
 MODES = ('inference', 'training')
 PRECISIONS = ('float32', 'bfloat16')
 # Sizes that a detector meets with multi-scale images, one after the other.
@@ -41,7 +43,7 @@ class Work:
     ``'bfloat16'``, the latter by autocast. ``sizes`` are worked on one after the other in a repetition.
 
     Raises:
-        ValueError: Unknown mode or precision, or no valid sizes.
+        ValueError: Unknown variant, mode or precision, no valid sizes, or a number out of its range.
     """
 
     arch: str = 'tiny'
@@ -53,9 +55,14 @@ class Work:
     drop_path_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value, known in (('mode', self.mode, MODES), ('precision', self.precision, PRECISIONS)):
+        for name, value, known in (('arch', self.arch, VARIANTS), ('mode', self.mode, MODES),
+                                   ('precision', self.precision, PRECISIONS)):
             if value not in known:
                 raise ValueError(f'{name} {value!r} is unknown; choose one of {", ".join(map(repr, known))}')
+        if self.window_size < 1:
+            raise ValueError(f'--window-size {self.window_size}: give 1 or more')
+        if not 0 <= self.drop_path_rate < 1:
+            raise ValueError(f'--drop-path-rate {self.drop_path_rate:g}: give 0 or more, and less than 1')
         if not self.sizes:
             raise ValueError("no sizes given; give at least one, such as '2x800x1344'")
         for size in self.sizes:

@@ -1,11 +1,12 @@
 """What a user can mend: errors that the tools print as one line instead of a traceback."""
 
+import difflib
 import os
 import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mmswin.checkpoints import CheckpointError
 
@@ -39,6 +40,12 @@ def plain_message(error: BaseException) -> str:
     """The error's own words, without the chain of classes that mmengine's registry prepends."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return _BUILD_CLAUSE.sub('', text.strip())
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``' (did you mean X?)'`` for a misspelt word, and nothing where no known one is like it."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f' (did you mean {found[0]}?)' if found else ''
 
 
 def is_first_local_process() -> bool:

@@ -54,7 +54,8 @@ class DataUpgrade:
             new[f'{split}_dataloader'] = {**loader, 'dataset': dataset}
         data.close('no translation for it', 'see train_dataloader in the new file')
         if new:
-            self.report.done(f'data -> {", ".join(new)} (samples_per_gpu -> batch_size, workers_per_gpu -> num_workers)')
+            self.report.done(f'data -> {", ".join(new)} (samples_per_gpu -> batch_size, workers_per_gpu -> '
+                             'num_workers)')
         new.update(self._evaluators(sets, evaluation))
         return new
 

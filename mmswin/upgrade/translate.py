@@ -82,7 +82,8 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     if batch is not None:
         new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
         report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')
-    scaling.close('it does not say for how many images a step the learning rate is', 'set auto_scale_lr.base_batch_size')
+    scaling.close('it does not say how many images a step the learning rate is for',
+                  'set auto_scale_lr.base_batch_size')
     new.update(upgrade_runtime(old, scope, unit, evaluation))
     evaluation.close('no option of the new evaluators', 'see CocoMetric of mmdet or IoUMetric of mmseg')
     _name_the_rest(old, values)

@@ -95,7 +95,7 @@ def test_another_file_is_no_plan(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_a_device_that_is_missing_is_said_first(tmp_path):
-    with pytest.raises(RunError, match='--device cuda: torch .* finds no GPU here'):
+    with pytest.raises(RunError, match='--device cuda: this torch .* has no CUDA device; the preset cpu'):
         planned.run('gpu', _plan(), 'cuda', 60.0, tmp_path / 'plan.json', print)
     assert not (tmp_path / 'plan.json').exists()
 
@@ -106,3 +106,15 @@ def test_warming_names_what_fails():
     found = pieces.warm({'orders': [['no-such-side', work]], 'processes': 2, 'threads': 1})['first']
     assert list(found) == ['no-such-side on Swin-T 1x32x32 float32 inference']
     assert 'no-such-side' in str(*found.values())
+
+
+def test_an_unfinished_preset_is_known_as_such(tmp_path):
+    path = tmp_path / 'cpu.json'
+    names = ['machine', *(piece.name for piece in presets.cpu())]
+    outcomes = [{'name': name, 'status': 'done', 'seconds': 1.0, 'reason': None, 'result': {}} for name in names]
+    path.write_text(json.dumps({'preset': 'cpu', 'results': [], 'pieces': outcomes}))
+    assert planned.unfinished(path) is None
+    path.write_text(json.dumps({'preset': 'cpu', 'results': [], 'pieces': outcomes[:-1]}))
+    assert planned.unfinished(path) == 'cpu'
+    path.write_text(json.dumps({'results': []}))
+    assert planned.unfinished(path) is None

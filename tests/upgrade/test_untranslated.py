@@ -110,7 +110,8 @@ def test_without_data_the_rest_is_translated(upgrade: Callable, old_settings: di
     old_settings.pop('data')
     settings, named, text = upgrade(**({} if data is None else {'data': data}))
     assert set(named) == {'data.train', 'data.val', 'data.test', 'model.data_preprocessor'}
-    assert f'add train_dataloader (batch_size={2 if data else 1}, num_workers={3 if data else 2})' in named['data.train']
+    size = 'batch_size=2, num_workers=3' if data else 'batch_size=1, num_workers=2'
+    assert f'add train_dataloader ({size})' in named['data.train']
     assert settings['optim_wrapper']['optimizer'] == dict(type='AdamW', lr=1e-4)
     assert settings['train_cfg']['max_epochs'] == 12
     assert settings.get('auto_scale_lr') == (dict(enable=False, base_batch_size=16) if data else None)
