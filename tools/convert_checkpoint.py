@@ -3,8 +3,6 @@
 import argparse
 import sys
 
-TARGETS = ('mmswin', 'authors', 'mmdet', 'mmseg', 'mmpretrain', 'timm', 'torchvision', 'transformers')
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -13,8 +11,8 @@ def parse_args() -> argparse.Namespace:
         'one image; on a difference nothing is written.')
     parser.add_argument('source', metavar='SRC', help='file or URL: .pth or .safetensors, with heads or without')
     parser.add_argument('destination', metavar='DST', help='file to write; in the format of safetensors if it ends so')
-    parser.add_argument('--to', dest='target', metavar='LIBRARY', required=True, choices=TARGETS,
-                        help=f'one of {", ".join(TARGETS)}')
+    parser.add_argument('--to', dest='target', metavar='LIBRARY', required=True,
+                        help='mmswin, authors, mmdet, mmseg, mmpretrain, timm, torchvision or transformers')
     parser.add_argument('--overwrite', action='store_true', help='replace DST where it exists')
     return parser.parse_args()
 

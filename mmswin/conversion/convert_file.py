@@ -15,7 +15,7 @@ from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import TARGETS, Export, export
 from mmswin.conversion import verify
 from mmswin.conversion.peers import LIBRARIES
-from mmswin.runner.errors import RunError
+from mmswin.runner.errors import RunError, nearest
 from mmswin.runner.saving import size_text, write_whole
 
 # Which library reads files of a format, to run beside mmswin.
@@ -58,8 +58,7 @@ def _prove(target: str, translation: Translation, exported: Export, say: Callabl
     Raises:
         CheckpointError: The conversion is wrong.
     """
-    count = verify.check_way_back(translation, exported)
-    say(f'read back  {count} tensors, equal to the bit')
+    say(f'read back  {verify.check_way_back(translation, exported)}')
     library, tensors, model = target, exported.tensors, exported.model
     if target not in LIBRARIES:  # mmswin's own names: the source's library is run instead
         library = SOURCES.get(translation.format.name, '')
@@ -71,7 +70,7 @@ def _prove(target: str, translation: Translation, exported: Export, say: Callabl
     try:
         say(f'verified   {verify.compare(translation, library, tensors, model)}')
     except verify.NotVerified as reason:
-        say(f'NOT VERIFIED by running it: {reason}')
+        say(f'not run    in {library} ({reason}): the tensors are proved, the features are not')
 
 
 def convert_file(
@@ -91,9 +90,11 @@ def convert_file(
         say: Takes the lines of the report.
 
     Raises:
-        RunError: The destination cannot be written.
+        RunError: The destination cannot be written, or the target is unknown.
         CheckpointError: The source cannot be read or converted, or the proof failed; nothing was written.
     """
+    if target not in TARGETS:
+        raise RunError(f'--to {target} is unknown{nearest(target, TARGETS)}; choose from {", ".join(TARGETS)}')
     destination = Path(destination)
     as_safetensors = _check_destination(destination, overwrite)
     checkpoint = load_file(source)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,33 +28,46 @@ class NotVerified(Exception):
     """The proof could not be tried; the message says why."""
 
 
-def check_way_back(original: Translation, exported: Export) -> int:
+def _by_name(translation: Translation, last: int) -> dict[str, Any]:
+    """All that a file holds. A network with one norm behind its stages may call it the last stage's or its own."""
+    found = {**translation.tensors, **translation.classifier, **translation.others}
+    if 'norm.weight' not in found:
+        found = {name.replace(f'norm{last}.', 'norm.', 1) if name.startswith(f'norm{last}.') else name: value
+                 for name, value in found.items()}  # fmt: skip
+    return found
+
+
+def check_way_back(original: Translation, exported: Export) -> str:
     """Translate a written file back and compare all that it holds with the original, to the bit.
 
     Returns:
-        The number of tensors compared.
+        How many tensors were compared, and which were not.
 
     Raises:
         CheckpointError: A tensor changed, which is a fault of the conversion.
     """
     back = convert.translate(exported.tensors)
-    pairs = ((original.tensors, back.tensors), (original.classifier, back.classifier), (original.others, back.others))
+    last = len(convert.variant_of(original.tensors).depths) - 1
+    before, after = _by_name(original, last), _by_name(back, last)
     count = 0
-    for before, after in pairs:
-        for name in before.keys() & after.keys():
-            if not isinstance(before[name], Tensor):
-                continue
-            a, b = before[name], after[name]
-            if name == 'absolute_pos_embed' and a.shape != b.shape:
-                a, b = (v.flatten(2).transpose(1, 2) if v.dim() == 4 else v for v in (a, b))
-            if a.dtype != b.dtype or not torch.equal(a, b):
-                raise CheckpointError(f'{name} differs when it is read back: a fault of mmswin, please report it')
-            count += 1
+    for name in before.keys() & after.keys():
+        if not isinstance(before[name], Tensor):
+            continue
+        a, b = before[name], after[name]
+        if name == 'absolute_pos_embed' and a.shape != b.shape:
+            a, b = (v.flatten(2).transpose(1, 2) if v.dim() == 4 else v for v in (a, b))
+        if a.dtype != b.dtype or not torch.equal(a, b):
+            raise CheckpointError(f'{name} differs when it is read back: a fault of mmswin, please report it')
+        count += 1
     lost = [name for name in original.tensors if name not in back.tensors and name not in exported.dropped]
     lost = [name for name in lost if not name.startswith('norm')]
     if lost:
         raise CheckpointError(f'{lost[0]} is lost on the way back: a fault of mmswin, please report it')
-    return count
+    said = f'{count} tensors, equal to the bit'
+    if back.derived:
+        said += f'; {len(back.derived)} more (indices and masks) follow from the window size'
+    new = sorted(after.keys() - before.keys())
+    return said + (f'; not in the source, so not compared: {", ".join(new)}' if new else '')
 
 
 def our_model(translation: Translation, structure: Structure) -> nn.Module:
@@ -108,11 +123,12 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
     try:
         theirs = build(structure, wide, model)
     except ImportError as error:
-        raise NotVerified(f'{library} is not installed ({error})') from error
+        missing = find_spec(library) is None
+        raise NotVerified('it is not installed' if missing else f'it cannot be imported: {error}') from error
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise CheckpointError(f'{library} does not take what was converted: {error}') from error
-        raise NotVerified(f'{library} cannot be run here: {str(error).splitlines()[0]}') from error
+        raise NotVerified(f'it cannot be run here: {str(error).splitlines()[0]}') from error
     ours = our_model(translation, structure)
     if library in _NO_SHIFT_ON_SMALL_MAPS or model in _NO_SHIFT_ON_SMALL_MAPS:
         ours = _without_shift_on_small_maps(ours, structure)

@@ -1,5 +1,7 @@
 """Files for other libraries: read back, proved where the library is there, written whole or not at all."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -50,10 +52,24 @@ def test_what_was_not_verified_is_said(source, monkeypatch):
 
     monkeypatch.setitem(peers.LIBRARIES, 'timm', (missing, peers.LIBRARIES['timm'][1]))
     said = _convert(source, 'timm')
-    assert "NOT VERIFIED by running it: timm is not installed (No module named 'timm')" in said
+    reason = 'it is not installed' if find_spec('timm') is None else "it cannot be imported: No module named 'timm'"
+    assert f'not run    in timm ({reason}): the tensors are proved, the features are not' in said
     assert any('left out   9 tensors that timm has no place for' in line or 'left out' in line for line in said)
     assert (source.parent / 'target.pth').is_file()
     assert any('nothing to prove by running it' in line for line in _convert(source, 'authors', 'authors.pth'))
+
+
+@pytest.mark.parametrize('target, more', [
+    ('timm', ''), ('authors', ''), ('torchvision', '; 5 more (indices and masks) follow from the window size')])
+def test_all_that_is_written_is_compared(source, target, more):
+    exported = convert_file(str(source), source.parent / 'target.pth', target, say=(said := []).append)
+    count = len(exported.tensors) - (5 if more else 0)
+    assert f'read back  {count} tensors, equal to the bit{more}' in said
+
+
+def test_an_unknown_library_is_named_with_the_nearest(source):
+    with pytest.raises(RunError, match=r'--to timmm is unknown \(did you mean timm\?\); choose from mmswin, authors'):
+        _convert(source, 'timmm')
 
 
 def test_a_mismatch_is_not_written(source, monkeypatch):
