@@ -51,6 +51,9 @@ _GET_ADE = (
     'miniature to try things out: python tools/make_miniature_ade.py data/miniature_ade --classes ade). With this '
     "package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. ")
 
+# Names the place of the data in the configurations for one's own.
+_OWN_DIR = 'MMSWIN_DATA_DIR'
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -196,8 +199,26 @@ class _DatasetCheck:
         """Where to get the data set, as far as its configuration tells which it is."""
         if 'miniature' in self.facts.data_root:
             name = 'ade' if self.cfg.get('default_scope') == 'mmseg' else 'coco'
-            return f'Make it: python tools/make_miniature_{name}.py {self.facts.data_root}. '
-        return {'CocoDataset': _GET_COCO, 'ADE20KDataset': _GET_ADE}.get(str(self.dataset.get('type')), '')
+            return f'Make it: python tools/make_miniature_{name}.py {self.facts.data_root}. {self._variable_unheeded()}'
+        named = (self.dataset.get('metainfo') or {}).get('classes')
+        ann_file, prefixes = self.dataset.get('ann_file') or '', self.dataset.get('data_prefix') or {}
+        official = self.dataset.get('type') == 'ADE20KDataset' or os.path.basename(ann_file).startswith('instances_')
+        if named and not official:
+            variable = ''
+            if _OWN_DIR in str(getattr(self.cfg, 'text', '')):
+                variable = f', or export {_OWN_DIR}=DIRECTORY (see "Your own data" in README.md)'
+            places = listing([ann_file] * bool(ann_file) + list(prefixes.values()))
+            return f'It is to hold your own data, {places}: set data_root in the config{variable}. '
+        source = {'CocoDataset': _GET_COCO, 'ADE20KDataset': _GET_ADE}.get(str(self.dataset.get('type')), '')
+        return source + self._variable_unheeded()
+
+    def _variable_unheeded(self) -> str:
+        """mmengine logs the variables that a config reads even where a later line of it replaces the place."""
+        variable = 'MMSWIN_ADE_DIR' if self.cfg.get('default_scope') == 'mmseg' else 'MMSWIN_COCO_DIR'
+        place = os.environ.get(variable)
+        if not place or self.facts.data_root.startswith(place):
+            return ''
+        return f'{variable} is set, but this config does not follow it. '
 
     def _check_segmentation(self, kind: type) -> None:
         classes, _, problem = self._classes()

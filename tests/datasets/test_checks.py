@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmswin.datasets.checks import Finding, check_config, inspect_config
 
@@ -131,6 +132,25 @@ def test_miniature_that_was_not_made(data: Data) -> None:
     data.dataset['data_root'] = 'data/no_miniature/'
     _, message = data.only()
     assert 'Make it: python tools/make_miniature_coco.py data/no_miniature/. If it is elsewhere' in message
+
+
+def test_a_variable_that_the_config_does_not_follow(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.dataset['data_root'] = 'data/no_miniature/'
+    monkeypatch.setenv('MMSWIN_COCO_DIR', '/elsewhere')
+    assert 'MMSWIN_COCO_DIR is set, but this config does not follow it.' in data.only()[1]
+    data.dataset['data_root'] = '/elsewhere/miniature'
+    assert 'does not follow' not in data.only()[1]
+
+
+@pytest.mark.parametrize('name, holds', [
+    ('mask_rcnn_swin_t_finetune', 'annotations/train.json, train/'),
+    ('upernet_swin_t_finetune', 'images/train, labels/train')])
+def test_ones_own_data_are_not_got_from_elsewhere(name: str, holds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MMSWIN_DATA_DIR', 'nowhere')
+    cfg = Config.fromfile(Path(__file__).resolve().parents[2] / 'configs' / f'{name}.py')
+    (found,) = check_config(cfg, ['train'])
+    assert f'It is to hold your own data, {holds}: set data_root in the config, or export' in found.message
+    assert 'MMSWIN_DATA_DIR=DIRECTORY' in found.message and 'http' not in found.message
 
 
 def test_annotation_file_that_does_not_exist(data: Data) -> None:
