@@ -177,6 +177,8 @@ def test(
     runner = _build_runner(cfg)
     for note in notes:
         runner.logger.info(note)
+    if tta:
+        runner.logger.info(testing.tta_note(cfg, len(runner.test_dataloader.dataset)))
     if out:
         testing.dump_predictions(runner, cfg.get('default_scope'), out)
     metrics = runner.test()

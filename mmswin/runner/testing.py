@@ -1,6 +1,7 @@
 """What ``tools/test.py`` adds to a config: predictions to a file, pictures, test-time augmentation."""
 
 import copy
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,13 @@ def enable_tta(cfg: Config) -> None:
             cfg.tta_pipeline = _flipped(_innermost(cfg.test_dataloader.dataset).pipeline)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     _innermost(cfg.test_dataloader.dataset).pipeline = cfg.tta_pipeline
+
+
+def tta_note(cfg: Config, images: int) -> str:
+    """A line for the log of a test that :func:`enable_tta` has set up, which takes many times as long as another."""
+    steps = [step for step in cfg.tta_pipeline if str(step.get('type')).rpartition('.')[2] == 'TestTimeAug']
+    views = prod(len(choices) for step in steps for choices in step['transforms'])
+    return f'--tta: {views} {"view" if views == 1 else "views"} of each of {images} images'
 
 
 def _check_masks(cfg: Config) -> None:

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from mmswin.runner.errors import RunError
-from mmswin.runner.testing import check_outputs, enable_tta, show_into
+from mmswin.runner.testing import check_outputs, enable_tta, show_into, tta_note
 
 
 def detection(**model) -> Config:
@@ -32,6 +32,15 @@ def test_boxes_get_a_flip_and_nms_by_default():
     pack = views.transforms[1][0]
     assert pack.type == 'PackDetInputs'
     assert {'img_id', 'scale_factor', 'flip', 'flip_direction'} == set(pack.meta_keys)
+
+
+def test_the_number_of_views_is_said():
+    cfg = detection()
+    enable_tta(cfg)
+    assert tta_note(cfg, 5000) == '--tta: 2 views of each of 5000 images'
+    cfg.tta_pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'TestTimeAug', 'transforms': [
+        [{'type': 'Resize'}] * 3, [{'type': 'RandomFlip'}] * 2, [{'type': 'PackDetInputs'}]]}]
+    assert tta_note(cfg, 5000) == '--tta: 6 views of each of 5000 images'
 
 
 def test_own_tta_of_the_config_is_kept():

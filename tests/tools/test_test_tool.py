@@ -39,6 +39,7 @@ def test_tta_and_segmentation(workplace):
     done = workplace.call('test.py', workplace.detection, 'w/epoch_1.pth', '--work-dir', 'w', '--tta')
     assert done.status == 0, done.output
     assert 'coco/bbox_mAP' in done.output
+    assert '--tta: 2 views of each of 3 images' in done.output
 
     trained = workplace.call('train.py', workplace.segmentation, '--work-dir', 's', '--cfg-options',
                              'train_cfg.max_iters=2')
