@@ -1,7 +1,6 @@
 """What a configuration costs: python tools/complexity.py CONFIG [--shape H W] [--sweep | --growth]."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ def parse_args() -> argparse.Namespace:
                         help='also show how the cost of the first attention layer grows with the image: inside windows '
                         'and over the whole map, counted and measured (a minute), as a picture')
     parser.add_argument('--growth', action='store_true',
-                        help='measure instead how time and memory of the whole backbone grow with the image (minutes); '
-                        'makes a picture and a JSON file beside it')
+                        help='measure instead how time and memory of the whole backbone grow with the image; writes a '
+                        'JSON file after every size and a picture at the end, see --out. On a CPU the default sizes '
+                        'take minutes to an hour, --megapixels 0.25 0.5 1 a few minutes')
     parser.add_argument('--megapixels', nargs='+', type=float, metavar='N',
                         help='sizes of --growth (default: 0.25 0.5 1 2 4 8 16, as far as memory allows)')
     parser.add_argument('--modes', nargs='+', choices=['inference', 'training'],
@@ -79,6 +79,7 @@ def growth(cfg: Any, args: argparse.Namespace, picture: Path) -> None:
     """Measure, print, draw and write how time and memory of the backbone grow."""
     from mmswin.analysis import growth, reports
     from mmswin.benchmark.machine import describe
+    from mmswin.benchmark.results import write
     from mmswin.visualization.scaling import draw_growth
 
     device, precision = growth.check_device(args.device or 'cpu'), args.precision or 'float32'
@@ -86,13 +87,17 @@ def growth(cfg: Any, args: argparse.Namespace, picture: Path) -> None:
     backbone, step = growth.backbone_of(cfg)
     print(f'{backbone["type"]} on {device}, {precision}; images of multiples of {step[0]} x {step[1]} pixels, so that '
           'nothing is padded', flush=True)
-    found = growth.measure_growth(backbone, step, sizes, args.modes or growth.MODES, device, precision,
-                                  progress=lambda line: print(f'  {line}', flush=True))
-    print(f'\n{reports.growth_text(found)}')
-    picture.parent.mkdir(parents=True, exist_ok=True)
     values = {'config': args.config, 'backbone': backbone, 'device': device, 'precision': precision,
-              'machine': describe(device), **found.as_dict()}
-    picture.with_suffix('.json').write_text(json.dumps(values, indent=1) + '\n')
+              'machine': describe(device)}
+
+    def done(found: growth.Growth) -> None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write(values | found.as_dict(), picture.with_suffix('.json'))
+
+    found = growth.measure_growth(backbone, step, sizes, args.modes or growth.MODES, device, precision,
+                                  progress=lambda line: print(f'  {line}', flush=True), done=done)
+    done(found)
+    print(f'\n{reports.growth_text(found)}')
     draw_growth(found, f'{Path(args.config).stem}: backbone, {precision}, on {device}', picture)
     print(f'picture: {picture}, and the figures beside it in {picture.stem}.json')
 

@@ -252,6 +252,7 @@ def measure_growth(
     memory: float | None = None,
     run: Callable[[Order], Point] | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    done: Callable[[Growth], None] = lambda found: None,
 ) -> Growth:
     """Measure a backbone over growing images.
 
@@ -267,6 +268,7 @@ def measure_growth(
         memory: Bytes that may be needed; what is available by default. Sizes that need more are left out.
         run: Measures one size; :func:`in_own_process` by default.
         progress: Gets a line for each size.
+        done: Gets all that is known after each size.
 
     Raises:
         ValueError: Unknown mode or precision.
@@ -295,4 +297,5 @@ def measure_growth(
                 break
             progress(f'{mode}, {name}: {1000 * points[-1].value("seconds"):.0f} ms, '
                      f'{points[-1].memory / 2**30:.2f} GiB')
+            done(found)
     return found

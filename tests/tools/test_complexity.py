@@ -96,6 +96,22 @@ def test_growth_draws_and_writes_once(call, monkeypatch):
     assert 'tiny_segmentation_growth.json exists; add --overwrite' in errors
 
 
+def test_growth_that_is_stopped_leaves_what_it_measured(call, monkeypatch):
+    orders = []
+
+    def stopped(order: growth.Order) -> growth.Point:
+        orders.append(order)
+        if len(orders) == 2:
+            raise KeyboardInterrupt
+        return growth.Point(order.height, order.width, [1.0], [1.0], 2**20, None, 2**20)
+
+    monkeypatch.setattr(growth, 'in_own_process', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        call('tiny_segmentation.py', '--growth', '--megapixels', '0.02', '0.07', '--modes', 'inference')
+    values = json.loads(Path('work_dirs/complexity/tiny_segmentation_growth.json').read_text())
+    assert [one['height'] for one in values['points']['inference']] == [128]
+
+
 @pytest.mark.parametrize(('arguments', 'said'), [
     (['gone.py'], 'gone.py does not exist'),
     (['tiny_detection.py', '--shape', '0', '64'], 'an image of 0 x 64 pixels: expected at least 32'),
