@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import signal
 import sys
 import time
 import warnings
@@ -75,7 +76,9 @@ def run_tool(main: Callable[[], None]) -> int:
         # The first process may be the one that is gone.
         if not is_first_local_process() and not isinstance(error, LostProcessError):
             # Launchers end all processes when one has ended: ending at once could silence the first one. It ends this
-            # one when it has spoken; if it does not, the fault is this process's alone.
+            # one when it has spoken; if it does not, the fault is this process's alone. A handler of the run's may
+            # still be there, which would note the signal and go on.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(_PATIENCE)
         print(f'error: {plain_message(error)}', file=sys.stderr, flush=True)
         return 2 if isinstance(error, (RunError, CheckpointError)) else 1
