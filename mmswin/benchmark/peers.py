@@ -18,6 +18,7 @@ from mmswin.backbones.swin import VARIANTS, SwinTransformer
 from mmswin.benchmark.mmdet_swin import swin_class
 from mmswin.checkpoints.convert import to_format
 from mmswin.checkpoints.formats import OPENMMLAB, TIMM, TORCHVISION, TRANSFORMERS, Format
+from mmswin.conversion.torchvision_operators import IMPORTED_BY, make_importable
 from mmswin.ops.window_attention import BACKENDS
 
 COMPILED = '+compile'
@@ -252,6 +253,8 @@ def build(side: str, spec: Spec, tensors: Mapping[str, Tensor], device: str) -> 
     """
     check_name(side)
     try:
+        if side.startswith(IMPORTED_BY):
+            make_importable()
         model = PEERS[side.removesuffix(COMPILED)](spec, tensors)
     except ImportError as error:
         raise Unavailable(f'{error.name or error} cannot be imported') from error

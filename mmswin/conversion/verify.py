@@ -16,6 +16,7 @@ from mmswin.checkpoints.convert import Translation
 from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import Export
 from mmswin.conversion.peers import LIBRARIES, OUR_BLOCKS, Structure, arguments_of, stage_outputs, structure_of
+from mmswin.conversion.torchvision_operators import IMPORTED_BY, make_importable
 
 # Of the largest value of a stage: float32 adds up in another order in each library.
 TOLERANCE = 1e-5
@@ -119,6 +120,8 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
     except CheckpointError as error:
         raise NotVerified(str(error)) from error
     build, blocks = LIBRARIES[library]
+    if library in IMPORTED_BY:
+        make_importable()
     wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     try:
         theirs = build(structure, wide, model)

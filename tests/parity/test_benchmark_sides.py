@@ -1,5 +1,9 @@
 """The other libraries' networks as sides of a benchmark: with our weights they pass its gate."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from mmswin.benchmark import equality
@@ -15,3 +19,18 @@ def test_other_libraries_pass_the_gate(peers):
     # Whole patches; maps that are padded, and larger than a window: on smaller ones some libraries do not shift.
     verdicts = equality.judge(SIDES, Work(mode='training', sizes=('1x252x332',)), tensors)
     assert {side: verdict.reason for side, verdict in verdicts.items()} == dict.fromkeys(SIDES)
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_builds_them(peers):
+    """Also beside a torchvision whose compiled part is for another torch, which nothing has been done about before."""
+    code = """
+from mmswin.benchmark.peers import Spec, build, source_model
+spec = Spec('tiny', 7, 0.0)
+for side in ('transformers-sdpa', 'torchvision', 'timm-fused'):
+    build(side, spec, source_model(spec).state_dict(), 'cpu')
+    print(side)
+"""
+    done = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': str(peers)}, text=True,
+                          capture_output=True, timeout=300)  # fmt: skip
+    assert done.stdout.split() == ['transformers-sdpa', 'torchvision', 'timm-fused'], done.stderr
