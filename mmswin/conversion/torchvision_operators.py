@@ -15,21 +15,20 @@ IMPORTED_BY = ('transformers', 'timm', 'torchvision')
 _DECLARED = re.compile(r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"')
 
 
-@lru_cache(maxsize=1)
-def make_importable() -> torch.library.Library | None:
+def make_importable() -> None:
     """Declare torchvision's operators where its compiled part cannot be loaded.
 
     A package index has one build of torchvision for a version, often for CUDA; beside a torch without it, importing it
     fails at the first operator that it describes and cannot find, and transformers fails with it. Swins use none of
     these operators. For processes that compare with other libraries: mmswin itself never imports torchvision.
-
-    Returns:
-        What holds the declarations; None where none are needed.
     """
     found = find_spec('torchvision')
-    if found is None or found.origin is None:
-        return None
-    folder = Path(found.origin).parent
+    if found is not None and found.origin is not None:
+        _operators(Path(found.origin).parent)
+
+
+@lru_cache(maxsize=1)  # holds the declarations, which end with the library
+def _operators(folder: Path) -> torch.library.Library | None:
     try:
         for part in sorted(folder.glob('_C*.so')):
             torch.ops.load_library(part)

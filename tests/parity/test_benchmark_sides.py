@@ -1,6 +1,5 @@
 """The other libraries' networks as sides of a benchmark: with our weights they pass its gate."""
 
-import os
 import subprocess
 import sys
 
@@ -23,14 +22,17 @@ def test_other_libraries_pass_the_gate(peers):
 
 @pytest.mark.slow
 def test_a_process_of_its_own_builds_them(peers):
-    """Also beside a torchvision whose compiled part is for another torch, which nothing has been done about before."""
+    """Also beside a torchvision whose compiled part is for another torch, and which could not be found at first."""
     code = """
+import sys
 from mmswin.benchmark.peers import Spec, build, source_model
+from mmswin.conversion.torchvision_operators import make_importable
+make_importable()
+sys.path.append(sys.argv[1])
 spec = Spec('tiny', 7, 0.0)
 for side in ('transformers-sdpa', 'torchvision', 'timm-fused'):
     build(side, spec, source_model(spec).state_dict(), 'cpu')
     print(side)
 """
-    done = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': str(peers)}, text=True,
-                          capture_output=True, timeout=300)  # fmt: skip
+    done = subprocess.run([sys.executable, '-c', code, str(peers)], text=True, capture_output=True, timeout=300)
     assert done.stdout.split() == ['transformers-sdpa', 'torchvision', 'timm-fused'], done.stderr
