@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -66,12 +67,17 @@ def _inputs(case: Case, dtype: torch.dtype, device: str) -> list[Tensor]:
     return [torch.randn(shape, device=device, dtype=torch.float32).to(dtype) for shape in shapes]
 
 
+def _attend(case: Case, inputs: Sequence[Tensor], backend: Callable[..., Tensor]) -> Tensor:
+    qkv, bias, pad_value = inputs
+    scale = HEAD_WIDTH**-0.5
+    return window_attention(qkv, bias, case.window, case.shift, case.heads, scale, pad_value, 0.0, backend)
+
+
 def _run(backend: Callable[..., Tensor], case: Case, inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """What :data:`_NAMES` lists."""
     *inputs, grad = (tensor.to(dtype) for tensor in inputs)
     qkv, bias, pad_value = (tensor.requires_grad_() for tensor in (tensor.clone() for tensor in inputs))
-    out = window_attention(
-        qkv, bias, case.window, case.shift, case.heads, HEAD_WIDTH**-0.5, pad_value, 0.0, backend)
+    out = _attend(case, (qkv, bias, pad_value), backend)
     gradients = torch.autograd.grad(out, (qkv, bias, pad_value), grad, allow_unused=True)
     return [out.detach(), *(torch.zeros_like(x) if g is None else g for g, x in zip(gradients, (qkv, bias, pad_value)))]
 
@@ -142,8 +148,7 @@ def large_map(arguments: Mapping[str, Any]) -> dict[str, Any]:
     grad = torch.zeros(*space, case.channels, device=device, dtype=dtype)
     grad[-1, start:end].normal_(generator=generator)
     inputs = [tensor.requires_grad_() for tensor in (qkv, bias, pad_value)]
-    scale, triton = HEAD_WIDTH**-0.5, resolve_backend('triton')
-    out = window_attention(qkv, bias, case.window, case.shift, case.heads, scale, pad_value, 0.0, triton)
+    out = _attend(case, inputs, resolve_backend('triton'))
     found = torch.autograd.grad(out, inputs, grad)
     elsewhere = [found[0][-1, :start].abs().max().item(), found[0][:-1].abs().max().item() if case.batch > 1 else 0.0]
     mine = [out[-1, start:end].detach(), found[0][-1, start:end], found[1], found[2]]
@@ -265,17 +270,11 @@ def _time_kernel(case: Case, direction: str, arguments: Mapping[str, Any]) -> di
 
 def _others(case: Case, tensors: Sequence[Tensor], device: str) -> dict[str, float | str]:
     """Forward seconds of :data:`_OTHERS`, windows cut and put together again; why not where one cannot."""
-    qkv, bias, pad_value, _ = tensors
     found: dict[str, float | str] = {}
     for name, (backend, kernels) in _OTHERS.items():
         if kernels and torch.device(device).type != 'cuda':
             continue
-        attend = resolve_backend(backend)
-
-        def call(attend: Callable[..., Tensor] = attend) -> Tensor:
-            return window_attention(
-                qkv, bias, case.window, case.shift, case.heads, HEAD_WIDTH**-0.5, pad_value, 0.0, attend)
-
+        call = partial(_attend, case, tensors[:3], resolve_backend(backend))
         try:
             with torch.no_grad(), _only(kernels) if kernels else nullcontext():
                 found[name] = device_seconds([call], device)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmswin.conversion.torchvision_operators import make_importable
 
@@ -20,5 +21,6 @@ def peers():
     sys.path.append(str(PEERS))
     os.environ.setdefault('HF_HUB_OFFLINE', '1')
     make_importable()
+    assert hasattr(torch.ops.torchvision, 'nms')
     yield PEERS
     sys.path.remove(str(PEERS))
