@@ -1,4 +1,4 @@
-"""The libraries that checkpoints come from, installed by `make setup` beside the environment and not in it."""
+"""The libraries that checkpoints come from, installed by `make peers` beside the environment and not in it."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ PEERS = Path(os.environ.get('MMSWIN_PEERS') or Path(sys.prefix, 'peers'))
 def peers():
     """Make timm, torchvision and transformers importable; a test that asks for them is skipped where they are not."""
     if not (PEERS / 'timm').is_dir():
-        pytest.skip(f'timm, torchvision, transformers: NOT CHECKED, they are not in {PEERS} (make setup installs them)')
+        pytest.skip(f'timm, torchvision, transformers: NOT CHECKED, they are not in {PEERS} (make peers installs them)')
     sys.path.append(str(PEERS))
     os.environ.setdefault('HF_HUB_OFFLINE', '1')
     make_importable()
