@@ -23,8 +23,22 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
     """Stochastic depth: drop the whole branch of a sample with probability ``rate``, scaling the kept ones."""
     if not training or not rate:
         return x
-    kept = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - rate)
-    return x * (kept / (1 - rate) if rate < 1 else kept)
+    return x * _kept(x, rate).mul_(_scale_of_kept(rate))
+
+
+def kept_by_drop_path(x: Tensor, rate: float, training: bool) -> tuple[Tensor | None, float]:
+    """The numbers of the samples that :func:`drop_path` keeps, drawn alike, and what it scales them by; None: all."""
+    if not training or not rate:
+        return None, 1.0
+    return _kept(x, rate).flatten().nonzero().flatten(), _scale_of_kept(rate)
+
+
+def _kept(x: Tensor, rate: float) -> Tensor:
+    return x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - rate)
+
+
+def _scale_of_kept(rate: float) -> float:
+    return 1 / (1 - rate) if rate < 1 else 1.0
 
 
 def fit_position_embedding(grid: Tensor, height: int, width: int) -> Tensor:

@@ -123,6 +123,8 @@ class WindowAttention(nn.Module):
         if table is None:
             return None
         index = relative_position_index(self.window, table)
+        if not torch.is_grad_enabled() and not capturing():  # in its place in memory at once; backward would be slower
+            return table.t().index_select(1, index.flatten()).view(self.num_heads, *index.shape)
         return table[index.flatten()].reshape(*index.shape, self.num_heads).permute(2, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mmswin.backbones.base import drop_path, is_plain
+from mmswin.backbones.base import drop_path, is_plain, kept_by_drop_path
 from mmswin.ops import cpu_block, cpu_op, cpu_training, recompute
 from mmswin.ops.narrow import autocast_type
 from mmswin.ops.window_attention import IN_STRIPS, WHOLE_BLOCK, is_cpu_tensor
@@ -40,7 +40,7 @@ def is_whole(block: SwinBlock) -> bool:
         and is_plain(nn.GELU, mlp.act)
         and is_plain(block.kinds[0], attn)
         and is_plain(block.kinds[1], mlp)
-        and not (mlp.drop.training and mlp.drop.p)
+        and not any(drop.training and drop.p for drop in (attn.proj_drop, mlp.drop))
     )
 
 
@@ -67,7 +67,6 @@ def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:
         branch = attend_and_project(
             qkv, attn.qkv.bias, bias, proj.weight, proj.bias, plan, attn.num_heads, attn.scale
         )
-        branch = attn.proj_drop(branch)
     else:
         branch = attn.mix(qkv)
     x = x + drop_path(branch, block.drop_path, block.training)
@@ -81,12 +80,12 @@ def _in_strips(block: SwinBlock, x: Tensor) -> Tensor:
     norms = [(norm.weight, norm.bias, norm.eps) for norm in (block.norm1, block.norm2)]
     qkv, proj, fc1, fc2 = ((m.weight, m.bias) for m in (attn.qkv, attn.proj, mlp.fc1, mlp.fc2))
     plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
-    branch = cpu_training.attention_branch(
-        x, norms[0], qkv, proj, attn.relative_position_bias(), plan, attn.num_heads, attn.scale
+    kept = kept_by_drop_path(x, block.drop_path, block.training)
+    x = cpu_training.attention_residual(
+        x, norms[0], qkv, proj, attn.relative_position_bias(), plan, attn.num_heads, attn.scale, *kept
     )
-    x = x + drop_path(attn.proj_drop(branch), block.drop_path, block.training)
-    branch = cpu_training.mlp_branch(x, norms[1], fc1, mlp.act.approximate, fc2)
-    return x + drop_path(branch, block.drop_path, block.training)
+    kept = kept_by_drop_path(x, block.drop_path, block.training)
+    return cpu_training.mlp_residual(x, norms[1], fc1, mlp.act.approximate, fc2, *kept)
 
 
 def _norm_linear(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
@@ -95,7 +94,7 @@ def _norm_linear(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
 
 def _without_gradients(block: SwinBlock) -> bool:
     attn = block.attn
-    random = block.training and (block.drop_path or attn.attn_drop or attn.proj_drop.p)
+    random = block.training and (block.drop_path or attn.attn_drop)
     return attn.backend in IN_STRIPS and not torch.is_grad_enabled() and not random and is_whole(block)
 
 

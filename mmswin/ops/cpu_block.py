@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.linear import linear
-from mmswin.ops.strips import TOKENS, strips
+from mmswin.ops.side_by_side import compute, cut
+from mmswin.ops.strips import Strip, strips
 from mmswin.ops.window_attention.cpu import mix
 from mmswin.ops.windows import WindowPlan
 
@@ -64,11 +65,15 @@ def attention_(
         scale: Factor on Q K^T.
     """
     tokens, written = x.reshape(-1, x.shape[3]), out.view(-1, out.shape[3])
-    for strip in strips(plan, len(x), x.device):
+
+    def one(strip: Strip) -> None:
         given = strip.take(tokens)
         places = strip.in_places(qkv(norm(given)), qkv.bias)
         mixed = strip.of_tokens(mix(places, bias, strip, num_heads, scale))
         strip.put(_sum(given, proj(mixed), out.dtype), written)
+
+    parts = strips(plan, len(x), x.device)
+    compute(one, parts, parts.threads)
 
 
 def _sum(x: Tensor, branch: Tensor, dtype: torch.dtype) -> Tensor:
@@ -77,7 +82,11 @@ def _sum(x: Tensor, branch: Tensor, dtype: torch.dtype) -> Tensor:
 
 def mlp_(x: Tensor, norm: Norm, fc1: Linear, approximate: str, fc2: Linear) -> None:
     """``x += fc2(gelu(fc1(norm(x))))`` (paper, equation 3), in place on a contiguous ``B x H x W x C``."""
-    tokens = x.view(-1, x.shape[-1])
-    for part in tokens.split(TOKENS):
+
+    def one(part: Tensor) -> None:
         hidden = fc1(norm(part))
         part += fc2(torch.ops.aten.gelu_(hidden, approximate=approximate))
+
+    tokens = x.view(-1, x.shape[-1])
+    parts, threads = cut(len(tokens), x.device)
+    compute(one, tokens.tensor_split(parts), threads)

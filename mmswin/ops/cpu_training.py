@@ -1,7 +1,8 @@
-"""The two branches of a Swin block in training, on a CPU, a strip at a time.
+"""The two halves of a Swin block in training, branch and sum, on a CPU, a strip at a time.
 
-Kept for backward are the branch's input and q, k, v, or the hidden map before the GELU. All else is computed again, in
-backward and a strip at a time too, so that nothing of the size of a map is made but what is kept and the gradients.
+Kept for backward are the input and q, k, v, or the hidden map before the GELU. All else is computed again, in backward
+and a strip at a time too, so that nothing of the size of a map is made but what is kept and the gradients. For images
+that stochastic depth drops nothing is computed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from torch import Tensor
 from mmswin.ops.linear import linear
 from mmswin.ops.narrow import autocast_type
 from mmswin.ops.recompute import gradients_with_graph
-from mmswin.ops.strips import TOKENS, strips
+from mmswin.ops.side_by_side import compute, cut, shares
+from mmswin.ops.strips import Strip, strips
+from mmswin.ops.sums import Sums, total
 from mmswin.ops.window_attention import reference
-from mmswin.ops.window_attention.cpu import gradients, mix
+from mmswin.ops.window_attention.cpu import gradients, in_order, mix
 from mmswin.ops.windows import WindowPlan
 
 
@@ -28,7 +31,7 @@ def computes(x: Tensor, *parameters: Tensor | None) -> bool:
     return len(types) == 1 and x.dtype in (torch.float32, torch.float64) and autocast_type('cpu') is None
 
 
-def attention_branch(
+def attention_residual(
     x: Tensor,
     norm: tuple[Tensor | None, Tensor | None, float],
     qkv: tuple[Tensor, Tensor | None],
@@ -37,8 +40,10 @@ def attention_branch(
     plan: WindowPlan,
     num_heads: int,
     scale: float,
+    kept: Tensor | None = None,
+    factor: float = 1.0,
 ) -> Tensor:
-    """``proj(attention(qkv(norm(x))))`` (paper, equation 3): ``B x H x W x C`` to the same.
+    """``x + factor * proj(attention(qkv(norm(x))))`` (paper, equation 3): ``B x H x W x C`` to the same.
 
     Args:
         x: The map, not empty.
@@ -49,38 +54,25 @@ def attention_branch(
         plan: The windows.
         num_heads: Heads; divides C.
         scale: Factor on Q K^T.
+        kept: Numbers of the images that have a branch, ascending; the others are returned as they are. All if None.
+        factor: On the branch.
     """
-    return _Attention.apply(x, *norm[:2], *qkv, *proj, bias, norm[2], plan, num_heads, scale)[0]
+    return _Attention.apply(
+        *(x, *norm[:2], *qkv, *proj, in_order(bias)), norm[2], plan, num_heads, scale, kept, factor
+    )[0]
 
 
-def mlp_branch(
+def mlp_residual(
     x: Tensor,
     norm: tuple[Tensor | None, Tensor | None, float],
     fc1: tuple[Tensor, Tensor | None],
     approximate: str,
     fc2: tuple[Tensor, Tensor | None],
+    kept: Tensor | None = None,
+    factor: float = 1.0,
 ) -> Tensor:
-    """``fc2(gelu(fc1(norm(x))))`` (paper, equation 3): ``... x C`` to the same; arguments as above."""
-    return _Mlp.apply(x, *norm[:2], *fc1, *fc2, norm[2], approximate)[0]
-
-
-class _Sums:
-    """Gradients that are sums over strips; those that nobody wants are not computed."""
-
-    def __init__(self, wanted: Sequence[bool]) -> None:
-        self.wanted = wanted
-        self.totals: list[Tensor | None] = [None] * len(wanted)
-
-    def add(self, number: int, value: Callable[[], Tensor]) -> None:
-        if self.wanted[number]:
-            total = self.totals[number]
-            self.totals[number] = value() if total is None else total.add_(value())
-
-    def add_product(self, number: int, left: Tensor, right: Tensor) -> None:
-        """``left.T @ right``."""
-        if self.wanted[number]:
-            total = self.totals[number]
-            self.totals[number] = left.t() @ right if total is None else total.addmm_(left.t(), right)
+    """``x + factor * fc2(gelu(fc1(norm(x))))`` (paper, equation 3): ``B x ... x C`` to the same; arguments as above."""
+    return _Mlp.apply(x, *norm[:2], *fc1, *fc2, norm[2], approximate, kept, factor)[0]
 
 
 class _Norm:
@@ -90,7 +82,7 @@ class _Norm:
         self.given = x, x.shape[-1:], weight, bias
         self.out, *self.statistics = torch.native_layer_norm(*self.given, eps)
 
-    def backward(self, grad: Tensor, sums: _Sums, wants_input: bool) -> Tensor | None:
+    def backward(self, grad: Tensor, sums: Sums, wants_input: bool) -> Tensor | None:
         x, shape, weight, bias = self.given
         wanted = [wants_input, *sums.wanted[1:3]]
         if not any(wanted):
@@ -103,19 +95,43 @@ class _Norm:
         return of_x
 
 
-def _wanted(ctx: Any, tensors: Sequence[Tensor | None]) -> list[bool]:
-    return [need and tensor is not None for need, tensor in zip(ctx.needs_input_grad, tensors)]
+def _take(x: Tensor, kept: Tensor | None) -> Tensor:
+    """Tokens of the images that are kept."""
+    return (x if kept is None else x.index_select(0, kept)).reshape(-1, x.shape[-1])
+
+
+def _put(tokens: Tensor, x: Tensor, kept: Tensor | None) -> Tensor:
+    """A map like ``x`` with these tokens in the images that are kept."""
+    if kept is None:
+        return tokens.view(x.shape)
+    return x.clone(memory_format=torch.contiguous_format).index_copy_(0, kept, tokens.view(-1, *x.shape[1:]))
+
+
+def _summed(
+    work: Callable[[range], Sums], parts: Sequence, threads: int, tensors: Sequence[Tensor | None], wanted: list[bool]
+) -> list[Tensor | None]:
+    """Sums over all parts, zeros without any; the first of ``tensors`` is the map, which has none."""
+    sums = total(compute(work, shares(len(parts), threads), threads)) if parts else [None] * len(tensors)
+    pairs = list(zip(sums, tensors, wanted))[1:]
+    return [torch.zeros_like(t) if want and value is None else value for value, t, want in pairs]
 
 
 class _Mlp(torch.autograd.Function):
     @staticmethod
-    def forward(x, norm_weight, norm_bias, weight1, bias1, weight2, bias2, eps, approximate):  # noqa: ANN001, ANN205
-        tokens = x.reshape(-1, x.shape[-1])
-        hidden, out = tokens.new_empty(len(tokens), len(weight1)), tokens.new_empty(len(tokens), len(weight2))
-        for part, h, o in zip(*(t.split(TOKENS) for t in (tokens, hidden, out))):
-            linear(F.layer_norm(part, part.shape[-1:], norm_weight, norm_bias, eps), weight1, bias1, out=h)
+    def forward(  # noqa: ANN205
+        x, norm_weight, norm_bias, weight1, bias1, weight2, bias2, eps, approximate, kept, factor  # noqa: ANN001
+    ):
+        tokens = _take(x, kept)
+        hidden, out = tokens.new_empty(len(tokens), len(weight1)), torch.empty_like(tokens)
+
+        def one(part: tuple[Tensor, Tensor, Tensor]) -> None:
+            given, h, o = part
+            linear(F.layer_norm(given, given.shape[-1:], norm_weight, norm_bias, eps), weight1, bias1, out=h)
             linear(F.gelu(h, approximate=approximate), weight2, bias2, out=o)
-        return out.view(*x.shape[:-1], -1), hidden
+            torch.add(given, o, alpha=factor, out=o)
+
+        compute(one, *_cut(tokens, hidden, out))
+        return _put(out, x, kept), hidden
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -126,7 +142,7 @@ class _Mlp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple:
         *tensors, hidden = ctx.saved_tensors
-        eps, approximate = ctx.options
+        eps, approximate, kept, factor = ctx.options
         wanted = _wanted(ctx, tensors)
         x, norm_weight, norm_bias, weight1, _, weight2, _ = tensors
         if torch.is_grad_enabled():
@@ -135,42 +151,48 @@ class _Mlp(torch.autograd.Function):
                 y = F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight1, bias1)
                 return F.linear(F.gelu(y, approximate=approximate), weight2, bias2)
 
-            return *gradients_with_graph(module(*tensors), tensors, wanted, grad), None, None
-        tokens, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
-        of_tokens = torch.empty_like(tokens) if wanted[0] else None
-        sums = _Sums([False, *wanted[1:]])
-        first = 0
-        for part, h, g in zip(*(t.split(TOKENS) for t in (tokens, hidden, grads))):
-            sums.add_product(5, g, F.gelu(h, approximate=approximate))
-            sums.add(6, lambda g=g: g.sum(0))
-            of_h = torch.ops.aten.gelu_backward(linear(g, weight2.t()), h, approximate=approximate)
-            norm = _Norm(part, norm_weight, norm_bias, eps)
-            sums.add_product(3, of_h, norm.out)
-            sums.add(4, lambda of_h=of_h: of_h.sum(0))
-            of_part = norm.backward(linear(of_h, weight1.t()), sums, wanted[0])
-            if wanted[0]:
-                of_tokens[first : first + len(part)] = of_part
-            first += len(part)
-        return of_tokens.view(x.shape) if wanted[0] else None, *sums.totals[1:], None, None
+            return *_again(module, tensors, wanted, grad, kept, factor), *(None,) * 4
+        tokens, grads = _take(x, kept), _take(grad, kept)
+        of_tokens = torch.empty_like(tokens) if wanted[0] else tokens
+        parts, threads = _cut(tokens, hidden, grads, of_tokens)
+
+        def some(numbers: range) -> Sums:
+            sums = Sums([False, *wanted[1:]])
+            for given, h, of_out, of_given in (parts[number] for number in numbers):
+                g = of_out if factor == 1 else of_out * factor
+                sums.add_product(5, g, F.gelu(h, approximate=approximate))
+                sums.add(6, lambda g=g: g.sum(0))
+                of_h = torch.ops.aten.gelu_backward(linear(g, weight2.t()), h, approximate=approximate)
+                norm = _Norm(given, norm_weight, norm_bias, eps)
+                sums.add_product(3, of_h, norm.out)
+                sums.add(4, lambda of_h=of_h: of_h.sum(0))
+                found = norm.backward(linear(of_h, weight1.t()), sums, wanted[0])
+                if wanted[0]:
+                    torch.add(of_out, found, out=of_given)
+            return sums
+
+        others = _summed(some, parts, threads, tensors, wanted)
+        return _put(of_tokens, grad, kept) if wanted[0] else None, *others, *(None,) * 4
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(  # noqa: ANN205
-        x, norm_weight, norm_bias, weight, qkv_bias, proj_weight, proj_bias, bias, eps, plan, heads, scale  # noqa: ANN001
+        x, norm_weight, norm_bias, weight, qkv_bias, proj_weight, proj_bias, bias, eps, plan, heads, scale, kept, factor  # noqa: ANN001
     ):
-        tokens = x.reshape(-1, x.shape[-1])
+        tokens = _take(x, kept)
         # In the order of the strips, which backward takes up as they lie.
-        qkv, out = tokens.new_empty(len(tokens), len(weight)), tokens.new_empty(len(tokens), len(proj_weight))
-        first = 0
-        for strip in strips(plan, len(x), x.device):
-            given = strip.take(tokens)
-            rows = qkv[first : first + len(given)]
-            first += len(given)
+        qkv, out = tokens.new_empty(len(tokens), len(weight)), torch.empty_like(tokens)
+
+        def one(strip: Strip) -> None:
+            given, rows = strip.take(tokens), strip.rows_of(qkv)
             linear(F.layer_norm(given, given.shape[-1:], norm_weight, norm_bias, eps), weight, qkv_bias, out=rows)
             mixed = strip.of_tokens(mix(strip.in_places(rows, qkv_bias), bias, strip, heads, scale))
-            strip.put(linear(mixed, proj_weight, proj_bias), out)
-        return out.view(*x.shape[:-1], -1), qkv
+            strip.put(given.add_(linear(mixed, proj_weight, proj_bias), alpha=factor), out)
+
+        parts = strips(plan, _images(x, kept), x.device)
+        compute(one, parts, parts.threads)
+        return _put(out, x, kept), qkv
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -181,7 +203,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple:
         *tensors, qkv = ctx.saved_tensors
-        eps, plan, heads, scale = ctx.options
+        eps, plan, heads, scale, kept, factor = ctx.options
         wanted = _wanted(ctx, tensors)
         x, norm_weight, norm_bias, weight, qkv_bias, proj_weight, _, bias = tensors
         if torch.is_grad_enabled():
@@ -190,28 +212,65 @@ class _Attention(torch.autograd.Function):
                 y = F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight, qkv_bias)
                 return F.linear(reference.attend(y, qkv_bias, bias, plan, heads, scale, 0.0), proj_weight, proj_bias)
 
-            return *gradients_with_graph(module(*tensors), tensors, wanted, grad), None, None, None, None
-        tokens, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+            return *_again(module, tensors, wanted, grad, kept, factor), *(None,) * 6
+        tokens, grads = _take(x, kept), _take(grad, kept)
         of_tokens = torch.empty_like(tokens) if wanted[0] else None
-        sums = _Sums([False, *wanted[1:]])
-        first = 0
-        for strip in strips(plan, len(x), x.device):
-            given, g = strip.take(tokens), strip.take(grads)
-            rows = qkv[first : first + len(given)]
-            first += len(given)
-            places, of_scores, mixed = gradients(
-                *(strip.in_places(rows, qkv_bias), strip.in_places(linear(g, proj_weight.t()))),
-                *(bias, strip, heads, scale, sums.wanted[5]),
-            )
-            if mixed is not None:
-                sums.add_product(5, g, strip.of_tokens(mixed))
-            sums.add(6, lambda g=g: g.sum(0))
-            sums.add(7, lambda s=of_scores, n=strip.windows: s.view(n, heads, *s.shape[1:]).sum(0))
-            sums.add(4, lambda places=places: places.sum(0))  # padding is a projection of zeros: the bias
-            of_rows = strip.of_tokens(places)
-            norm = _Norm(given, norm_weight, norm_bias, eps)
-            sums.add_product(3, of_rows, norm.out)
-            of_given = norm.backward(linear(of_rows, weight.t()), sums, wanted[0])
-            if wanted[0]:
-                strip.put(of_given, of_tokens)
-        return of_tokens.view(x.shape) if wanted[0] else None, *sums.totals[1:], None, None, None, None
+        parts = strips(plan, _images(x, kept), x.device)
+
+        def some(numbers: range) -> Sums:
+            sums = Sums([False, *wanted[1:]])
+            for strip in (parts[number] for number in numbers):
+                given, of_out, rows = strip.take(tokens), strip.take(grads), strip.rows_of(qkv)
+                g = of_out if factor == 1 else of_out * factor
+                places, of_scores, mixed = gradients(
+                    *(strip.in_places(rows, qkv_bias), strip.in_places(linear(g, proj_weight.t()))),
+                    *(bias, strip, heads, scale, sums.wanted[5]),
+                )
+                if mixed is not None:
+                    sums.add_product(5, g, strip.of_tokens(mixed))
+                sums.add(6, lambda g=g: g.sum(0))
+                sums.add(7, lambda s=of_scores, n=strip.windows: s.view(n, heads, *s.shape[1:]).sum(0))
+                sums.add(4, lambda places=places: places.sum(0))  # padding is a projection of zeros: the bias
+                of_rows = strip.of_tokens(places)
+                norm = _Norm(given, norm_weight, norm_bias, eps)
+                sums.add_product(3, of_rows, norm.out)
+                found = norm.backward(linear(of_rows, weight.t()), sums, wanted[0])
+                if wanted[0]:
+                    strip.put(of_out.add_(found), of_tokens)
+            return sums
+
+        others = _summed(some, parts, parts.threads, tensors, wanted)
+        return _put(of_tokens, grad, kept) if wanted[0] else None, *others, *(None,) * 6
+
+
+def _wanted(ctx: Any, tensors: Sequence[Tensor | None]) -> list[bool]:
+    return [need and tensor is not None for need, tensor in zip(ctx.needs_input_grad, tensors)]
+
+
+def _images(x: Tensor, kept: Tensor | None) -> int:
+    return len(x if kept is None else kept)
+
+
+def _cut(*tensors: Tensor) -> tuple[list[tuple[Tensor, ...]], int]:
+    """Rows of all tensors, in parts, and the number of threads for them."""
+    if not len(tensors[0]):
+        return [], 1
+    parts, threads = cut(len(tensors[0]), tensors[0].device)
+    return list(zip(*(tensor.tensor_split(parts) for tensor in tensors))), threads
+
+
+def _again(
+    branch: Callable[..., Tensor],
+    tensors: Sequence[Tensor | None],
+    wanted: list[bool],
+    grad: Tensor,
+    kept: Tensor | None,
+    factor: float,
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated again."""
+    x, *parameters = tensors
+    if kept is None:
+        out = x + factor * branch(x, *parameters)
+    else:
+        out = x.index_add(0, kept, branch(x.index_select(0, kept), *parameters), alpha=factor)
+    return gradients_with_graph(out, tensors, wanted, grad)

@@ -7,6 +7,7 @@ measured once for each shape, on the spot, and not guessed from the processor's 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,9 +26,13 @@ PROBE_ROWS = 512
 
 def _as_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``rows x in`` to ``rows x out``: an image of one row whose channels are last in memory."""
-    image = x[None, None].permute(0, 3, 1, 2)
     # A transposed weight, as backward has it, would go to a slower convolution of torch's own.
-    return F.conv2d(image, weight.contiguous()[:, :, None, None], bias).permute(0, 2, 3, 1)[0, 0]
+    image, filters = x[None, None].permute(0, 3, 1, 2), weight.contiguous()[:, :, None, None]
+    if torch.get_num_threads() == 1:  # with one thread all of F.conv2d would
+        out = torch.ops.aten.mkldnn_convolution(image, filters, bias, (0, 0), (1, 1), (1, 1), 1)
+    else:
+        out = F.conv2d(image, filters, bias)
+    return out.permute(0, 2, 3, 1)[0, 0]
 
 
 ROUTES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
@@ -54,6 +59,10 @@ def _chosen(rows: int, inputs: int, outputs: int, threads: int) -> str:
     return _fastest(rows, inputs, outputs)
 
 
+# Threads that work side by side wait for the first of them to measure.
+_measuring = threading.Lock()
+
+
 def route(x: Tensor, weight: Tensor) -> str:
     """The name in :data:`ROUTES` of what computes ``x @ weight.T`` faster; ``x`` is ``rows x in``.
 
@@ -61,15 +70,14 @@ def route(x: Tensor, weight: Tensor) -> str:
     everything under ``torch.use_deterministic_algorithms``.
     """
     plain = type(x) is Tensor and x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
-    # With one thread torch keeps such a convolution to itself.
-    threads = torch.get_num_threads()
-    if not plain or len(x) < 64 or threads == 1 or not torch.backends.mkldnn.is_available():
+    if not plain or len(x) < 64 or not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return 'linear'
     # Which route wins may differ from process to process, and with it the last bits.
     if autocast_type('cpu') is not None or torch.are_deterministic_algorithms_enabled():
         return 'linear'
     rows = min(1 << (len(x).bit_length() - 1), PROBE_ROWS)
-    return _chosen(rows, weight.shape[1], weight.shape[0], threads)
+    with _measuring:
+        return _chosen(rows, weight.shape[1], weight.shape[0], torch.get_num_threads())
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:

@@ -1,46 +1,42 @@
-"""A batch of maps as strips: some rows of windows at a time, small enough to stay in a processor's cache.
+"""A batch of maps as strips: some windows at a time, small enough to stay in a processor's cache.
 
-Rows of windows are counted through the whole batch, so that small maps share a strip.
+Windows are counted through the whole batch, row by row, so that small maps share a strip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
+from mmswin.ops.side_by_side import Cut, cut
 from mmswin.ops.windows import MASKED_SCORE, WindowPlan
 
-# About so many tokens are worked on at a time. Fewer, and the matrix products get slow; more, and what is between them
-# leaves the cache.
-TOKENS = 2400
+# The numbers of strips of up to so many tokens in all are kept: 8 bytes each, for the 16 maps last used.
+KEPT = 2**19
 
 
 @dataclass
 class Strip:
-    """Consecutive rows of windows of a batch of maps.
+    """Consecutive windows of a batch of maps: ``windows`` of them, from number ``first`` on.
 
-    A place is a slot of a window, in window order. ``source`` is the token of the flattened batch (``B * H * W``) at
-    each place, 0 where it is padding; ``real`` and ``padded`` are the places of tokens and of padding, both None if
-    there is none.
+    Before the strip lie ``before`` tokens, counted in the order of the strips and without padding. A place is a slot of
+    a window, in window order. ``source`` is the token of the flattened batch (``B * H * W``) at each place, 0 where it
+    is padding; ``real`` and ``padded`` are the places of tokens and of padding, both None if there is none.
     """
 
     plan: WindowPlan
     first: int
-    count: int
+    windows: int
+    before: int
     source: Tensor
     real: Tensor | None
     padded: Tensor | None
 
-    @property
-    def windows(self) -> int:
-        """How many there are."""
-        return self.count * self.plan.columns
-
-    @property
+    @cached_property
     def tokens(self) -> Tensor:
         """The tokens of the flattened batch that the strip holds."""
         return self.source if self.real is None else self.source[self.real]
@@ -71,56 +67,125 @@ class Strip:
         if not plan.shifted:
             return scores
         below, right, corner = _border_masks(plan.window, plan.shift, scores.dtype, scores.device)
-        grid = scores.view(self.count, plan.columns, *scores.shape[1:])
-        lowest = (plan.rows - 1 - self.first) % plan.rows  # of the first map whose last row of windows is in here
-        grid[:, -1] += right
-        grid[lowest :: plan.rows, :-1] += below
-        grid[lowest :: plan.rows, -1] += corner - right
+        last = (plan.columns - 1 - self.first) % plan.columns  # of the first row
+        scores[last :: plan.columns] += right
+        for start in range(self._last_row(), self.windows, plan.rows * plan.columns):
+            end = start + plan.columns
+            scores[max(0, start) : end] += below
+            if end <= self.windows:
+                scores[end - 1] += corner
         return scores
+
+    def _last_row(self) -> int:
+        """Where the last row of windows of the first map begins that has one in here; negative if before the strip."""
+        plan = self.plan
+        start = (plan.rows - 1) * plan.columns - self.first % (plan.rows * plan.columns)
+        return start if start + plan.columns > 0 else start + plan.rows * plan.columns
+
+    def rows_of(self, batch: Tensor) -> Tensor:
+        """The strip's rows of what lies in the order of the strips, ``(B * H * W) x C``; a view."""
+        return batch[self.before : self.before + len(self.source if self.real is None else self.real)]
 
 
 @lru_cache(maxsize=64)
 def _border_masks(
     window: tuple[int, int], shift: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The masks of windows of the last row, of the last column and of both: ``tokens x tokens`` each."""
+    """Masks of the last row's windows, of the last column's, and what the last of both has beyond their sum.
+
+    ``tokens x tokens`` each.
+    """
     with torch.inference_mode(False):
         row = torch.arange(window[0], device=device).repeat_interleave(window[1])
         column = torch.arange(window[1], device=device).repeat(window[0])
         below = (row >= window[0] - shift[0]).long() if shift[0] else torch.zeros_like(row)
         right = (column >= window[1] - shift[1]).long() if shift[1] else torch.zeros_like(column)
-        masks = []
-        for region in (below, right, 2 * below + right):
-            masks.append((region[:, None] != region[None]).to(dtype) * MASKED_SCORE)
-    return tuple(masks)
+        of_row, of_column, of_both = (
+            (region[:, None] != region[None]).to(dtype) * MASKED_SCORE for region in (below, right, 2 * below + right)
+        )
+        return of_row, of_column, of_both - of_row - of_column
 
 
-def strips(plan: WindowPlan, batch: int, device: torch.device, tokens: int = TOKENS) -> Iterator[Strip]:
-    """The strips of ``batch`` maps cut by ``plan``, of about ``tokens`` tokens each and at least one row of windows."""
-    rows = plan.rows * batch
-    parts = max(1, round(rows * plan.columns * plan.tokens / tokens))
-    step = -(-rows // parts)
-    slot = torch.arange(plan.window[0], device=device)
-    column = (torch.arange(plan.columns * plan.window[1], device=device) + plan.shift[1]) % (
-        plan.columns * plan.window[1]
-    )
-    for first in range(0, rows, step):
-        count = min(step, rows - first)
-        number = torch.arange(first, first + count, device=device)
-        image, row = number // plan.rows, number % plan.rows
-        row = (row[:, None] * plan.window[0] + slot + plan.shift[0]) % (plan.rows * plan.window[0])
-        source = (image[:, None] * plan.height + row)[:, :, None] * plan.width + column
+class Strips(Sequence):
+    """The strips of a batch of maps, each made when it is asked for.
+
+    Args:
+        plan: How each map is cut into windows.
+        batch: How many maps.
+        device: Where the strips' numbers are.
+        into: How many strips at most, none of them empty, and how many at a time.
+
+    Attributes:
+        threads: How many strips are computed at the same time.
+    """
+
+    def __init__(self, plan: WindowPlan, batch: int, device: torch.device, into: Cut) -> None:
+        self.plan = plan
+        self.device = device
+        self.windows = plan.rows * plan.columns * batch
+        self.threads = into.threads
+        parts = min(into.parts, self.windows)
+        self.made: dict[int, Strip] = {}
+        self.firsts = [self.windows * part // parts for part in range(parts)]
+        self.rows_before = _real_before(plan.rows, plan.window[0], plan.shift[0], plan.height)
+        self.columns_before = _real_before(plan.columns, plan.window[1], plan.shift[1], plan.width)
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def __getitem__(self, number: int) -> Strip:
+        made = self.made.get(number)
+        if made is None:
+            with torch.inference_mode(False):
+                made = self._make(number)
+            if self.windows * self.plan.tokens <= KEPT and type(made.source) is Tensor:
+                self.made[number] = made
+        return made
+
+    def _make(self, number: int) -> Strip:
+        plan, first = self.plan, self.firsts[number]
+        last = self.firsts[number + 1] if number + 1 < len(self.firsts) else self.windows
+        window = torch.arange(first, last, device=self.device)[:, None]
+        image, row, column = (
+            window // (plan.rows * plan.columns),
+            window // plan.columns % plan.rows,
+            window % plan.columns,
+        )
+        row = _coordinates(row, plan.rows, plan.window[0], plan.shift[0])[:, :, None]
+        column = _coordinates(column, plan.columns, plan.window[1], plan.shift[1])[:, None]
+        source = (((image * plan.height)[:, :, None] + row) * plan.width + column).flatten()
+        before = self._before(first)
         inside = None
         if plan.pad_bottom or plan.pad_right:
-            inside = _in_windows((row < plan.height)[:, :, None] & (column < plan.width), plan)
-        source = _in_windows(source, plan)
+            inside = ((row < plan.height) & (column < plan.width)).flatten()
         if inside is None or inside.all():
-            yield Strip(plan, first, count, source, None, None)
-        else:
-            real, padded = inside.nonzero().flatten(), inside.logical_not().nonzero().flatten()
-            yield Strip(plan, first, count, source.where(inside, 0), real, padded)
+            return Strip(plan, first, last - first, before, source, None, None)
+        real, padded = inside.nonzero().flatten(), inside.logical_not().nonzero().flatten()
+        return Strip(plan, first, last - first, before, source.where(inside, 0), real, padded)
+
+    def _before(self, window: int) -> int:
+        """How many tokens, without padding, the windows before this one hold."""
+        plan = self.plan
+        row, column = divmod(window % (plan.rows * plan.columns), plan.columns)
+        in_row = self.rows_before[row + 1] - self.rows_before[row]
+        tokens = self.rows_before[row] * plan.width + in_row * self.columns_before[column]
+        return window // (plan.rows * plan.columns) * plan.height * plan.width + tokens
 
 
-def _in_windows(grid: Tensor, plan: WindowPlan) -> Tensor:
-    """``count x window rows x (columns * window columns)`` to window order, flat."""
-    return grid.reshape(len(grid), plan.window[0], plan.columns, plan.window[1]).transpose(1, 2).reshape(-1)
+_kept_strips = lru_cache(maxsize=16)(Strips)
+
+
+def strips(plan: WindowPlan, batch: int, device: torch.device) -> Strips:
+    """The strips of ``batch`` maps cut by ``plan``; those of the maps last used are kept."""
+    return _kept_strips(plan, batch, device, cut(batch * plan.rows * plan.columns * plan.tokens, device))
+
+
+def _coordinates(number: Tensor, count: int, window: int, shift: int) -> Tensor:
+    """Rows (or columns) of the map in the rows (or columns) of windows of these numbers: ``n x 1`` to ``n x slots``."""
+    return (number * window + torch.arange(shift, shift + window, device=number.device)) % (count * window)
+
+
+def _real_before(count: int, window: int, shift: int, length: int) -> list[int]:
+    """How many rows (or columns) of the map are in the first 0, 1, ..., ``count`` rows (or columns) of windows."""
+    real = _coordinates(torch.arange(count)[:, None], count, window, shift) < length
+    return [0, *real.sum(1).cumsum(0).tolist()]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmswin import SwinTransformer
@@ -90,6 +91,58 @@ def test_random_numbers_are_drawn_alike():
     for mine, expected in zip(*results, strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
     assert not torch.equal(results[1][0], _nets(drop_path_rate=0.0)[1](x)[0])
+
+
+class Activated(TorchDispatchMode):
+    """Counts the numbers that a GELU or its gradient is computed of."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if 'gelu' in str(func):
+            self.numbers += args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+def test_branches_of_dropped_images_are_not_computed():
+    x = torch.randn(8, 3, 64, 64)
+    numbers = []
+    for rate in (0.0, 0.5):
+        (net,) = _nets(torch.float32, ('auto',))
+        for layer in net.layers:
+            for block in layer.blocks:
+                block.drop_path = rate
+        with Activated() as activated:
+            sum(out.sum() for out in net(x)).backward()
+        numbers.append(activated.numbers)
+    assert 0 < numbers[1] < 0.9 * numbers[0]
+
+
+def test_a_step_that_drops_every_branch_has_zeros_for_gradients():
+    """As the modules have, on which processes that train together and optimisers with weight decay rely."""
+    x = torch.randn(2, 3, 45, 50, dtype=torch.float64)
+    results = []
+    for net in _nets(drop_path_rate=0.0):
+        for layer in net.layers:
+            layer.blocks[1].drop_path = 1.0
+        results.append(_gradients(net, x))
+    for mine, expected in zip(*results, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    assert all(grad is not None for grad in results[1])
+
+
+def test_gradients_of_gradients_with_dropped_images():
+    x = torch.randn(4, 3, 20, 20, dtype=torch.float64, requires_grad=True)
+    found = []
+    for net in _nets(drop_path_rate=0.5):
+        torch.manual_seed(1)
+        (grad,) = torch.autograd.grad(sum(out.sin().sum() for out in net(x)), x, create_graph=True)
+        found.append(torch.autograd.grad(grad.square().sum(), list(net.parameters()), allow_unused=True))
+    for mine, expected in zip(*found, strict=True):
+        if expected is not None:
+            torch.testing.assert_close(mine, expected, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize('rates', [dict(drop_rate=0.2), dict(attn_drop_rate=0.2), dict(drop_path_rate=0.2)], ids=str)

@@ -20,7 +20,9 @@ def forget(monkeypatch):
 
 @pytest.mark.parametrize('name', ROUTES)
 @pytest.mark.parametrize('with_bias', [True, False])
-def test_routes_compute_the_same(name, with_bias):
+@pytest.mark.parametrize('threads', [1, 2])
+def test_routes_compute_the_same(monkeypatch, name, with_bias, threads):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
     torch.manual_seed(0)
     x, weight, bias = torch.randn(300, 24), torch.randn(40, 24), torch.randn(40) if with_bias else None
     expected = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
@@ -69,6 +71,17 @@ def test_the_faster_route_is_measured_once_and_taken(monkeypatch, faster):
     assert calls[measured:] == [faster]
 
 
+def test_the_convolution_is_onednns_with_one_thread_too(monkeypatch, request):
+    monkeypatch.undo()
+    before = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(before))
+    torch.set_num_threads(1)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, torch.no_grad():
+        ROUTES['convolution'](torch.randn(300, 24), torch.randn(40, 24), None)
+    names = {event.key for event in profile.key_averages()}
+    assert 'aten::mkldnn_convolution' in names and 'aten::_slow_conv2d_forward' not in names
+
+
 def test_a_route_that_is_hardly_faster_is_left(monkeypatch):
     monkeypatch.setattr(module, 'WORTH_IT', 0.0)
     assert route(torch.randn(100, 8), torch.randn(16, 8)) == 'linear'
@@ -88,8 +101,9 @@ def test_all_else_is_torchs_own(monkeypatch):
         assert route(x, weight) == 'linear'
     finally:
         torch.use_deterministic_algorithms(False)
-    monkeypatch.setattr(torch, 'get_num_threads', lambda: 1)
-    assert route(x, weight) == 'linear'
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert route(x, weight) == 'linear'
+    assert route(x, weight) == 'convolution'
 
 
 def test_type_under_autocast():

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mmswin.ops.strips import strips
+from mmswin.ops.side_by_side import Cut
+from mmswin.ops.strips import Strips
 from mmswin.ops.windows import region_mask, to_windows, window_plan
 
 CASES = [
@@ -13,16 +14,18 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize('tokens', [1, 60, 130, 10**6])
+@pytest.mark.parametrize('parts', [1, 2, 3, 5, 10**6])
 @pytest.mark.parametrize('case', CASES)
-def test_strips_in_a_row_are_the_partition(case, tokens):
+def test_strips_in_a_row_are_the_partition(case, parts):
     batch, height, width, window, shift = case
     plan = window_plan(height, width, window, shift)
     x, value = torch.randn(batch, height, width, 4), torch.randn(4)
     flat, windows = x.view(-1, 4), to_windows(x, plan, value)
-    back, found, masks = torch.full_like(flat, torch.nan), [], []
-    for strip in strips(plan, batch, x.device, tokens):
+    back, ordered = torch.full_like(flat, torch.nan), torch.full_like(flat, torch.nan)
+    found, masks = [], []
+    for strip in Strips(plan, batch, x.device, Cut(parts, 1)):
         taken = strip.take(flat)
+        strip.rows_of(ordered).copy_(taken)
         found.append(strip.in_places(taken, value).view(strip.windows, plan.tokens, 4))
         assert torch.equal(strip.of_tokens(strip.in_places(taken)), taken)
         strip.put(taken, back)
@@ -32,7 +35,6 @@ def test_strips_in_a_row_are_the_partition(case, tokens):
     mask = region_mask(plan, windows)
     expected = torch.zeros(len(windows), plan.tokens, plan.tokens) if mask is None else mask.repeat(batch, 1, 1)
     assert torch.equal(torch.cat(masks), expected[:, None].expand(-1, 2, -1, -1))
-    if tokens == 1:
-        assert len(found) == plan.rows * batch
-    if tokens == 10**6:
-        assert len(found) == 1
+    assert len(found) == min(parts, plan.rows * plan.columns * batch)
+    inside = to_windows(torch.ones(batch, height, width, 1), plan).flatten().bool()
+    assert torch.equal(ordered, windows.view(-1, 4)[inside])

@@ -15,7 +15,9 @@ from torch import Tensor
 from mmswin.ops.linear import linear
 from mmswin.ops.narrow import product, widened
 from mmswin.ops.recompute import gradients_with_graph
+from mmswin.ops.side_by_side import compute, shares
 from mmswin.ops.strips import Strip, strips
+from mmswin.ops.sums import Sums, total
 from mmswin.ops.window_attention import reference
 from mmswin.ops.windows import WindowPlan
 
@@ -32,7 +34,7 @@ def attend(
     """See :func:`mmswin.ops.window_attention.window_attention`; with dropout ``reference`` computes."""
     if dropout or qkv.numel() == 0:
         return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, dropout)
-    return _Attention.apply(qkv, pad_value, bias, None, None, plan, num_heads, scale)
+    return _Attention.apply(qkv, pad_value, in_order(bias), None, None, plan, num_heads, scale)
 
 
 def attend_and_project(
@@ -54,7 +56,12 @@ def attend_and_project(
         weight: The linear layer's, ``out x C``.
         proj_bias: The linear layer's.
     """
-    return _Attention.apply(qkv, pad_value, bias, weight, proj_bias, plan, num_heads, scale)
+    return _Attention.apply(qkv, pad_value, in_order(bias), weight, proj_bias, plan, num_heads, scale)
+
+
+def in_order(bias: Tensor | None) -> Tensor | None:
+    """The bias as it is read fastest, once for every window; it comes as a permuted view of the table's rows."""
+    return None if bias is None else bias.contiguous()
 
 
 def split(places: Tensor, windows: int, num_heads: int) -> Tensor:
@@ -115,10 +122,14 @@ class _Attention(torch.autograd.Function):
         tokens = qkv.reshape(-1, qkv.shape[3])
         pad_value, weight, proj_bias = _of_type(qkv.dtype, pad_value, weight, proj_bias)
         out = qkv.new_empty(len(tokens), qkv.shape[3] // 3 if weight is None else len(weight))
+        parts = strips(plan, len(qkv), qkv.device)
+
+        def one(strip: Strip) -> None:
+            mixed = strip.of_tokens(mix(_taken(strip, tokens, pad_value), bias, strip, num_heads, scale))
+            strip.put(mixed if weight is None else linear(mixed, weight, proj_bias), out)
+
         with torch.autocast(qkv.device.type, enabled=False):
-            for strip in strips(plan, len(qkv), qkv.device):
-                mixed = strip.of_tokens(mix(_taken(strip, tokens, pad_value), bias, strip, num_heads, scale))
-                strip.put(mixed if weight is None else linear(mixed, weight, proj_bias), out)
+            compute(one, parts, parts.threads)
         return out.view(*qkv.shape[:3], -1)
 
     @staticmethod
@@ -153,31 +164,35 @@ def _backward(
     qkv, pad_value, bias, weight, proj_bias = tensors
     tokens, grads = qkv.reshape(-1, qkv.shape[3]), grad.reshape(-1, grad.shape[3])
     grad_qkv = torch.empty_like(tokens)
-    # Sums over all windows, in at least float32.
-    sums = [torch.zeros_like(t, dtype=torch.promote_types(t.dtype, torch.float32)) if want else None
-            for t, want in zip(tensors, wanted)]  # fmt: skip
-    if not (plan.pad_bottom or plan.pad_right):
-        sums[1] = None
+    types = [None if t is None else torch.promote_types(t.dtype, torch.float32) for t in tensors]  # of sums
+    summed = [False, wanted[1] and bool(plan.pad_bottom or plan.pad_right), *wanted[2:4], False]
     (pad_value,) = _of_type(qkv.dtype, pad_value)
     transposed = None if weight is None else weight.to(qkv.dtype).t().contiguous()
-    with torch.autocast(qkv.device.type, enabled=False):
-        for strip in strips(plan, len(qkv), qkv.device):
+    parts = strips(plan, len(qkv), qkv.device)
+
+    def some(numbers: range) -> Sums:
+        sums = Sums(summed)
+        for strip in (parts[number] for number in numbers):
             of_out = strip.take(grads)
             of_mixed = of_out if weight is None else linear(of_out, transposed)
-            given, again = _taken(strip, tokens, pad_value), sums[3] is not None
             places, of_scores, mixed = gradients(
-                given, strip.in_places(of_mixed), bias, strip, num_heads, scale, again
+                *(_taken(strip, tokens, pad_value), strip.in_places(of_mixed)),
+                *(bias, strip, num_heads, scale, summed[3]),
             )
-            if sums[1] is not None and strip.padded is not None:
-                sums[1] += places[strip.padded].sum(0, dtype=sums[1].dtype)
-            if sums[2] is not None:
-                sums[2] += of_scores.view(strip.windows, num_heads, *of_scores.shape[1:]).sum(0)
+            if strip.padded is not None:
+                sums.add(1, lambda p=places, strip=strip: p[strip.padded].sum(0, dtype=types[1]))
+            sums.add(2, lambda s=of_scores, n=strip.windows: s.view(n, num_heads, *s.shape[1:]).sum(0, dtype=types[2]))
             if mixed is not None:
-                sums[3] += product(of_out.t(), strip.of_tokens(mixed))
+                mixed = strip.of_tokens(mixed)
+                sums.add(3, lambda g=of_out, mixed=mixed: product(g.t(), mixed).to(types[3]))
             strip.put(strip.of_tokens(places), grad_qkv)
+        return sums
+
+    with torch.autocast(qkv.device.type, enabled=False):
+        sums = total(compute(some, shares(len(parts), parts.threads), parts.threads))
     if wanted[4]:
-        sums[4] = grads.sum(0, dtype=sums[4].dtype)
-    others = [None if total is None else total.to(t.dtype) for total, t in zip(sums[1:], tensors[1:])]
+        sums[4] = grads.sum(0, dtype=types[4])
+    others = [None if value is None else value.to(t.dtype) for value, t in zip(sums[1:], tensors[1:])]
     return [grad_qkv.view(qkv.shape), *others]
 
 
