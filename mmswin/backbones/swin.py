@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
@@ -19,6 +18,8 @@ from mmswin.backbones import options, whole_block
 from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding
 from mmswin.checkpoints.loading import LoadReport, translate_in_place
 from mmswin.ops import narrow
+from mmswin.ops.merging import neighbours
+from mmswin.ops.recompute import norm_linear
 from mmswin.ops.window_attention import resolve_backend, window_attention
 from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index
 from mmswin.registry import MODELS
@@ -54,8 +55,7 @@ class PatchEmbed(nn.Module):
 class PatchMerging(nn.Module):
     """Concatenate 2x2 neighbours, normalise and halve the width: ``4C`` to ``2C`` (paper, section 3.1).
 
-    The neighbours stand in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column). With a stride other than 2 the
-    2x2 groups overlap or leave gaps.
+    See :func:`mmswin.ops.merging.neighbours` for their order and for strides other than 2.
     """
 
     def __init__(self, dim: int, stride: int, norm_cfg: dict | None) -> None:
@@ -67,18 +67,10 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to ``B x ceil(H / stride) x ceil(W / stride) x 2C``; odd sides are zero-padded."""
-        step = self.stride
-        rows, columns = (-(-side // step) for side in x.shape[1:3])
-        # The last group starts at (rows - 1) * step and reaches one token further.
-        bottom, right = (rows - 1) * step + 2 - x.shape[1], (columns - 1) * step + 2 - x.shape[2]
-        if step > 2:  # groups leave gaps, and the last one may end before the map does
-            bottom, right = torch.sym_max(bottom, 0), torch.sym_max(right, 0)
-        if capturing() or bottom or right:
-            x = F.pad(x, (0, 0, 0, right, 0, bottom))
-        row_span, column_span = (rows - 1) * step + 1, (columns - 1) * step + 1
-        x = torch.cat(
-            [x[:, r : r + row_span : step, c : c + column_span : step] for c in (0, 1) for r in (0, 1)], dim=-1
-        )
+        if whole_block.merging_keeps_less(self):
+            norm = self.norm.weight, self.norm.bias, self.norm.eps
+            return norm_linear(x, norm, self.reduction.weight, self.reduction.bias, self.stride)
+        x = neighbours(x, self.stride)
         return narrow.call(self.reduction, self.norm(x) if hasattr(self, 'norm') else x)
 
 

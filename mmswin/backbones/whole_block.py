@@ -27,7 +27,7 @@ from mmswin.ops.window_attention.cpu import attend_and_project
 from mmswin.ops.windows import capturing, window_plan
 
 if TYPE_CHECKING:
-    from mmswin.backbones.swin import SwinBlock
+    from mmswin.backbones.swin import PatchMerging, SwinBlock
 
 
 def is_whole(block: SwinBlock) -> bool:
@@ -47,6 +47,17 @@ def is_whole(block: SwinBlock) -> bool:
 def keeps_less(block: SwinBlock) -> bool:
     """Whether :func:`keeping_less` is the way."""
     return block.attn.backend in WHOLE_BLOCK and torch.is_grad_enabled() and not capturing() and is_whole(block)
+
+
+def merging_keeps_less(merging: PatchMerging) -> bool:
+    """Whether patch merging leaves the neighbours and what the norm gave to be made again in backward."""
+    return (
+        torch.is_grad_enabled()
+        and not capturing()
+        and hasattr(merging, 'norm')
+        and is_plain(nn.LayerNorm, merging.norm)
+        and is_plain(nn.Linear, merging.reduction)
+    )
 
 
 def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:

@@ -15,11 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.linear import linear
+from mmswin.ops.merging import neighbours, neighbours_backward
 from mmswin.ops.narrow import autocast_type, product
 
 
 def norm_linear(
-    x: Tensor, norm: tuple[Tensor | None, Tensor | None, float], weight: Tensor, bias: Tensor | None
+    x: Tensor,
+    norm: tuple[Tensor | None, Tensor | None, float],
+    weight: Tensor,
+    bias: Tensor | None,
+    merged: int | None = None,
 ) -> Tensor:
     """``linear(layer_norm(x))``: ``... x in`` to ``... x out``.
 
@@ -28,8 +33,9 @@ def norm_linear(
         norm: Weight and bias of the LayerNorm over the last axis, and its eps.
         weight: The linear layer's, ``out x in``.
         bias: The linear layer's.
+        merged: A step; then it is ``linear(layer_norm(neighbours(x, merged)))``, see :mod:`mmswin.ops.merging`.
     """
-    return _NormLinear.apply(x, norm[0], norm[1], weight, bias, norm[2])
+    return _NormLinear.apply(x, norm[0], norm[1], weight, bias, norm[2], merged)
 
 
 def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = 'none') -> Tensor:
@@ -87,22 +93,30 @@ class _NormLinear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         eps: float,
+        merged: int | None,
     ) -> Tensor:
+        x = _merged(x, merged)
         y = F.layer_norm(_normed(x, norm_weight), x.shape[-1:], norm_weight, norm_bias, eps).to(_product_type(x))
         return linear(y.reshape(-1, y.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.eps = inputs
+        *tensors, ctx.eps, ctx.merged = inputs
         _remember(ctx, tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        x, norm_weight, norm_bias, weight, bias = ctx.saved_tensors
-        needs, eps, shape = ctx.needs_input_grad, ctx.eps, x.shape[-1:]
+        given, norm_weight, norm_bias, weight, bias = ctx.saved_tensors
+        needs, eps, merged = ctx.needs_input_grad, ctx.eps, ctx.merged
         if torch.is_grad_enabled():
-            again = _with_graph(ctx, lambda x, g, b, w, c: F.linear(F.layer_norm(x, shape, g, b, eps), w, c), grad)
-            return *again, None
+
+            def modules(x, gain, shift, weight, bias):  # noqa: ANN001, ANN202
+                x = _merged(x, merged)
+                return F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight, bias)
+
+            return *_with_graph(ctx, modules, grad), None, None
+        x = _merged(given, merged)
+        shape = x.shape[-1:]
         normed = _normed(x, norm_weight)
         y, mean, scale = torch.native_layer_norm(normed, shape, norm_weight, norm_bias, eps)
         y = y.to(ctx.product_type).view(-1, y.shape[-1])
@@ -115,8 +129,15 @@ class _NormLinear(torch.autograd.Function):
             of_x, *of_norm = torch.ops.aten.native_layer_norm_backward(
                 of_y.view(x.shape).to(normed.dtype), normed, shape, mean, scale, norm_weight, norm_bias, list(needs[:3])
             )
-            of_norm = (None if of_x is None else of_x.to(x.dtype), *of_norm)
-        return *of_norm, of_weight, of_bias, None
+            if of_x is not None:
+                of_x = of_x.to(x.dtype)
+                of_x = of_x if merged is None else neighbours_backward(of_x, given, merged)
+            of_norm = (of_x, *of_norm)
+        return *of_norm, of_weight, of_bias, None, None
+
+
+def _merged(x: Tensor, step: int | None) -> Tensor:
+    return x if step is None else neighbours(x, step)
 
 
 class _GeluLinear(torch.autograd.Function):

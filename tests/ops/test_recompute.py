@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmswin.benchmark.memory import saved_by
+from mmswin.ops.merging import neighbours
 from mmswin.ops.recompute import gelu_linear, norm_linear
 
 
@@ -49,6 +50,27 @@ def test_values_and_gradients(pair, affine, bias):
             assert a is None
         else:
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('step', [1, 2, 3])
+@pytest.mark.parametrize('size', [(6, 8), (5, 7), (1, 1), (2, 3)])
+def test_merging_before_the_norm(step, size):
+    torch.manual_seed(0)
+    shapes = [(2, *size, 3), (12,), (12,), (20, 12), (20,)]
+    tensors = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+    def mine(x, gain, shift, weight, bias):
+        return norm_linear(x, (gain, shift, 1e-5), weight, bias, step)
+
+    def modules(x, gain, shift, weight, bias):
+        return F.linear(F.layer_norm(neighbours(x, step), (12,), gain, shift, 1e-5), weight, bias)
+
+    for found, expected in zip(_gradients(mine, tensors), _gradients(modules, tensors), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    if size == (1, 1):
+        assert torch.autograd.gradgradcheck(mine, tensors)
+    kept = saved_by(lambda: mine(*tensors), tensors[1:])
+    assert kept == tensors[0].numel() * 8
 
 
 def test_the_other_gelu():

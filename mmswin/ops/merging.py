@@ -1,0 +1,54 @@
+"""The 2x2 neighbours of patch merging, side by side, and back (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmswin.ops.windows import capturing
+
+
+def neighbours(x: Tensor, step: int) -> Tensor:
+    """``B x H x W x C`` to ``B x ceil(H / step) x ceil(W / step) x 4C``; beyond the map are zeros.
+
+    The neighbours stand in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column). With a step other than 2 the 2x2
+    groups overlap or leave gaps.
+    """
+    rows, columns, bottom, right = _reach(x, step)
+    if capturing() or bottom or right:
+        x = F.pad(x, (0, 0, 0, right, 0, bottom))
+    return torch.cat(list(_corners(x, rows, columns, step)), dim=-1)
+
+
+def neighbours_backward(grad: Tensor, x: Tensor, step: int) -> Tensor:
+    """The gradient of ``x`` from that of :func:`neighbours`."""
+    rows, columns, bottom, right = _reach(x, step)
+    # With a step of 2 every token is in one group.
+    new = grad.new_empty if step == 2 else grad.new_zeros
+    found = new(len(x), x.shape[1] + bottom, x.shape[2] + right, x.shape[3])
+    for corner, part in zip(_corners(found, rows, columns, step), grad.split(x.shape[3], -1)):
+        if step == 2:
+            corner.copy_(part)
+        else:
+            corner.add_(part)
+    return found[:, : x.shape[1], : x.shape[2]]
+
+
+def _reach(x: Tensor, step: int) -> tuple[int, int, int, int]:
+    """Rows and columns of groups, and what is missing for the last ones at the bottom and at the right."""
+    rows, columns = (-(-side // step) for side in x.shape[1:3])
+    # The last group starts at (rows - 1) * step and reaches one token further.
+    bottom, right = (rows - 1) * step + 2 - x.shape[1], (columns - 1) * step + 2 - x.shape[2]
+    if step > 2:  # groups leave gaps, and the last one may end before the map does
+        bottom, right = torch.sym_max(bottom, 0), torch.sym_max(right, 0)
+    return rows, columns, bottom, right
+
+
+def _corners(x: Tensor, rows: int, columns: int, step: int) -> Iterator[Tensor]:
+    row_span, column_span = (rows - 1) * step + 1, (columns - 1) * step + 1
+    for c in (0, 1):
+        for r in (0, 1):
+            yield x[:, r : r + row_span : step, c : c + column_span : step]
