@@ -27,7 +27,7 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
 
 
 def kept_by_drop_path(x: Tensor, rate: float, training: bool) -> tuple[Tensor | None, float]:
-    """The numbers of the samples that :func:`drop_path` keeps, drawn alike, and what it scales them by; None: all."""
+    """The numbers of the samples that :func:`drop_path` keeps, drawn alike (None: all), and what it scales them by."""
     if not training or not rate:
         return None, 1.0
     return _kept(x, rate).flatten().nonzero().flatten(), _scale_of_kept(rate)

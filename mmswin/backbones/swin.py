@@ -58,9 +58,10 @@ class PatchMerging(nn.Module):
     See :func:`mmswin.ops.merging.neighbours` for their order and for strides other than 2.
     """
 
-    def __init__(self, dim: int, stride: int, norm_cfg: dict | None) -> None:
+    def __init__(self, dim: int, stride: int, norm_cfg: dict | None, backend: str = 'auto') -> None:
         super().__init__()
         self.stride = stride
+        self.backend = backend
         if norm_cfg is not None:
             self.norm = options.build_norm(norm_cfg, 4 * dim)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
@@ -344,7 +345,9 @@ class SwinTransformer(Backbone):
                 )
                 for j in range(depths[i])
             ]
-            merging = PatchMerging(dim, strides[i + 1], norm_cfg if patch_norm else None) if i < last else None
+            merging = None
+            if i < last:
+                merging = PatchMerging(dim, strides[i + 1], norm_cfg if patch_norm else None, attn_backend)
             self.layers.append(SwinStage(blocks, merging, with_cp[i]))
         for i in sorted(self.out_indices):
             self.add_module(f'norm{i}', options.build_norm(norm_cfg, self.num_features[i]))

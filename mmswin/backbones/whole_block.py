@@ -52,7 +52,8 @@ def keeps_less(block: SwinBlock) -> bool:
 def merging_keeps_less(merging: PatchMerging) -> bool:
     """Whether patch merging leaves the neighbours and what the norm gave to be made again in backward."""
     return (
-        torch.is_grad_enabled()
+        merging.backend in WHOLE_BLOCK
+        and torch.is_grad_enabled()
         and not capturing()
         and hasattr(merging, 'norm')
         and is_plain(nn.LayerNorm, merging.norm)
@@ -66,8 +67,9 @@ def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:
     ``B x H x W x C`` to the same, as are all here.
     """
     attn, mlp = block.attn, block.mlp
-    in_strips = attn.backend in IN_STRIPS and is_cpu_tensor(x) and not (attn.training and attn.attn_drop)
-    if in_strips and x.numel():
+    random = attn.training and attn.attn_drop
+    in_strips = attn.backend in IN_STRIPS and is_cpu_tensor(x) and x.numel() and not random
+    if in_strips:
         parameters = block.norm1.weight, block.norm2.weight, attn.qkv.weight, attn.proj.weight, mlp.fc1.weight
         if cpu_training.computes(x, *parameters, mlp.fc2.weight, attn.relative_position_bias_table):
             return _in_strips(block, x)

@@ -7,10 +7,10 @@ measured once for each shape, on the spot, and not guessed from the processor's 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ def _as_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``rows x in`` to ``rows x out``: an image of one row whose channels are last in memory."""
     # A transposed weight, as backward has it, would go to a slower convolution of torch's own.
     image, filters = x[None, None].permute(0, 3, 1, 2), weight.contiguous()[:, :, None, None]
-    if torch.get_num_threads() == 1:  # with one thread all of F.conv2d would
+    if torch.get_num_threads() == 1:  # then F.conv2d does not go to oneDNN
         out = torch.ops.aten.mkldnn_convolution(image, filters, bias, (0, 0), (1, 1), (1, 1), 1)
     else:
         out = F.conv2d(image, filters, bias)
@@ -42,7 +42,8 @@ ROUTES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 
 
 def _fastest(rows: int, inputs: int, outputs: int) -> str:
-    x, weight = torch.rand(rows, inputs), torch.rand(outputs, inputs)
+    # Not random: the user's random numbers are his.
+    x, weight = torch.ones(rows, inputs, device='cpu'), torch.ones(outputs, inputs, device='cpu')
     best = {}
     with torch.inference_mode(), torch.autocast('cpu', enabled=False):
         for _ in range(4):  # the first of each is warm-up
@@ -54,13 +55,27 @@ def _fastest(rows: int, inputs: int, outputs: int) -> str:
     return 'convolution' if seconds['convolution'] < WORTH_IT * seconds['linear'] else 'linear'
 
 
-@lru_cache(maxsize=1024)
+_known: dict[tuple[int, ...], str] = {}
+
+
 def _chosen(rows: int, inputs: int, outputs: int, threads: int) -> str:
-    return _fastest(rows, inputs, outputs)
+    shape = rows, inputs, outputs, threads
+    if shape not in _known:
+        with _measuring:  # threads that work side by side wait for the first of them
+            if shape not in _known:
+                _known[shape] = _fastest(rows, inputs, outputs)
+    return _known[shape]
 
 
-# Threads that work side by side wait for the first of them to measure.
-_measuring = threading.Lock()
+def _renew() -> None:
+    """Also in a process that forks from one of whose threads holds the lock."""
+    global _measuring
+    _measuring = threading.Lock()
+
+
+_renew()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_renew)
 
 
 def route(x: Tensor, weight: Tensor) -> str:
@@ -76,8 +91,7 @@ def route(x: Tensor, weight: Tensor) -> str:
     if autocast_type('cpu') is not None or torch.are_deterministic_algorithms_enabled():
         return 'linear'
     rows = min(1 << (len(x).bit_length() - 1), PROBE_ROWS)
-    with _measuring:
-        return _chosen(rows, weight.shape[1], weight.shape[0], torch.get_num_threads())
+    return _chosen(rows, weight.shape[1], weight.shape[0], torch.get_num_threads())
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:

@@ -11,11 +11,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import NamedTuple, TypeVar
 
 import torch
+from torch.utils._device import DeviceContext
 
 from mmswin.ops.narrow import autocast_type
 
@@ -45,71 +46,100 @@ def cut(tokens: int, device: torch.device) -> Cut:
 
 
 def shares(parts: int, count: int) -> list[range]:
-    """The numbers of the parts in ``count`` rows of nearly equal length, none of them empty."""
+    """The numbers of the parts in at most ``count`` rows of nearly equal length, none of them empty."""
     count = min(parts, count)
-    ends = [parts * number // count for number in range(count + 1)]
+    ends = [parts * number // count for number in range(count + 1)] if count else []
     return [range(first, last) for first, last in zip(ends, ends[1:])]
 
 
 def compute(work: Callable[[Part], Result], parts: Sequence[Part], threads: int) -> list[Result]:
-    """``[work(part) for part in parts]``, without gradients, ``threads`` parts at a time.
+    """``[work(part) for part in parts]``, ``threads`` parts at a time. Only for work that records no gradients.
 
-    Autocast and inference mode are the caller's.
+    Autocast of the CPU and inference mode are the caller's.
 
     Raises:
-        Exception: What ``work`` raised for the first part that failed.
+        Exception: What ``work`` raised, for the first part if for several. No part is begun after it, and none goes on.
     """
-    if threads == 1 or len(parts) == 1:
+    if threads == 1 or len(parts) <= 1:
         return [work(part) for part in parts]
     inference, autocast = torch.is_inference_mode_enabled(), autocast_type('cpu')
-
     results: list[Result | None] = [None] * len(parts)
+    failures: dict[int, BaseException] = {}
     left = deque(range(len(parts)))
 
     def some() -> None:
         with ExitStack() as modes:  # which every thread has its own of
             modes.enter_context(torch.inference_mode() if inference else torch.no_grad())
-            modes.enter_context(torch.autocast('cpu', dtype=autocast, enabled=autocast is not None))
+            if autocast is not None:
+                modes.enter_context(torch.autocast('cpu', dtype=autocast))
             while left:
                 try:
                     number = left.popleft()
                 except IndexError:  # another thread was faster
                     return
-                results[number] = work(parts[number])
+                try:
+                    results[number] = work(parts[number])
+                except BaseException as error:
+                    failures[number] = error
+                    left.clear()
 
-    workers = _workers(threads)
-    for task in [workers.submit(some) for _ in range(min(threads, len(parts)))]:
-        task.result()
+    tasks = []
+    try:
+        workers = _workers(threads)
+        for _ in range(min(threads, len(parts))):
+            tasks.append(workers.submit(some))
+    except RuntimeError:  # no thread is to be had: the interpreter is about to end, or the system has no more
+        some()
+    try:
+        wait(tasks)
+    except BaseException:  # Ctrl-C
+        left.clear()
+        wait(tasks)
+        raise
+    if failures:
+        raise failures[min(failures)]
     return results
 
 
 def _threads() -> int:
     threads = torch.get_num_threads()
-    return 1 if threads == 1 or _watched() else threads
+    if threads == 1 or _watched():
+        return 1
+    # Where OpenMP has bound this thread to its core, threads that it starts would all be bound to that core.
+    here = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else threads
+    return threads if here >= threads else 1
 
 
 def _watched() -> bool:
-    """Whether something sees the operations of this thread and of no other: a profiler, a FLOP counter, a mode."""
+    """Whether something sees, or changes, the operations of this thread and of no other.
+
+    A profiler, a FLOP counter, another mode or a transform of torch.func; not ``torch.set_default_device``.
+    """
+    modes = torch.overrides._get_current_function_mode_stack()
     return (
         torch.autograd._profiler_enabled()
         or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
+        or any(not isinstance(mode, DeviceContext) for mode in modes)
+        or torch._C._functorch.peek_interpreter_stack() is not None
     )
 
 
 class _Workers:
-    """The threads. They are made when they are first wanted, and again for another number of them."""
+    """The threads, in a pool for each number of them that was ever wanted; made when they are."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget all: a process that forks from this one has none of its threads."""
         self.lock = threading.Lock()
-        self.pool: ThreadPoolExecutor | None = None
-        self.count = 0
+        self.pools: dict[int, ThreadPoolExecutor] = {}
 
     def __call__(self, count: int) -> ThreadPoolExecutor:
         with self.lock:
-            if self.pool is None or self.count != count:
-                self.pool, self.count = _pool(count), count
-            return self.pool
+            if count not in self.pools:
+                self.pools[count] = _pool(count)
+            return self.pools[count]
 
 
 def _pool(count: int) -> ThreadPoolExecutor:
@@ -117,17 +147,23 @@ def _pool(count: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(count, thread_name_prefix='mmswin')
     together = threading.Barrier(count)
 
-    def begin(_: int) -> None:
+    def begin() -> None:
         torch.get_num_threads()  # or the thread's first operation would set it to what all others have
         torch.set_num_threads(1)  # of this thread, and of all that come after it
         together.wait()  # so that no thread begins twice
 
-    list(pool.map(begin, range(count)))
-    torch.set_num_threads(before)
+    try:
+        for task in [pool.submit(begin) for _ in range(count)]:
+            task.result()
+    except BaseException:
+        together.abort()
+        pool.shutdown(wait=False)
+        raise
+    finally:
+        torch.set_num_threads(before)
     return pool
 
 
 _workers = _Workers()
 if hasattr(os, 'register_at_fork'):
-    # A process that forks from this one has none of its threads.
-    os.register_at_fork(after_in_child=_workers.__init__)
+    os.register_at_fork(after_in_child=_workers.renew)

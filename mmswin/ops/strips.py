@@ -5,9 +5,12 @@ Windows are counted through the whole batch, row by row, so that small maps shar
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from itertools import accumulate
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -15,8 +18,8 @@ from torch import Tensor
 from mmswin.ops.side_by_side import Cut, cut
 from mmswin.ops.windows import MASKED_SCORE, WindowPlan
 
-# The numbers of strips of up to so many tokens in all are kept: 8 bytes each, for the 16 maps last used.
-KEPT = 2**19
+# So many places are kept of the maps last used: about 50 MB, at 8 bytes for each number of up to three of them.
+KEPT_PLACES = 2**21
 
 
 @dataclass
@@ -36,10 +39,9 @@ class Strip:
     real: Tensor | None
     padded: Tensor | None
 
-    @cached_property
-    def tokens(self) -> Tensor:
-        """The tokens of the flattened batch that the strip holds."""
-        return self.source if self.real is None else self.source[self.real]
+    def __post_init__(self) -> None:
+        # The tokens of the flattened batch that the strip holds.
+        self.tokens = self.source if self.real is None else self.source[self.real]
 
     def take(self, batch: Tensor) -> Tensor:
         """The strip's tokens, without padding: rows of ``(B * H * W) x C``."""
@@ -84,7 +86,7 @@ class Strip:
 
     def rows_of(self, batch: Tensor) -> Tensor:
         """The strip's rows of what lies in the order of the strips, ``(B * H * W) x C``; a view."""
-        return batch[self.before : self.before + len(self.source if self.real is None else self.real)]
+        return batch[self.before : self.before + len(self.tokens)]
 
 
 @lru_cache(maxsize=64)
@@ -123,6 +125,7 @@ class Strips(Sequence):
         self.plan = plan
         self.device = device
         self.windows = plan.rows * plan.columns * batch
+        self.places = self.windows * plan.tokens
         self.threads = into.threads
         parts = min(into.parts, self.windows)
         self.made: dict[int, Strip] = {}
@@ -134,11 +137,13 @@ class Strips(Sequence):
         return len(self.firsts)
 
     def __getitem__(self, number: int) -> Strip:
+        number = range(len(self))[number]
         made = self.made.get(number)
         if made is None:
+            # Numbers made under inference_mode could not be used in a later training step.
             with torch.inference_mode(False):
                 made = self._make(number)
-            if self.windows * self.plan.tokens <= KEPT and type(made.source) is Tensor:
+            if type(made.source) is Tensor:  # and not a fake one
                 self.made[number] = made
         return made
 
@@ -172,12 +177,20 @@ class Strips(Sequence):
         return window // (plan.rows * plan.columns) * plan.height * plan.width + tokens
 
 
-_kept_strips = lru_cache(maxsize=16)(Strips)
+_kept: OrderedDict[tuple, Strips] = OrderedDict()
+_lock = Lock()
 
 
 def strips(plan: WindowPlan, batch: int, device: torch.device) -> Strips:
     """The strips of ``batch`` maps cut by ``plan``; those of the maps last used are kept."""
-    return _kept_strips(plan, batch, device, cut(batch * plan.rows * plan.columns * plan.tokens, device))
+    key = plan, batch, device, cut(batch * plan.rows * plan.columns * plan.tokens, device)
+    with _lock:
+        found = _kept.pop(key, None) or Strips(*key)
+        if found.places <= KEPT_PLACES:
+            _kept[key] = found
+            while sum(kept.places for kept in _kept.values()) > KEPT_PLACES:
+                _kept.popitem(last=False)
+    return found
 
 
 def _coordinates(number: Tensor, count: int, window: int, shift: int) -> Tensor:
@@ -187,5 +200,6 @@ def _coordinates(number: Tensor, count: int, window: int, shift: int) -> Tensor:
 
 def _real_before(count: int, window: int, shift: int, length: int) -> list[int]:
     """How many rows (or columns) of the map are in the first 0, 1, ..., ``count`` rows (or columns) of windows."""
-    real = _coordinates(torch.arange(count)[:, None], count, window, shift) < length
-    return [0, *real.sum(1).cumsum(0).tolist()]
+    slots = range(count * window)
+    real = [(slot + shift) % len(slots) < length for slot in slots]
+    return [0, *accumulate(sum(real[first : first + window]) for first in slots[::window])]

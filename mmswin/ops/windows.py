@@ -225,7 +225,7 @@ def bias_table_rows(window: tuple[int, int]) -> int:
 
 
 def clear_caches() -> None:
-    """Drop all cached plans, masks and indices, to give back their memory."""
+    """Drop the plans, masks and indices that are kept here, to give back their memory."""
     _cached_plan.cache_clear()
     _cached_relative_position_index.cache_clear()
     with _masks_lock:

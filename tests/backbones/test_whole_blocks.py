@@ -145,6 +145,24 @@ def test_gradients_of_gradients_with_dropped_images():
             torch.testing.assert_close(mine, expected, rtol=1e-8, atol=1e-8)
 
 
+def test_an_empty_batch():
+    for net in _nets(torch.float32):
+        outs = net(torch.randn(0, 3, 64, 64))
+        assert [len(out) for out in outs] == [0, 0, 0]
+        sum(out.sum() for out in outs).backward()
+
+
+def test_the_reference_has_forward_derivatives_and_batches_of_calls():
+    """What the ways that keep less do not have."""
+    (net,) = _nets(backends=('reference',), drop_path_rate=0.0)
+    x = torch.randn(2, 3, 30, 34, dtype=torch.float64)
+    _, slope = torch.func.jvp(lambda x: net(x)[-1], (x,), (x,))
+    step = 1e-6
+    expected = (net(x + step * x)[-1] - net(x - step * x)[-1]) / (2 * step)
+    torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(torch.func.vmap(lambda x: net(x[None])[-1][0])(x), net(x)[-1])
+
+
 @pytest.mark.parametrize('rates', [dict(drop_rate=0.2), dict(attn_drop_rate=0.2), dict(drop_path_rate=0.2)], ids=str)
 def test_without_gradients_a_network_in_training_mode_still_drops(rates):
     x = torch.randn(2, 3, 64, 64)

@@ -13,9 +13,7 @@ from mmswin.ops.narrow import autocast_type
 def forget(monkeypatch):
     """Nothing measured, and two threads as far as the choice knows."""
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
-    module._chosen.cache_clear()
-    yield
-    module._chosen.cache_clear()
+    monkeypatch.setattr(module, '_known', {})
 
 
 @pytest.mark.parametrize('name', ROUTES)
@@ -80,6 +78,13 @@ def test_the_convolution_is_onednns_with_one_thread_too(monkeypatch, request):
         ROUTES['convolution'](torch.randn(300, 24), torch.randn(40, 24), None)
     names = {event.key for event in profile.key_averages()}
     assert 'aten::mkldnn_convolution' in names and 'aten::_slow_conv2d_forward' not in names
+
+
+def test_measuring_draws_no_random_numbers():
+    before = torch.get_rng_state()
+    route(torch.randn(100, 8, generator=torch.Generator()), torch.zeros(16, 8))
+    assert module._known
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_route_that_is_hardly_faster_is_left(monkeypatch):

@@ -1,8 +1,11 @@
 """Strips computed side by side: the same values and gradients, in the caller's modes, seen by whoever watches."""
 
+import os
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmswin.backbones import SwinTransformer
-from mmswin.ops import linear, side_by_side
+from mmswin.ops import cpu_block, cpu_training, linear, side_by_side
 from mmswin.ops.side_by_side import Cut, compute, cut, shares
-from mmswin.ops.window_attention import resolve_backend, window_attention
+from mmswin.ops.window_attention import cpu, resolve_backend, window_attention
 
 CPU = torch.device('cpu')
 
@@ -21,6 +24,7 @@ CPU = torch.device('cpu')
 def three_threads(monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(8), raising=False)
     monkeypatch.setattr(side_by_side, 'TOKENS', 60)
     monkeypatch.setattr(side_by_side, 'LEAST', 20)
     monkeypatch.setattr(linear, '_chosen', lambda *shape: 'linear')  # which is timed, and may come out either way
@@ -40,8 +44,7 @@ def computed(monkeypatch):
 
         return compute(one, parts, threads)
 
-    for module in (side_by_side, *(sys.modules[f'mmswin.ops.{name}'] for name in (
-            'cpu_block', 'cpu_training', 'window_attention.cpu'))):  # fmt: skip
+    for module in (cpu_block, cpu_training, cpu):
         monkeypatch.setattr(module, 'compute', noted)
     return names
 
@@ -92,9 +95,86 @@ def test_results_come_in_order_and_threads_work_alone(three_threads):
     assert torch.get_num_threads() == 3
 
 
-def test_a_failure_is_raised(three_threads):
-    with pytest.raises(ZeroDivisionError):
-        compute(lambda part: 1 // (part - 4), range(50), 3)
+def test_the_first_failure_is_raised_and_ends_the_work(three_threads):
+    done = []
+
+    def work(part):
+        if part in (1, 2):
+            time.sleep(0.1 * (3 - part))  # the second fails before the first
+            raise ValueError(part)
+        time.sleep(0.01)
+        done.append(part)
+
+    with pytest.raises(ValueError, match='1'):
+        compute(work, range(500), 3)
+    count = len(done)
+    assert count < 100
+    time.sleep(0.1)
+    assert len(done) == count
+
+
+def test_without_threads_to_be_had_the_caller_computes(three_threads, monkeypatch):
+    monkeypatch.setattr(side_by_side, '_workers', side_by_side._Workers())
+    started, start = [], threading.Thread.start
+
+    def two_of_three(thread):
+        started.append(thread)
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, 'start', two_of_three)
+    assert compute(lambda part: threading.current_thread().name, range(5), 3) == ['MainThread'] * 5
+    assert torch.get_num_threads() == 3
+    for thread in started[:2]:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def in_a_process(program, **environment):
+    """The output of a Python program."""
+    run = subprocess.run([sys.executable, '-c', program], env={**os.environ, **environment}, timeout=120,
+                         capture_output=True, text=True, check=False)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+AT_THE_END = """
+import atexit, torch
+from mmswin.ops.side_by_side import compute
+torch.set_num_threads(2)
+compute(lambda part: part, [1, 2, 3], 2)
+atexit.register(lambda: print(compute(lambda part: 2 * part, [1, 2, 3], 2)))
+"""
+
+
+def test_while_the_interpreter_ends():
+    assert in_a_process(AT_THE_END) == '[2, 4, 6]\n'
+
+
+BOUND = """
+import os, torch
+from mmswin.ops.side_by_side import cut
+torch.set_num_threads(2)
+torch.ones(10**6).exp()  # now OpenMP has bound its threads
+print(len(os.sched_getaffinity(0)), cut(10**5, torch.device('cpu')).threads)
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux' or (os.cpu_count() or 1) < 2, reason='needs two cores of Linux')
+def test_threads_bound_to_one_core_are_not_all_put_there():
+    assert in_a_process(BOUND, OMP_PROC_BIND='true', OMP_PLACES='cores', OMP_NUM_THREADS='2') == '1 1\n'
+    assert in_a_process(BOUND, OMP_PROC_BIND='false').split()[1] == '2'
+
+
+def test_callers_with_different_numbers_of_threads(three_threads):
+    def caller(count):
+        torch.set_num_threads(count)
+        return [sum(compute(lambda part: part, range(20), count)) for _ in range(20)]
+
+    with ThreadPoolExecutor(3) as callers:
+        for sums in callers.map(caller, (2, 3, 4)):
+            assert sums == [190] * 20
 
 
 def test_another_number_of_threads(three_threads):
@@ -115,6 +195,35 @@ def test_modes_are_the_callers(three_threads, inference, autocast):
 
     with torch.inference_mode(inference), torch.autocast('cpu', dtype=autocast, enabled=autocast is not None):
         assert set(compute(modes, range(9), 3)) == {(False, inference, autocast or torch.float32)}
+
+
+def test_casts_of_the_caller_stay_kept(three_threads):
+    weight, x = torch.randn(8, 8, requires_grad=True), torch.randn(4, 8)
+    kept = []
+    with torch.autocast('cpu', dtype=torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor.data_ptr()) or tensor, lambda tensor: tensor
+    ):
+        (x.requires_grad_() @ weight).sum()
+        first = set(kept)
+        with torch.autocast('cpu', enabled=False):
+            compute(lambda part: part, range(9), 3)
+        kept.clear()
+        (x @ weight).sum()
+    assert set(kept) <= first
+
+
+def test_recomputation_draws_the_same_images(three_threads, monkeypatch):
+    """Whatever is measured in a first forward pass, the second draws the same random numbers."""
+    monkeypatch.undo()
+    monkeypatch.setattr(linear, '_known', {})
+    torch.manual_seed(0)
+    model = SwinTransformer(embed_dims=32, depths=(2,), num_heads=(1,), strides=(4,), out_indices=(0,),
+                            drop_path_rate=0.5, with_cp=True)  # fmt: skip
+    for layer in model.layers[0].blocks:
+        layer.drop_path = 0.5
+    for _ in range(3):
+        model(torch.randn(6, 3, 64, 64))[0].sum().backward()
+    assert linear._known
 
 
 @pytest.mark.parametrize('autocast', [False, True])
@@ -180,6 +289,20 @@ def test_whoever_watches_operators_sees_all_of_them(three_threads, computed):
     assert watched(torch.no_grad()) and len(computed) > 1  # and with nobody watching they are threads
 
 
+def test_a_default_device_is_no_watcher(three_threads):
+    with torch.device('cpu'):
+        assert cut(400, CPU).threads == 3
+    with torch.device('meta'), torch.no_grad():
+        assert network().to_empty(device='cpu')(torch.zeros(1, 3, 70, 90, device='cpu'))[0].device == CPU
+
+
+def test_transforms_are_not_computed_by_threads(three_threads):
+    """Which know nothing of them, so that a derivative would be zero."""
+    model, x = network().double().eval(), torch.randn(1, 3, 70, 90, dtype=torch.float64)
+    with torch.no_grad(), pytest.raises((NotImplementedError, RuntimeError)):
+        torch.func.jvp(lambda x: model(x)[1], (x,), (x,))
+
+
 FORKED = """
 import os, torch
 from mmswin.ops.side_by_side import compute
@@ -194,4 +317,4 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='no fork on Windows')
 def test_a_forked_process_has_threads_of_its_own():
-    subprocess.run([sys.executable, '-c', FORKED], check=True, timeout=120)
+    in_a_process(FORKED)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from mmswin.ops import strips as module
 from mmswin.ops.side_by_side import Cut
-from mmswin.ops.strips import Strips
+from mmswin.ops.strips import Strips, strips
 from mmswin.ops.windows import region_mask, to_windows, window_plan
 
 CASES = [
@@ -38,3 +39,21 @@ def test_strips_in_a_row_are_the_partition(case, parts):
     assert len(found) == min(parts, plan.rows * plan.columns * batch)
     inside = to_windows(torch.ones(batch, height, width, 1), plan).flatten().bool()
     assert torch.equal(ordered, windows.view(-1, 4)[inside])
+
+
+def test_those_of_the_maps_last_used_are_kept(monkeypatch):
+    monkeypatch.setattr(module, '_kept', type(module._kept)())
+    monkeypatch.setattr(module, 'KEPT_PLACES', 6 * 49)
+    cpu = torch.device('cpu')
+    small, other = window_plan(14, 14, (7, 7)), window_plan(7, 14, (7, 7))
+    first = strips(small, 1, cpu)
+    with torch.inference_mode():
+        tokens = first[0].tokens
+    assert not tokens.is_inference()
+    assert strips(small, 1, cpu) is first and first[-1].tokens is tokens
+    second = strips(other, 1, cpu)
+    assert strips(small, 1, cpu) is first and strips(other, 1, cpu) is second  # 6 windows in all
+    strips(small, 2, cpu)  # 8 alone
+    assert strips(other, 1, cpu) is second and strips(small, 1, cpu) is first
+    third = strips(other, 2, cpu)  # 4: both of the others must go
+    assert strips(other, 2, cpu) is third and strips(small, 1, cpu) is not first
