@@ -23,8 +23,6 @@ from mmswin.ops.narrow import autocast_type
 # About so many tokens are a part. Fewer, and the matrix products get slow; more, and what is between them leaves the
 # cache.
 TOKENS = 2400
-# With fewer than these for each thread, all of them work together.
-LEAST = 500
 
 Part = TypeVar('Part')
 Result = TypeVar('Result')
@@ -38,9 +36,9 @@ class Cut(NamedTuple):
 
 
 def cut(tokens: int, device: torch.device) -> Cut:
-    """How to divide work on so many tokens."""
+    """How to divide work on so many tokens. Where there is no whole part for every thread, all work together."""
     threads = _threads() if device.type == 'cpu' else 1
-    if threads > 1 and tokens >= LEAST * threads:
+    if threads > 1 and tokens >= TOKENS * threads:
         return Cut(threads * max(1, round(tokens / TOKENS / threads)), threads)
     return Cut(max(1, round(tokens / TOKENS)), 1)
 

@@ -26,7 +26,6 @@ def three_threads(monkeypatch):
     torch.set_num_threads(3)
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(8), raising=False)
     monkeypatch.setattr(side_by_side, 'TOKENS', 60)
-    monkeypatch.setattr(side_by_side, 'LEAST', 20)
     monkeypatch.setattr(linear, '_chosen', lambda *shape: 'linear')  # which is timed, and may come out either way
     yield
     torch.set_num_threads(before)
@@ -74,8 +73,8 @@ def outputs(model, x, training):
 
 def test_each_thread_has_as_many_parts_as_any_other(three_threads):
     assert cut(400, CPU) == Cut(6, 3)
-    assert cut(60, CPU) == Cut(3, 3)
-    assert cut(59, CPU) == Cut(1, 1)  # too few for each
+    assert cut(180, CPU) == Cut(3, 3)
+    assert cut(179, CPU) == Cut(3, 1)  # too few for each
     assert cut(400, torch.device('meta')) == Cut(7, 1)
 
 
