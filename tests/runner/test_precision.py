@@ -105,7 +105,7 @@ def test_proposals_come_from_float32_outputs():
             anchor_generator={'type': 'AnchorGenerator', 'scales': [2], 'ratios': [1.0], 'strides': [8]},
             train_cfg=Config({
                 'assigner': {'type': 'MaxIoUAssigner', 'pos_iou_thr': 0.7, 'neg_iou_thr': 0.3, 'min_pos_iou': 0.3},
-                'sampler': {'type': 'RandomSampler', 'num': 8, 'pos_fraction': 0.5},
+                'sampler': {'type': 'RandomSampler', 'num': 8, 'pos_fraction': 0.5, 'add_gt_as_proposals': False},
                 'allowed_border': -1, 'pos_weight': -1, 'debug': False})._cfg_dict,
             test_cfg=Config({'nms_pre': 50, 'max_per_img': 9, 'min_bbox_size': 0,
                              'nms': {'type': 'nms', 'iou_threshold': 0.7}})._cfg_dict)
