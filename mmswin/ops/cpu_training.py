@@ -17,9 +17,9 @@ from torch import Tensor
 from mmswin.ops.linear import linear
 from mmswin.ops.narrow import autocast_type
 from mmswin.ops.recompute import gradients_with_graph
-from mmswin.ops.side_by_side import compute, cut, shares
+from mmswin.ops.side_by_side import compute, cut
 from mmswin.ops.strips import Strip, strips
-from mmswin.ops.sums import Sums, total
+from mmswin.ops.sums import Sums, summed
 from mmswin.ops.window_attention import reference
 from mmswin.ops.window_attention.cpu import gradients, in_order, mix
 from mmswin.ops.windows import WindowPlan
@@ -107,11 +107,11 @@ def _put(tokens: Tensor, x: Tensor, kept: Tensor | None) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format).index_copy_(0, kept, tokens.view(-1, *x.shape[1:]))
 
 
-def _summed(
+def _sums_or_zeros(
     work: Callable[[range], Sums], parts: Sequence, threads: int, tensors: Sequence[Tensor | None], wanted: list[bool]
 ) -> list[Tensor | None]:
     """Sums over all parts, zeros without any; the first of ``tensors`` is the map, which has none."""
-    sums = total(compute(work, shares(len(parts), threads), threads)) if parts else [None] * len(tensors)
+    sums = summed(work, len(parts), threads) if parts else [None] * len(tensors)
     pairs = list(zip(sums, tensors, wanted))[1:]
     return [torch.zeros_like(t) if want and value is None else value for value, t, want in pairs]
 
@@ -171,7 +171,7 @@ class _Mlp(torch.autograd.Function):
                     torch.add(of_out, found, out=of_given)
             return sums
 
-        others = _summed(some, parts, threads, tensors, wanted)
+        others = _sums_or_zeros(some, parts, threads, tensors, wanted)
         return _put(of_tokens, grad, kept) if wanted[0] else None, *others, *(None,) * 4
 
 
@@ -239,7 +239,7 @@ class _Attention(torch.autograd.Function):
                     strip.put(of_out.add_(found), of_tokens)
             return sums
 
-        others = _summed(some, parts, parts.threads, tensors, wanted)
+        others = _sums_or_zeros(some, parts, parts.threads, tensors, wanted)
         return _put(of_tokens, grad, kept) if wanted[0] else None, *others, *(None,) * 6
 
 

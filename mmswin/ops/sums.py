@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from mmswin.ops.side_by_side import compute, shares
+
 
 class Sums:
     """Sums by number; those that nobody wants are not computed."""
@@ -26,9 +28,12 @@ class Sums:
             self.totals[number] = left.t() @ right if total is None else total.addmm_(left.t(), right)
 
 
-def total(sums: Sequence[Sums]) -> list[Tensor | None]:
-    """The sums of all, added up in their order; None where nothing was added."""
-    first, *others = sums
+def summed(work: Callable[[range], Sums], parts: int, threads: int) -> list[Tensor | None]:
+    """The sums of all parts, whose numbers ``work`` is given in ``threads`` rows; None where nothing was added.
+
+    Rows are added up in their order, so that two runs are equal to the bit.
+    """
+    first, *others = compute(work, shares(parts, threads), threads)
     for other in others:
         for number, value in enumerate(other.totals):
             if value is not None:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmswin.backbones import SwinTransformer
-from mmswin.ops import cpu_block, cpu_training, linear, side_by_side
+from mmswin.ops import cpu_block, cpu_training, linear, side_by_side, sums
 from mmswin.ops.side_by_side import Cut, compute, cut, shares
 from mmswin.ops.window_attention import cpu, resolve_backend, window_attention
 
@@ -43,7 +43,7 @@ def computed(monkeypatch):
 
         return compute(one, parts, threads)
 
-    for module in (cpu_block, cpu_training, cpu):
+    for module in (cpu_block, cpu_training, cpu, sums):
         monkeypatch.setattr(module, 'compute', noted)
     return names
 
@@ -172,8 +172,8 @@ def test_callers_with_different_numbers_of_threads(three_threads):
         return [sum(compute(lambda part: part, range(20), count)) for _ in range(20)]
 
     with ThreadPoolExecutor(3) as callers:
-        for sums in callers.map(caller, (2, 3, 4)):
-            assert sums == [190] * 20
+        for found in callers.map(caller, (2, 3, 4)):
+            assert found == [190] * 20
 
 
 def test_another_number_of_threads(three_threads):

@@ -15,9 +15,9 @@ from torch import Tensor
 from mmswin.ops.linear import linear
 from mmswin.ops.narrow import product, widened
 from mmswin.ops.recompute import gradients_with_graph
-from mmswin.ops.side_by_side import compute, shares
+from mmswin.ops.side_by_side import compute
 from mmswin.ops.strips import Strip, strips
-from mmswin.ops.sums import Sums, total
+from mmswin.ops.sums import Sums, summed
 from mmswin.ops.window_attention import reference
 from mmswin.ops.windows import WindowPlan
 
@@ -165,19 +165,19 @@ def _backward(
     tokens, grads = qkv.reshape(-1, qkv.shape[3]), grad.reshape(-1, grad.shape[3])
     grad_qkv = torch.empty_like(tokens)
     types = [None if t is None else torch.promote_types(t.dtype, torch.float32) for t in tensors]  # of sums
-    summed = [False, wanted[1] and bool(plan.pad_bottom or plan.pad_right), *wanted[2:4], False]
+    sought = [False, wanted[1] and bool(plan.pad_bottom or plan.pad_right), *wanted[2:4], False]
     (pad_value,) = _of_type(qkv.dtype, pad_value)
     transposed = None if weight is None else weight.to(qkv.dtype).t().contiguous()
     parts = strips(plan, len(qkv), qkv.device)
 
     def some(numbers: range) -> Sums:
-        sums = Sums(summed)
+        sums = Sums(sought)
         for strip in (parts[number] for number in numbers):
             of_out = strip.take(grads)
             of_mixed = of_out if weight is None else linear(of_out, transposed)
             places, of_scores, mixed = gradients(
                 *(_taken(strip, tokens, pad_value), strip.in_places(of_mixed)),
-                *(bias, strip, num_heads, scale, summed[3]),
+                *(bias, strip, num_heads, scale, sought[3]),
             )
             if strip.padded is not None:
                 sums.add(1, lambda p=places, strip=strip: p[strip.padded].sum(0, dtype=types[1]))
@@ -189,7 +189,7 @@ def _backward(
         return sums
 
     with torch.autocast(qkv.device.type, enabled=False):
-        sums = total(compute(some, shares(len(parts), parts.threads), parts.threads))
+        sums = summed(some, len(parts), parts.threads)
     if wanted[4]:
         sums[4] = grads.sum(0, dtype=types[4])
     others = [None if value is None else value.to(t.dtype) for value, t in zip(sums[1:], tensors[1:])]
