@@ -142,6 +142,9 @@ def end_to_end(args: argparse.Namespace) -> None:
     from mmswin.datasets.miniature_folder import MiniatureError
     from mmswin.runner.errors import RunError
 
+    before = sys.argv[1 : sys.argv.index(args.command)]
+    if before:  # argparse would take them and lose them
+        raise RunError(f'{" ".join(before)} stands before {args.command}, whose options go behind it')
     _check_output(args)
     options = Options(args.warm_up, args.iterations, args.batch_size, args.image_scale, args.workers)
     settings = benchmark.Settings(args.rounds, args.threads, tuple(args.allocators), options)

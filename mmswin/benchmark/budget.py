@@ -96,7 +96,7 @@ def run(
     outcomes: list[Outcome] = []
     worker = _Worker(do)
     try:
-        for piece in pieces:
+        for number, piece in enumerate(pieces, 1):
             left = None if end is None else end - time.monotonic()
             if piece.name in kept:
                 outcomes.append(kept[piece.name])
@@ -104,7 +104,7 @@ def run(
                 reason = f'it takes about {piece.seconds:.0f} s, and {max(left, 0):.0f} s of the budget were left'
                 outcomes.append(Outcome(piece.name, LEFT_OUT, reason=reason))
             else:
-                progress(f'{piece.name} (about {piece.seconds:.0f} s)')
+                progress(f'part {number} of {len(pieces)}: {piece.name} (about {piece.seconds:.0f} s)')
                 limit = max(least_limit, PATIENCE * piece.seconds)
                 outcomes.append(worker.do(piece, limit if left is None else min(limit, left)))
             outcome = outcomes[-1]

@@ -22,12 +22,22 @@ from mmswin.ops.narrow import autocast_type, slow_type, widened
 WORTH_IT = 0.87
 # Products are timed with at most so many rows.
 PROBE_ROWS = 512
+# A convolution adds up so many products at a time. oneDNN adds all of them one after the other, which for 2048 of them
+# is three times as inexact as what MKL does, whose blocks have about this length.
+SUMMED = 256
 
 
 def _as_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``rows x in`` to ``rows x out``: an image of one row whose channels are last in memory."""
+    parts = -(-x.shape[1] // SUMMED)
+    if parts > 1:
+        first, *others = zip(x.tensor_split(parts, 1), weight.tensor_split(parts, 1))
+        out = _as_convolution(*first, bias)
+        for other in others:
+            out.add_(_as_convolution(*other, None))
+        return out
     # A transposed weight, as backward has it, would go to a slower convolution of torch's own.
-    image, filters = x[None, None].permute(0, 3, 1, 2), weight.contiguous()[:, :, None, None]
+    image, filters = x.contiguous()[None, None].permute(0, 3, 1, 2), weight.contiguous()[:, :, None, None]
     if torch.get_num_threads() == 1:  # then F.conv2d does not go to oneDNN
         out = torch.ops.aten.mkldnn_convolution(image, filters, bias, (0, 0), (1, 1), (1, 1), 1)
     else:

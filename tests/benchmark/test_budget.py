@@ -45,11 +45,13 @@ def run(tmp_path, monkeypatch):
 
 def test_what_goes_wrong_is_named_and_the_rest_is_done(run):
     kinds = ['fine', 'raise', 'fine', 'die', 'cannot', 'fine', 'fine']
-    outcomes = run([Piece(f'{n} {kind}', kind, {'n': n}, 1.0) for n, kind in enumerate(kinds)])
+    said = []
+    outcomes = run([Piece(f'{n} {kind}', kind, {'n': n}, 1.0) for n, kind in enumerate(kinds)], progress=said.append)
     assert [one.status for one in outcomes] == ['done', 'failed', 'done', 'failed', 'left out', 'done', 'done']
     assert outcomes[1].reason == 'RuntimeError: CUDA error: an illegal memory access'
     assert outcomes[3].reason == 'its process died with exit status 7'
     assert outcomes[4].reason == 'no room'
+    assert said[1:3] == ['part 2 of 7: 1 raise (about 1 s)', '1 raise: failed: ' + outcomes[1].reason]
     assert [outcomes[n].result['n'] for n in (0, 2, 5, 6)] == [0, 2, 5, 6]
     # Those that follow one another without a failure share a process, and a failure ends it.
     processes = [outcomes[n].result['process'] for n in (0, 2, 5, 6)]

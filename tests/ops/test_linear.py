@@ -32,6 +32,17 @@ def test_routes_compute_the_same(monkeypatch, name, with_bias, threads):
         assert (out - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize('inputs', [300, 768, 2048])
+def test_routes_are_equally_exact(monkeypatch, inputs):
+    """However many products are added up."""
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 1)  # as it is here: oneDNN's convolution and no other
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(512, inputs), torch.randn(384, inputs), torch.randn(384)
+    exact = F.linear(x.double(), weight.double(), bias.double())
+    errors = {name: (compute(x, weight, bias) - exact).norm().item() for name, compute in ROUTES.items()}
+    assert errors['convolution'] <= 1.2 * errors['linear']
+
+
 @pytest.mark.parametrize('name', ROUTES)
 @pytest.mark.parametrize('with_bias', [True, False])
 def test_into_memory_that_is_there(monkeypatch, name, with_bias):

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
     (['--preset', 'cpu', '--budget', '0'], '--budget 0: give seconds above 0'),
     (['--resume'], '--budget and --resume are for --preset'),
     (['end-to-end', '--configs', 'nowhere.py'], 'config nowhere.py does not exist'),
+    (['--rounds', '2', 'end-to-end'], '--rounds 2 stands before end-to-end, whose options go behind it'),
     (['--out', 'figures.txt'], '--out figures.txt must end in .json'),
     (['--out', str(ROOT / 'pyproject.toml')], 'exists: name another file with --out, or add --overwrite'),
 ])
