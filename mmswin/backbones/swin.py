@@ -126,6 +126,9 @@ class WindowAttention(nn.Module):
 
     def mix(self, qkv: Tensor) -> Tensor:
         """What follows the projection to q, k and v: ``B x H x W x 3C`` to ``B x H x W x C``."""
+        pad_value = self.qkv.bias
+        if callable(pad_value):  # torch's quantised layers
+            pad_value = pad_value()
         x = window_attention(
             qkv,
             self.relative_position_bias(),
@@ -133,7 +136,7 @@ class WindowAttention(nn.Module):
             self.shift,
             self.num_heads,
             self.scale,
-            pad_value=self.qkv.bias,
+            pad_value=pad_value,
             dropout=self.attn_drop if self.training else 0.0,
             backend=self.attend,
         )

@@ -107,7 +107,7 @@ def _norm_linear(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
 
 def _without_gradients(block: SwinBlock) -> bool:
     attn = block.attn
-    random = block.training and (block.drop_path or attn.attn_drop)
+    random = block.training and block.drop_path or attn.training and attn.attn_drop
     return attn.backend in IN_STRIPS and not torch.is_grad_enabled() and not random and is_whole(block)
 
 

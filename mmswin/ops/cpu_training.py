@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.linear import linear
-from mmswin.ops.narrow import autocast_type
-from mmswin.ops.recompute import gradients_with_graph
+from mmswin.ops.narrow import autocast_of, autocast_type
+from mmswin.ops.recompute import gradients_with_graph, of_shape
 from mmswin.ops.side_by_side import compute, cut
 from mmswin.ops.strips import Strip, strips
 from mmswin.ops.sums import Sums, summed
@@ -103,7 +103,7 @@ def _take(x: Tensor, kept: Tensor | None) -> Tensor:
 def _put(tokens: Tensor, x: Tensor, kept: Tensor | None) -> Tensor:
     """A map like ``x`` with these tokens in the images that are kept."""
     if kept is None:
-        return tokens.view(x.shape)
+        return of_shape(tokens, x.shape)
     return x.clone(memory_format=torch.contiguous_format).index_copy_(0, kept, tokens.view(-1, *x.shape[1:]))
 
 
@@ -114,6 +114,17 @@ def _sums_or_zeros(
     sums = summed(work, len(parts), threads) if parts else [None] * len(tensors)
     pairs = list(zip(sums, tensors, wanted))[1:]
     return [torch.zeros_like(t) if want and value is None else value for value, t, want in pairs]
+
+
+def _as_in_forward(backward: Callable[..., list[Tensor | None]]) -> Callable[..., tuple]:
+    """Without autocast, whatever the caller of backward has, and with None for what is no tensor."""
+
+    def whole(ctx: Any, grad: Tensor | None, _: None) -> tuple:
+        with autocast_of('cpu', None):
+            found = [] if grad is None else backward(ctx, grad)
+        return *found, *(None,) * (len(ctx.needs_input_grad) - len(found))
+
+    return whole
 
 
 class _Mlp(torch.autograd.Function):
@@ -136,11 +147,13 @@ class _Mlp(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # or backward would be given a map of zeros for it
         ctx.save_for_backward(*inputs[:7], output[1])
         ctx.options = inputs[7:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple:
+    @_as_in_forward
+    def backward(ctx: Any, grad: Tensor) -> list[Tensor | None]:
         *tensors, hidden = ctx.saved_tensors
         eps, approximate, kept, factor = ctx.options
         wanted = _wanted(ctx, tensors)
@@ -151,7 +164,7 @@ class _Mlp(torch.autograd.Function):
                 y = F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight1, bias1)
                 return F.linear(F.gelu(y, approximate=approximate), weight2, bias2)
 
-            return *_again(module, tensors, wanted, grad, kept, factor), *(None,) * 4
+            return _again(module, tensors, wanted, grad, kept, factor)
         tokens, grads = _take(x, kept), _take(grad, kept)
         of_tokens = torch.empty_like(tokens) if wanted[0] else tokens
         parts, threads = _cut(tokens, hidden, grads, of_tokens)
@@ -172,7 +185,7 @@ class _Mlp(torch.autograd.Function):
             return sums
 
         others = _sums_or_zeros(some, parts, threads, tensors, wanted)
-        return _put(of_tokens, grad, kept) if wanted[0] else None, *others, *(None,) * 4
+        return [_put(of_tokens, grad, kept) if wanted[0] else None, *others]
 
 
 class _Attention(torch.autograd.Function):
@@ -197,11 +210,13 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # or backward would be given a map of zeros for it
         ctx.save_for_backward(*inputs[:8], output[1])
         ctx.options = inputs[8:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple:
+    @_as_in_forward
+    def backward(ctx: Any, grad: Tensor) -> list[Tensor | None]:
         *tensors, qkv = ctx.saved_tensors
         eps, plan, heads, scale, kept, factor = ctx.options
         wanted = _wanted(ctx, tensors)
@@ -212,7 +227,7 @@ class _Attention(torch.autograd.Function):
                 y = F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight, qkv_bias)
                 return F.linear(reference.attend(y, qkv_bias, bias, plan, heads, scale, 0.0), proj_weight, proj_bias)
 
-            return *_again(module, tensors, wanted, grad, kept, factor), *(None,) * 6
+            return _again(module, tensors, wanted, grad, kept, factor)
         tokens, grads = _take(x, kept), _take(grad, kept)
         of_tokens = torch.empty_like(tokens) if wanted[0] else None
         parts = strips(plan, _images(x, kept), x.device)
@@ -240,7 +255,7 @@ class _Attention(torch.autograd.Function):
             return sums
 
         others = _sums_or_zeros(some, parts, parts.threads, tensors, wanted)
-        return _put(of_tokens, grad, kept) if wanted[0] else None, *others, *(None,) * 6
+        return [_put(of_tokens, grad, kept) if wanted[0] else None, *others]
 
 
 def _wanted(ctx: Any, tensors: Sequence[Tensor | None]) -> list[bool]:
@@ -268,9 +283,10 @@ def _again(
     factor: float,
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again."""
-    x, *parameters = tensors
-    if kept is None:
-        out = x + factor * branch(x, *parameters)
-    else:
-        out = x.index_add(0, kept, branch(x.index_select(0, kept), *parameters), alpha=factor)
-    return gradients_with_graph(out, tensors, wanted, grad)
+
+    def residual(x: Tensor, *parameters: Tensor | None) -> Tensor:
+        if kept is None:
+            return x + factor * branch(x, *parameters)
+        return x.index_add(0, kept, branch(x.index_select(0, kept), *parameters), alpha=factor)
+
+    return gradients_with_graph(residual, tensors, wanted, grad)

@@ -7,16 +7,17 @@ measured once for each shape, on the spot, and not guessed from the processor's 
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Parameter
 
+from mmswin.ops.caches import ForkSafeLock
 from mmswin.ops.narrow import autocast_type, slow_type, widened
+from mmswin.ops.side_by_side import watched
 
 # The other route is taken if it needs less than this part of the time.
 WORTH_IT = 0.87
@@ -66,6 +67,7 @@ def _fastest(rows: int, inputs: int, outputs: int) -> str:
 
 
 _known: dict[tuple[int, ...], str] = {}
+_measuring = ForkSafeLock()
 
 
 def _chosen(rows: int, inputs: int, outputs: int, threads: int) -> str:
@@ -77,28 +79,18 @@ def _chosen(rows: int, inputs: int, outputs: int, threads: int) -> str:
     return _known[shape]
 
 
-def _renew() -> None:
-    """Also in a process that forks from one of whose threads holds the lock."""
-    global _measuring
-    _measuring = threading.Lock()
-
-
-_renew()
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_renew)
-
-
 def route(x: Tensor, weight: Tensor) -> str:
     """The name in :data:`ROUTES` of what computes ``x @ weight.T`` faster; ``x`` is ``rows x in``.
 
     Only float32 on a CPU is measured, at the next lower power of two of rows; all else is torch's own, and so is
-    everything under ``torch.use_deterministic_algorithms``.
+    everything under ``torch.use_deterministic_algorithms`` and where something watches operations.
     """
     plain = type(x) is Tensor and x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32
+    plain = plain and type(weight) in (Tensor, Parameter)  # and not a quantised one
     if not plain or len(x) < 64 or not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return 'linear'
     # Which route wins may differ from process to process, and with it the last bits.
-    if autocast_type('cpu') is not None or torch.are_deterministic_algorithms_enabled():
+    if autocast_type('cpu') is not None or torch.are_deterministic_algorithms_enabled() or watched():
         return 'linear'
     rows = min(1 << (len(x).bit_length() - 1), PROBE_ROWS)
     return _chosen(rows, weight.shape[1], weight.shape[0], torch.get_num_threads())

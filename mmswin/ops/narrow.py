@@ -7,6 +7,8 @@ What is kept and what is returned has the type that it would have had.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,13 @@ def autocast_type(device: str) -> torch.dtype | None:
     if device == 'cuda':
         return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
     return torch.get_autocast_cpu_dtype() if device == 'cpu' and torch.is_autocast_cpu_enabled() else None
+
+
+def autocast_of(device: str, dtype: torch.dtype | None) -> AbstractContextManager:
+    """The autocast to a type on a kind of device, whatever it is at the moment; none if the type is None."""
+    if device == 'meta':
+        return nullcontext()
+    return torch.autocast(device, dtype, enabled=dtype is not None)
 
 
 def slow_type(x: Tensor) -> torch.dtype | None:

@@ -7,7 +7,6 @@ map before the GELU; what the norms and the GELU gave is computed again. Values 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from mmswin.ops.linear import linear
 from mmswin.ops.merging import neighbours, neighbours_backward
-from mmswin.ops.narrow import autocast_type, product
+from mmswin.ops.narrow import autocast_of, autocast_type, product
 
 
 def norm_linear(
@@ -43,14 +42,22 @@ def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str
     return _GeluLinear.apply(x, weight, bias, approximate)
 
 
+def _autocast_type(x: Tensor) -> torch.dtype | None:
+    return None if x.dtype == torch.float64 else autocast_type(x.device.type)  # which autocast leaves as it is
+
+
 def _product_type(x: Tensor) -> torch.dtype:
-    return autocast_type(x.device.type) or x.dtype
+    return _autocast_type(x) or x.dtype
 
 
 def _remember(ctx: Any, tensors: list[Tensor | None]) -> None:
     ctx.save_for_backward(*tensors)
-    ctx.product_type = _product_type(tensors[0])
-    ctx.autocast = autocast_type(tensors[0].device.type) is not None
+    ctx.autocast = _autocast_type(tensors[0])
+
+
+def of_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """``x.view(shape)``, for a ``torch.autograd.Function`` to return: nobody could change a view in place."""
+    return torch.ops.aten._unsafe_view(x, shape)
 
 
 def _normed(x: Tensor, norm_weight: Tensor | None) -> Tensor:
@@ -62,26 +69,38 @@ def _linear_gradients(
     grad: Tensor, y: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of y, weight and bias of ``y @ weight.T + bias``; all of ``rows``."""
-    of_y = linear(grad, weight.to(grad.dtype).t()) if wanted[0] else None
-    of_weight = product(grad.t(), y).to(weight.dtype) if wanted[1] else None
+    with autocast_of(grad.device.type, None):  # the types are those of forward
+        of_y = linear(grad, weight.to(grad.dtype).t()) if wanted[0] else None
+        of_weight = product(grad.t(), y).to(weight.dtype) if wanted[1] else None
     of_bias = grad.sum(0, dtype=weight.dtype) if wanted[2] else None
     return of_y, of_weight, of_bias
 
 
 def gradients_with_graph(
-    out: Tensor, tensors: Sequence[Tensor | None], needs: Sequence[bool], grad: Tensor
+    function: Callable[..., Tensor],
+    tensors: Sequence[Tensor | None],
+    needs: Sequence[bool],
+    grad: Tensor,
+    autocast: torch.dtype | None = None,
 ) -> list[Tensor | None]:
-    """Gradients of those of ``tensors`` that need one, which can be differentiated again: torch's own of ``out``."""
+    """Gradients, which can be differentiated again, of those of ``tensors`` that need one: torch's own.
+
+    Args:
+        function: Makes of the tensors what ``grad`` is the gradient of.
+        tensors: What it is given.
+        needs: Whose gradients are asked for.
+        grad: The gradient of what it returns.
+        autocast: The type that autocast had in forward.
+    """
     wanted = [need and tensor is not None for tensor, need in zip(tensors, needs)]
-    asked = [tensor for tensor, want in zip(tensors, wanted) if want]
-    found = iter(torch.autograd.grad(out, asked, grad, create_graph=True, allow_unused=True))
+    # Where one of them was computed from another, torch would go on from the one to the other, but not beyond aliases.
+    aliases = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+    with autocast_of(grad.device.type, autocast):
+        out = function(*aliases)
+    asked = [alias for alias, want in zip(aliases, wanted) if want]
+    with autocast_of(grad.device.type, None):
+        found = iter(torch.autograd.grad(out, asked, grad, create_graph=True, allow_unused=True))
     return [next(found) if want else None for want in wanted]
-
-
-def _with_graph(ctx: Any, function: Callable[..., Tensor], grad: Tensor) -> list[Tensor | None]:
-    with torch.autocast(grad.device.type, ctx.product_type) if ctx.autocast else nullcontext():
-        out = function(*ctx.saved_tensors)
-    return gradients_with_graph(out, ctx.saved_tensors, ctx.needs_input_grad, grad)
 
 
 class _NormLinear(torch.autograd.Function):
@@ -97,7 +116,7 @@ class _NormLinear(torch.autograd.Function):
     ) -> Tensor:
         x = _merged(x, merged)
         y = F.layer_norm(_normed(x, norm_weight), x.shape[-1:], norm_weight, norm_bias, eps).to(_product_type(x))
-        return linear(y.reshape(-1, y.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
+        return of_shape(linear(y.reshape(-1, y.shape[-1]), weight, bias), (*x.shape[:-1], len(weight)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -106,7 +125,8 @@ class _NormLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        given, norm_weight, norm_bias, weight, bias = ctx.saved_tensors
+        tensors = ctx.saved_tensors  # once: checkpointing gives them once
+        given, norm_weight, norm_bias, weight, bias = tensors
         needs, eps, merged = ctx.needs_input_grad, ctx.eps, ctx.merged
         if torch.is_grad_enabled():
 
@@ -114,12 +134,12 @@ class _NormLinear(torch.autograd.Function):
                 x = _merged(x, merged)
                 return F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight, bias)
 
-            return *_with_graph(ctx, modules, grad), None, None
+            return *gradients_with_graph(modules, tensors, needs, grad, ctx.autocast), None, None
         x = _merged(given, merged)
         shape = x.shape[-1:]
         normed = _normed(x, norm_weight)
         y, mean, scale = torch.native_layer_norm(normed, shape, norm_weight, norm_bias, eps)
-        y = y.to(ctx.product_type).view(-1, y.shape[-1])
+        y = y.to(ctx.autocast or x.dtype).view(-1, y.shape[-1])
         of_y, of_weight, of_bias = _linear_gradients(
             grad.reshape(-1, grad.shape[-1]), y, weight, (any(needs[:3]), needs[3], needs[4])
         )
@@ -144,7 +164,7 @@ class _GeluLinear(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
         y = F.gelu(x, approximate=approximate).to(_product_type(x))
-        return linear(y.reshape(-1, y.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
+        return of_shape(linear(y.reshape(-1, y.shape[-1]), weight, bias), (*x.shape[:-1], len(weight)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -153,12 +173,16 @@ class _GeluLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        x, weight, bias = ctx.saved_tensors
+        tensors = ctx.saved_tensors
+        x, weight, bias = tensors
         needs, approximate = ctx.needs_input_grad, ctx.approximate
         if torch.is_grad_enabled():
-            again = _with_graph(ctx, lambda x, w, c: F.linear(F.gelu(x, approximate=approximate), w, c), grad)
-            return *again, None
-        y = F.gelu(x, approximate=approximate).to(ctx.product_type).reshape(-1, x.shape[-1])
+
+            def modules(x, weight, bias):  # noqa: ANN001, ANN202
+                return F.linear(F.gelu(x, approximate=approximate), weight, bias)
+
+            return *gradients_with_graph(modules, tensors, needs, grad, ctx.autocast), None
+        y = F.gelu(x, approximate=approximate).to(ctx.autocast or x.dtype).reshape(-1, x.shape[-1])
         of_y, of_weight, of_bias = _linear_gradients(grad.reshape(-1, grad.shape[-1]), y, weight, needs[:3])
         del y
         of_x = None

@@ -96,19 +96,21 @@ def compute(work: Callable[[Part], Result], parts: Sequence[Part], threads: int)
         raise
     if failures:
         raise failures[min(failures)]
+    for task in tasks:
+        task.result()  # raises what kept a thread from beginning
     return results
 
 
 def _threads() -> int:
     threads = torch.get_num_threads()
-    if threads == 1 or _watched():
+    if threads == 1 or watched():
         return 1
     # Where OpenMP has bound this thread to its core, threads that it starts would all be bound to that core.
     here = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else threads
     return threads if here >= threads else 1
 
 
-def _watched() -> bool:
+def watched() -> bool:
     """Whether something sees, or changes, the operations of this thread and of no other.
 
     A profiler, a FLOP counter, another mode or a transform of torch.func; not ``torch.set_default_device``.
@@ -146,8 +148,12 @@ def _pool(count: int) -> ThreadPoolExecutor:
     together = threading.Barrier(count)
 
     def begin() -> None:
-        torch.get_num_threads()  # or the thread's first operation would set it to what all others have
-        torch.set_num_threads(1)  # of this thread, and of all that come after it
+        try:
+            torch.get_num_threads()  # or the thread's first operation would set it to what all others have
+            torch.set_num_threads(1)  # of this thread, and of all that come after it
+        except BaseException:
+            together.abort()
+            raise
         together.wait()  # so that no thread begins twice
 
     try:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
-from threading import Lock
 
 import torch
 from torch import Tensor
 
+from mmswin.ops.caches import ForkSafeLock, kept, lasts
 from mmswin.ops.side_by_side import Cut, cut
 from mmswin.ops.windows import MASKED_SCORE, WindowPlan
 
@@ -89,7 +88,7 @@ class Strip:
         return batch[self.before : self.before + len(self.tokens)]
 
 
-@lru_cache(maxsize=64)
+@kept(64)
 def _border_masks(
     window: tuple[int, int], shift: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,15 +96,14 @@ def _border_masks(
 
     ``tokens x tokens`` each.
     """
-    with torch.inference_mode(False):
-        row = torch.arange(window[0], device=device).repeat_interleave(window[1])
-        column = torch.arange(window[1], device=device).repeat(window[0])
-        below = (row >= window[0] - shift[0]).long() if shift[0] else torch.zeros_like(row)
-        right = (column >= window[1] - shift[1]).long() if shift[1] else torch.zeros_like(column)
-        of_row, of_column, of_both = (
-            (region[:, None] != region[None]).to(dtype) * MASKED_SCORE for region in (below, right, 2 * below + right)
-        )
-        return of_row, of_column, of_both - of_row - of_column
+    row = torch.arange(window[0], device=device).repeat_interleave(window[1])
+    column = torch.arange(window[1], device=device).repeat(window[0])
+    below = (row >= window[0] - shift[0]).long() if shift[0] else torch.zeros_like(row)
+    right = (column >= window[1] - shift[1]).long() if shift[1] else torch.zeros_like(column)
+    of_row, of_column, of_both = (
+        (region[:, None] != region[None]).to(dtype) * MASKED_SCORE for region in (below, right, 2 * below + right)
+    )
+    return of_row, of_column, of_both - of_row - of_column
 
 
 class Strips(Sequence):
@@ -143,7 +141,7 @@ class Strips(Sequence):
             # Numbers made under inference_mode could not be used in a later training step.
             with torch.inference_mode(False):
                 made = self._make(number)
-            if type(made.source) is Tensor:  # and not a fake one
+            if lasts(made.source):
                 self.made[number] = made
         return made
 
@@ -178,7 +176,7 @@ class Strips(Sequence):
 
 
 _kept: OrderedDict[tuple, Strips] = OrderedDict()
-_lock = Lock()
+_lock = ForkSafeLock()
 
 
 def strips(plan: WindowPlan, batch: int, device: torch.device) -> Strips:

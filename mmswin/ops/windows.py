@@ -25,11 +25,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import lru_cache
-from threading import Lock
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from mmswin.ops.caches import ForkSafeLock, kept, lasts
 
 # The score added between tokens that were no neighbours before the shift. Not -inf: a value of the reference,
 # and results must agree with it to rounding.
@@ -164,7 +165,7 @@ def _region_mask(plan: WindowPlan, device: torch.device, dtype: torch.dtype) -> 
 
 
 _masks: OrderedDict[tuple, Tensor] = OrderedDict()
-_masks_lock = Lock()
+_masks_lock = ForkSafeLock()
 
 
 def region_mask(plan: WindowPlan, scores: Tensor) -> Tensor | None:
@@ -187,7 +188,7 @@ def region_mask(plan: WindowPlan, scores: Tensor) -> Tensor | None:
         # A mask made under inference_mode could not be used in a later training step.
         with torch.inference_mode(False):
             mask = _region_mask(plan, scores.device, scores.dtype)
-        if mask.nbytes <= MASK_CACHE_BYTES:
+        if lasts(mask) and mask.nbytes <= MASK_CACHE_BYTES:
             _masks[key] = mask
             while sum(kept.nbytes for kept in _masks.values()) > MASK_CACHE_BYTES:
                 _masks.popitem(last=False)
@@ -202,10 +203,7 @@ def _relative_position_index(window: tuple[int, int], device: torch.device) -> T
     return delta_rows * (2 * window[1] - 1) + delta_columns
 
 
-@lru_cache(maxsize=64)
-def _cached_relative_position_index(window: tuple[int, int], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return _relative_position_index(window, device)
+_kept_relative_position_index = kept(64)(_relative_position_index)
 
 
 def relative_position_index(window: tuple[int, int], table: Tensor) -> Tensor:
@@ -216,7 +214,7 @@ def relative_position_index(window: tuple[int, int], table: Tensor) -> Tensor:
     """
     if capturing() or type(table) not in (Tensor, torch.nn.Parameter):
         return _relative_position_index(window, table.device)
-    return _cached_relative_position_index(window, table.device)
+    return _kept_relative_position_index(window, table.device)
 
 
 def bias_table_rows(window: tuple[int, int]) -> int:
@@ -227,6 +225,6 @@ def bias_table_rows(window: tuple[int, int]) -> int:
 def clear_caches() -> None:
     """Drop the plans, masks and indices that are kept here, to give back their memory."""
     _cached_plan.cache_clear()
-    _cached_relative_position_index.cache_clear()
+    _kept_relative_position_index.clear()
     with _masks_lock:
         _masks.clear()

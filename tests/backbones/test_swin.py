@@ -237,7 +237,7 @@ def test_plans_indices_and_masks_are_made_once_for_a_size(tiny_swin, monkeypatch
     monkeypatch.setattr(windows, '_region_mask', counted('_region_mask'))
     monkeypatch.setattr(windows, '_cached_plan', lru_cache(counted('_plan')))
     index = counted('_relative_position_index')
-    monkeypatch.setattr(windows, '_cached_relative_position_index', lru_cache(index))
+    monkeypatch.setattr(windows, '_kept_relative_position_index', lru_cache(index))
     model = tiny_swin(depths=(2, 2, 6, 2), attn_backend='reference')
     x = torch.randn(1, 3, 200, 300)
     model(x)

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmswin import SwinTransformer
 from mmswin.backbones.swin import SwinBlock
 from mmswin.benchmark.memory import saved_by
+from mmswin.ops import strips, windows
 
 SIZES = [(2, 3, 101, 133), (1, 3, 112, 112), (3, 3, 20, 30)]
 
@@ -167,8 +169,9 @@ def test_a_training_step_keeps_half():
     assert kept[1] < 0.6 * kept[0]
 
 
-def test_shapes_alone_without_data():
-    net = _nets(torch.float32, ('auto',))[0].to('meta')
+@pytest.mark.parametrize('backend', ['auto', 'cpu'])
+def test_shapes_alone_without_data(backend):
+    net = _nets(torch.float32, (backend,))[0].to('meta')
     outs = net(torch.empty(2, 3, 45, 50, device='meta'))
     assert [tuple(out.shape) for out in outs] == [(2, 8, 12, 13), (2, 16, 6, 7), (2, 32, 3, 4)]
     sum(out.sum() for out in outs).backward()
@@ -236,6 +239,56 @@ def test_replaced_parts_are_used(training):
     mlp.fc1 = doubled
     with torch.set_grad_enabled(training):
         assert not torch.allclose(net(x)[0], before, atol=1e-3)
+
+
+def test_attention_that_trains_in_a_block_that_does_not_drops_weights():
+    (net,) = _nets(backends=['auto'], attn_drop_rate=0.5)
+    x = torch.randn(1, 3, 40, 40, dtype=torch.float64)
+    net.eval()
+    with torch.no_grad():
+        expected = net(x)[0]
+        net.layers[0].blocks[0].attn.train()
+        assert not torch.allclose(net(x)[0], expected)
+
+
+def test_layers_whose_bias_is_a_method():
+    """As those are that torch.ao.quantization puts in place of linear layers."""
+
+    class Quantised(torch.nn.Module):
+        def __init__(self, of):
+            super().__init__()
+            self.of = of
+
+        def bias(self):
+            return self.of.bias
+
+        def forward(self, x):
+            return self.of(x)
+
+    (net,) = _nets(backends=['auto'])
+    x = torch.randn(1, 3, 40, 40, dtype=torch.float64)
+    with torch.no_grad():
+        expected = net.eval()(x)
+        attn = net.layers[0].blocks[0].attn
+        attn.qkv = Quantised(attn.qkv)
+        torch.testing.assert_close(net(x), expected)
+
+
+@pytest.mark.parametrize('backend', ['auto', 'cpu'])
+def test_fake_tensors_leave_nothing_behind(backend):
+    (net,) = _nets(backends=[backend])
+    net.eval()
+    x = torch.randn(1, 3, 40, 40, dtype=torch.float64)
+    windows.clear_caches()
+    for kept in (strips._kept, strips._border_masks):
+        kept.clear()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        shapes = [out.shape for out in net(x)]
+    torch.func.grad(lambda x: net(x)[0].sum())(x)
+    (expected,) = _nets(backends=['reference'])
+    for out, value, shape in zip(net(x), expected.eval()(x), shapes, strict=True):
+        torch.testing.assert_close(out, value)
+        assert out.shape == shape
 
 
 def test_other_activations_and_norms_go_module_by_module():

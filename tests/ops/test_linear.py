@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmswin.ops import linear as module
 from mmswin.ops.linear import ROUTES, linear, route
@@ -78,6 +79,28 @@ def test_the_faster_route_is_measured_once_and_taken(monkeypatch, faster):
     assert {*calls} == {*ROUTES}
     linear(torch.randn(120, 8), weight)  # between the same powers of two
     assert calls[measured:] == [faster]
+
+
+def test_whoever_watches_sees_one_product():
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    x, weight = torch.randn(100, 8), torch.randn(16, 8)
+    with Watch():
+        linear(x, weight)
+    assert sum(any(word in name for word in ('mm', 'linear', 'convolution')) for name in seen) == 1
+
+
+def test_weights_that_stand_for_others_are_left_to_torch():
+    class Other(torch.Tensor):
+        pass
+
+    assert route(torch.randn(100, 8), torch.randn(16, 8).as_subclass(Other)) == 'linear'
+    assert module._known == {}
 
 
 def test_the_convolution_is_onednns_with_one_thread_too(monkeypatch, request):

@@ -139,8 +139,9 @@ def test_strided_inputs_and_gradients():
     for backend in (reference.attend, TRITON):
         strided = qkv.permute(0, 2, 1, 3).contiguous().permute(0, 2, 1, 3).requires_grad_()
         tables = bias.permute(1, 2, 0).contiguous().permute(2, 0, 1).requires_grad_()
-        assert not strided.is_contiguous() and not tables.is_contiguous()
-        out = window_attention(strided, tables, *case[3:5], 2, 0.2, pad_value, 0.0, backend)
+        same = pad_value[:1].expand(len(pad_value))
+        assert not strided.is_contiguous() and not tables.is_contiguous() and not same.is_contiguous()
+        out = window_attention(strided, tables, *case[3:5], 2, 0.2, same, 0.0, backend)
         results.append([out.detach(), *torch.autograd.grad(out, (strided, tables), grad)])
     _close(*results, 1e-12)
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.linear import linear
-from mmswin.ops.narrow import product, widened
-from mmswin.ops.recompute import gradients_with_graph
+from mmswin.ops.narrow import autocast_of, product, widened
+from mmswin.ops.recompute import gradients_with_graph, of_shape
 from mmswin.ops.side_by_side import compute
 from mmswin.ops.strips import Strip, strips
 from mmswin.ops.sums import Sums, summed
@@ -31,8 +31,11 @@ def attend(
     scale: float,
     dropout: float,
 ) -> Tensor:
-    """See :func:`mmswin.ops.window_attention.window_attention`; with dropout ``reference`` computes."""
-    if dropout or qkv.numel() == 0:
+    """See :func:`mmswin.ops.window_attention.window_attention`.
+
+    ``reference`` computes with dropout, nothing, and tensors that only stand for others (fake ones, shapes alone).
+    """
+    if dropout or qkv.numel() == 0 or type(qkv) is not Tensor or qkv.is_meta:
         return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, dropout)
     return _Attention.apply(qkv, pad_value, in_order(bias), None, None, plan, num_heads, scale)
 
@@ -98,7 +101,7 @@ def mix(places: Tensor, bias: Tensor | None, strip: Strip, num_heads: int, scale
     """Attention in the windows of a strip: ``(windows * tokens) x 3C`` to ``(windows * tokens) x C``."""
     q, k, v = split(*widened(places), strip.windows, num_heads)
     # The products' type is the input's, as in every backend: autocast has had its say at the projection.
-    with torch.autocast(places.device.type, enabled=False):
+    with autocast_of(places.device.type, None):
         mixed = torch.bmm(weights_of(q, k, bias, strip, num_heads, scale).to(v.dtype), v)
     return join(mixed.to(places.dtype), strip.windows)
 
@@ -128,9 +131,9 @@ class _Attention(torch.autograd.Function):
             mixed = strip.of_tokens(mix(_taken(strip, tokens, pad_value), bias, strip, num_heads, scale))
             strip.put(mixed if weight is None else linear(mixed, weight, proj_bias), out)
 
-        with torch.autocast(qkv.device.type, enabled=False):
+        with autocast_of(qkv.device.type, None):
             compute(one, parts, parts.threads)
-        return out.view(*qkv.shape[:3], -1)
+        return of_shape(out, (*qkv.shape[:3], out.shape[1]))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -151,11 +154,14 @@ def _of_type(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]
 
 def _with_graph(tensors: tuple, grad: Tensor, wanted: list[bool], *options: Any) -> list[Tensor | None]:
     """Gradients that can be differentiated again: those of the reference."""
-    qkv, pad_value, bias, *proj = tensors
-    out = reference.attend(qkv, pad_value, bias, *options, 0.0)
-    if proj[0] is not None:
-        out = F.linear(out, *_of_type(out.dtype, *proj))
-    return gradients_with_graph(out, tensors, wanted, grad)
+
+    def modules(
+        qkv: Tensor, pad_value: Tensor | None, bias: Tensor | None, weight: Tensor | None, proj_bias: Tensor | None
+    ) -> Tensor:
+        out = reference.attend(qkv, pad_value, bias, *options, 0.0)
+        return out if weight is None else F.linear(out, *_of_type(out.dtype, weight, proj_bias))
+
+    return gradients_with_graph(modules, tensors, wanted, grad)
 
 
 def _backward(
@@ -188,7 +194,7 @@ def _backward(
             strip.put(strip.of_tokens(places), grad_qkv)
         return sums
 
-    with torch.autocast(qkv.device.type, enabled=False):
+    with autocast_of(qkv.device.type, None):
         sums = summed(some, len(parts), parts.threads)
     if wanted[4]:
         sums[4] = grads.sum(0, dtype=types[4])

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.library import custom_op
 from torch.utils.flop_counter import register_flop_formula
 
+from mmswin.ops.recompute import gradients_with_graph
 from mmswin.ops.window_attention import reference
 from mmswin.ops.window_attention import triton_kernels as kernels
 from mmswin.ops.window_attention import triton_tiled as tiled
@@ -119,7 +120,7 @@ class Call:
         self.tiles = -(-self.plan.tokens // tile_of(self.plan.tokens))
         self.padded = self.plan.pad_bottom > 0 or self.plan.pad_right > 0
         # A kernel takes some pointer where it will not read.
-        self.pad_value = self.qkv if pad_value is None else pad_value.to(qkv.dtype)
+        self.pad_value = self.qkv if pad_value is None else pad_value.to(qkv.dtype).contiguous()
         self.bias = self.qkv if bias is None else bias.contiguous()
         self.constants = dict(
             HEADS=num_heads,
@@ -245,15 +246,17 @@ def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple:
-    qkv, pad_value, bias = ctx.saved_tensors
-    wanted = [needed and tensor is not None for needed, tensor in zip(ctx.needs_input_grad[:3], ctx.saved_tensors)]
+    tensors = ctx.saved_tensors  # once: checkpointing gives them once
+    qkv, pad_value, bias = tensors
+    wanted = [needed and tensor is not None for needed, tensor in zip(ctx.needs_input_grad[:3], tensors)]
     if torch.is_grad_enabled():  # a graph of the gradient is wanted: the reference has one
         window, shift, num_heads, scale = ctx.options
         plan = window_plan(qkv.shape[1], qkv.shape[2], tuple(window), tuple(shift))
-        out = reference.attend(qkv, pad_value, bias, plan, num_heads, scale, 0.0)
-        asked = [tensor for tensor, want in zip(ctx.saved_tensors, wanted) if want]
-        found = iter(torch.autograd.grad(out, asked, grad, create_graph=True, allow_unused=True))
-        return *(next(found) if want else None for want in wanted), None, None, None, None
+
+        def modules(qkv: Tensor, pad_value: Tensor | None, bias: Tensor | None) -> Tensor:
+            return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, 0.0)
+
+        return *gradients_with_graph(modules, tensors, wanted, grad), None, None, None, None
     grads = torch.ops.mmswin.window_attention_backward(grad, qkv, pad_value, bias, *ctx.options, wanted[1], wanted[2])
     return *(found if want else None for found, want in zip(grads, wanted)), None, None, None, None
 
