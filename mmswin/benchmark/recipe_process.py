@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import mmswin.benchmark.measure_hook  # noqa: F401  the config names it
+from mmswin.conversion.torchvision_operators import make_importable
 from mmswin.runner.errors import run_tool
 from mmswin.runner.launch import test, train
 
@@ -23,6 +24,7 @@ def run(order: dict[str, Any]) -> None:
     Args:
         order: ``config``, ``checkpoint`` and ``work_dir`` (paths), ``mode``, ``threads``.
     """
+    make_importable()  # mmengine imports torchvision where there is one, as with PYTHONPATH=.venv/peers
     torch.set_num_threads(order['threads'])
     if order['mode'] == 'training':
         train(order['config'], work_dir=order['work_dir'], load_from=order['checkpoint'], seed=0, overwrite=True)
