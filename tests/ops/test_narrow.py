@@ -130,3 +130,16 @@ def test_the_processor_is_asked(monkeypatch):
     assert narrow._in_plain_loops() == {torch.float16}
     monkeypatch.setattr(torch.ops, 'mkldnn', object())  # a torch built without it
     assert narrow._in_plain_loops() == frozenset()
+
+
+def test_autocast_as_it_was_asked_for():
+    with torch.autocast('cpu', torch.bfloat16):
+        with narrow.autocast_of('cpu', None):
+            assert narrow.autocast_type('cpu') is None
+        with narrow.autocast_of('cpu', torch.float16):
+            assert narrow.autocast_type('cpu') == torch.float16
+        assert narrow.autocast_type('cpu') == torch.bfloat16
+    with narrow.autocast_of('cpu', torch.bfloat16):
+        assert narrow.autocast_type('cpu') == torch.bfloat16
+    with narrow.autocast_of('meta', None):  # which has none
+        pass
