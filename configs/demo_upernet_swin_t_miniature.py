@@ -31,6 +31,9 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [step for step in _base_.test_pipeline if step.type != 'Resize']
+# With --tta as it is and mirrored.
+views = _base_.tta_pipeline[1]
+tta_pipeline = [_base_.load_every_image, dict(views, transforms=views.transforms[1:])]
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(data, pipeline=train_pipeline))
 val_dataloader = dict(batch_size=1, num_workers=1, dataset=dict(data, pipeline=test_pipeline))
 test_dataloader = val_dataloader

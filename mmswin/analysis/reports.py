@@ -116,7 +116,10 @@ def growth_text(found: Growth) -> str:
     for mode in found.points:
         fitted = (exponents.get((mode, quantity)) for quantity in QUANTITIES)
         powers.append((mode, *('-' if one is None else f'pixels^{one:.3f}' for one in fitted)))
+    pixels = [point.pixels for points in found.points.values() for point in points]
+    narrow = pixels and max(pixels) < 8 * min(pixels)
     return '\n'.join([
         columns(lines, left=2), '', columns(powers),
         '(straight lines through the logarithms of all sizes; peak memory: beyond what is there before the image)',
+        *(['(the sizes are less than a factor of 8 apart: these powers say little)'] if narrow else []),
         *(f'{mode}: {end}.' for mode, end in found.ends.items())])

@@ -30,7 +30,7 @@ def parse_size(text: str) -> tuple[int, int, int]:
     match = _SIZE.fullmatch(text)
     size = tuple(map(int, match.groups())) if match else ()
     if not size or 0 in size:
-        raise ValueError(f"size {text!r} is not IMAGESxHEIGHTxWIDTH, such as '2x800x1344'")
+        raise ValueError(f"size {text!r} is not IMAGESxHEIGHTxWIDTH, each 1 or more, such as '2x800x1344'")
     return size
 
 

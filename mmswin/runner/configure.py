@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
 
 from mmswin.runner.errors import RunError
 from mmswin.runner.options import merge_options
@@ -124,8 +125,18 @@ def dicts_in(node: Any) -> Iterator[dict]:
 
 
 def add_hooks(cfg: Config, *hook_types: str) -> None:
-    """Add the named hooks to ``custom_hooks`` unless the config has them."""
-    hooks = list(cfg.get('custom_hooks') or [])
+    """Add the named hooks to ``custom_hooks`` unless the config has them.
+
+    Raises:
+        RunError: Something in ``custom_hooks`` is no hook.
+    """
+    given = cfg.get('custom_hooks') or []
+    hooks = list(given) if isinstance(given, (list, tuple)) else [given]
+    wrong = [hook for hook in hooks if not isinstance(hook, (dict, Hook))]
+    if wrong or not isinstance(given, (list, tuple)):
+        raise RunError(f'custom_hooks holds {(wrong or [given])[0]!r} and must be a list of dicts with a type each: '
+                       "write custom_hooks = [dict(type='EMAHook')] or its like into the config; "
+                       '--cfg-options reads no dicts')
     present = {hook.get('type') for hook in hooks if isinstance(hook, dict)}
     hooks += [ConfigDict(type=name) for name in hook_types if name not in present]
     cfg.custom_hooks = hooks

@@ -105,7 +105,8 @@ def _check_fsdp(cfg: Config) -> None:
                        'shares the optimizer\'s state on any') from error
     if cfg.get('model_wrapper_cfg'):
         raise RunError('strategy.type=fsdp and model_wrapper_cfg exclude each other: leave model_wrapper_cfg out')
-    averaging = [hook.get('type') for hook in cfg.get('custom_hooks') or [] if 'EMAHook' in str(hook.get('type'))]
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+    averaging = [hook.get('type') for hook in hooks if 'EMAHook' in str(hook.get('type'))]
     if averaging:
         raise RunError(f'strategy.type=fsdp and {averaging[0]} exclude each other: the average is a copy of the whole '
                        'model, which no process has. Use strategy.type=zero')

@@ -90,7 +90,9 @@ def tta_note(cfg: Config, images: int) -> str:
     """A line for the log of a test that :func:`enable_tta` has set up, which takes many times as long as another."""
     steps = [step for step in cfg.tta_pipeline if str(step.get('type')).rpartition('.')[2] == 'TestTimeAug']
     views = prod(len(choices) for step in steps for choices in step['transforms'])
-    return f'--tta: {views} {"view" if views == 1 else "views"} of each of {images} images'
+    sizes = [node['scale'] for node in dicts_in(steps) if isinstance(node.get('scale'), (list, tuple))]
+    largest = f', the largest within {" x ".join(map(str, max(sizes, key=prod)))} pixels' if sizes else ''
+    return f'--tta: {views} {"view" if views == 1 else "views"} of each of {images} images{largest}'
 
 
 def _check_masks(cfg: Config) -> None:

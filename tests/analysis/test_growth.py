@@ -96,7 +96,7 @@ def test_sizes_beyond_the_memory_are_left_out_and_said():
                            progress=lines.append)
     assert len(found.points['inference']) == 2 and len(lines) == 3
     assert 'would need about' in found.ends['inference'] and '0.0 GiB may be used' in found.ends['inference']
-    assert found.ends['inference'] in growth_text(found)
+    assert found.ends['inference'] in growth_text(found) and 'these powers say little' in growth_text(found)
 
     def full(order: Order) -> Point:
         if order.pixels > 150000:

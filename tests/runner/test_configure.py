@@ -53,6 +53,12 @@ def test_hooks_are_added_once():
     assert [hook.type for hook in cfg.custom_hooks] == ['mmswin.RunBannerHook', 'EMAHook', 'mmswin.NonFiniteLossHook']
 
 
+@pytest.mark.parametrize('given', ["{'type': 'EMAHook'}", ["{'type':'EMAHook'}"], {'type': 'EMAHook'}, [3]])
+def test_custom_hooks_that_are_none(given):
+    with pytest.raises(RunError, match='custom_hooks holds .* and must be a list of dicts'):
+        configure.add_hooks(Config({'custom_hooks': given}), 'mmswin.RunBannerHook')
+
+
 @pytest.mark.parametrize(('train_cfg', 'expected'), [
     ({'type': 'EpochBasedTrainLoop', 'max_epochs': 3}, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}),
     ({'by_epoch': True, 'max_epochs': 3}, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}),

@@ -41,6 +41,8 @@ def test_the_number_of_views_is_said():
     cfg.tta_pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'TestTimeAug', 'transforms': [
         [{'type': 'Resize'}] * 3, [{'type': 'RandomFlip'}] * 2, [{'type': 'PackDetInputs'}]]}]
     assert tta_note(cfg, 5000) == '--tta: 6 views of each of 5000 images'
+    cfg.tta_pipeline[1]['transforms'][0] = [{'type': 'Resize', 'scale': scale} for scale in ((512, 128), (1024, 256))]
+    assert tta_note(cfg, 5000) == '--tta: 4 views of each of 5000 images, the largest within 1024 x 256 pixels'
 
 
 def test_own_tta_of_the_config_is_kept():
