@@ -186,7 +186,7 @@ def strips(plan: WindowPlan, batch: int, device: torch.device) -> Strips:
         found = _kept.pop(key, None) or Strips(*key)
         if found.places <= KEPT_PLACES:
             _kept[key] = found
-            while sum(kept.places for kept in _kept.values()) > KEPT_PLACES:
+            while sum(one.places for one in _kept.values()) > KEPT_PLACES:
                 _kept.popitem(last=False)
     return found
 

@@ -190,7 +190,7 @@ def region_mask(plan: WindowPlan, scores: Tensor) -> Tensor | None:
             mask = _region_mask(plan, scores.device, scores.dtype)
         if lasts(mask) and mask.nbytes <= MASK_CACHE_BYTES:
             _masks[key] = mask
-            while sum(kept.nbytes for kept in _masks.values()) > MASK_CACHE_BYTES:
+            while sum(one.nbytes for one in _masks.values()) > MASK_CACHE_BYTES:
                 _masks.popitem(last=False)
     return mask
 

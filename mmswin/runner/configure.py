@@ -131,15 +131,16 @@ def add_hooks(cfg: Config, *hook_types: str) -> None:
         RunError: Something in ``custom_hooks`` is no hook.
     """
     given = cfg.get('custom_hooks') or []
-    hooks = list(given) if isinstance(given, (list, tuple)) else [given]
-    wrong = [hook for hook in hooks if not isinstance(hook, (dict, Hook))]
-    if wrong or not isinstance(given, (list, tuple)):
-        raise RunError(f'custom_hooks holds {(wrong or [given])[0]!r} and must be a list of dicts with a type each: '
+    if isinstance(given, (list, tuple)):
+        wrong = [hook for hook in given if not isinstance(hook, (dict, Hook))]
+    else:
+        wrong = [given]
+    if wrong:
+        raise RunError(f'custom_hooks holds {wrong[0]!r} and must be a list of dicts with a type each: '
                        "write custom_hooks = [dict(type='EMAHook')] or its like into the config; "
                        '--cfg-options reads no dicts')
-    present = {hook.get('type') for hook in hooks if isinstance(hook, dict)}
-    hooks += [ConfigDict(type=name) for name in hook_types if name not in present]
-    cfg.custom_hooks = hooks
+    present = {hook.get('type') for hook in given if isinstance(hook, dict)}
+    cfg.custom_hooks = [*given, *(ConfigDict(type=name) for name in hook_types if name not in present)]
 
 
 def fit_loaders(cfg: Config) -> None:
