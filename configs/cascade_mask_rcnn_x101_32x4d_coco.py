@@ -3,8 +3,6 @@ _base_ = './cascade_mask_rcnn_r50_coco.py'
 
 model = dict(
     backbone=dict(
-        type='ResNeXt',
-        depth=101,
-        groups=32,
-        base_width=4,
-        init_cfg=dict(checkpoint=_base_.pretrained.resnext101_32x4d)))
+        type='ResNeXt', depth=101, groups=32, base_width=4, init_cfg=dict(checkpoint=_base_.pretrained.resnext101_32x4d)
+    )
+)

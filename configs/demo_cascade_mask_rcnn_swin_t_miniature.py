@@ -15,7 +15,9 @@ box_heads = [
         num_shared_convs=1,
         conv_out_channels=channels,
         fc_out_channels=256,
-        norm_cfg=dict(type='GN', num_groups=16)) for head in _base_.model.roi_head.bbox_head
+        norm_cfg=dict(type='GN', num_groups=16),
+    )
+    for head in _base_.model.roi_head.bbox_head
 ]
 model = dict(
     data_preprocessor=dict(pad_size_divisor=4),
@@ -26,15 +28,18 @@ model = dict(
         bbox_roi_extractor=region_levels,
         mask_roi_extractor=dict(region_levels, roi_layer=dict(output_size=7)),
         bbox_head=box_heads,
-        mask_head=dict(num_classes=len(classes), num_convs=2, in_channels=channels, conv_out_channels=channels)),
+        mask_head=dict(num_classes=len(classes), num_convs=2, in_channels=channels, conv_out_channels=channels),
+    ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=200, max_per_img=100),
         rcnn=[
             dict(stage, sampler=dict(stage.sampler, num=24, pos_fraction=0.5), mask_size=14)
             for stage in _base_.model.train_cfg.rcnn
-        ]),
-    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)))
+        ],
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)),
+)
 
 data = dict(data_root='data/miniature_coco/', metainfo=dict(classes=classes))
 resize = dict(type='Resize', scale=(112, 112), keep_ratio=True)
@@ -55,6 +60,7 @@ param_scheduler = [
 ]
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1, save_best=None))
+    checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1, save_best=None),
+)
 auto_scale_lr = dict(base_batch_size=4)
 log_processor = dict(by_epoch=False)

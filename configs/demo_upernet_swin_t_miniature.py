@@ -12,7 +12,8 @@ model = dict(
     data_preprocessor=dict(size=(112, 112)),
     backbone=dict(embed_dims=48, drop_path_rate=0.0, init_cfg=None),
     decode_head=dict(heads, in_channels=[48, 96, 192, 384]),
-    auxiliary_head=dict(heads, in_channels=192))
+    auxiliary_head=dict(heads, in_channels=192),
+)
 
 # As in ADE20K, label 0 is "not labelled".
 data = dict(
@@ -21,7 +22,8 @@ data = dict(
     metainfo=dict(classes=classes, palette=palette),
     reduce_zero_label=True,
     img_suffix='.jpg',
-    seg_map_suffix='.png')
+    seg_map_suffix='.png',
+)
 # Small images at one scale, cropped and mirrored.
 train_pipeline = [
     _base_.train_pipeline[0],

@@ -7,8 +7,12 @@ val = dict(ann_file='annotations/val.json', data_prefix=dict(img='val/'))
 release = '{{$MMSWIN_PRETRAINED_DIR:https://github.com/SwinTransformer/storage/releases/download/v1.0.2}}'
 load_from = f'{release}/mask_rcnn_swin_tiny_patch4_window7.pth'
 
-_base_ = ['_base_/models/faster_rcnn_swin_t.py', '_base_/datasets/coco_detection.py',
-          '_base_/schedules/finetune_epochs.py', '_base_/runtime.py']
+_base_ = [
+    '_base_/models/faster_rcnn_swin_t.py',
+    '_base_/datasets/coco_detection.py',
+    '_base_/schedules/finetune_epochs.py',
+    '_base_/runtime.py',
+]
 heads = dict(num_classes=len(classes))
 model = dict(backbone=dict(init_cfg=None), roi_head=dict(bbox_head=heads))
 data = dict(data_root=data_root, metainfo=dict(classes=classes, palette=palette))

@@ -14,14 +14,18 @@ model = dict(
     roi_head=dict(
         bbox_roi_extractor=regions,
         mask_roi_extractor=dict(regions, roi_layer=dict(output_size=7)),
-        bbox_head=dict(heads, type='ConvFCBBoxHead', num_shared_convs=1, num_shared_fcs=1, fc_out_channels=256,
-                       norm_cfg=norm),
-        mask_head=dict(heads, num_convs=2, norm_cfg=norm)),
+        bbox_head=dict(
+            heads, type='ConvFCBBoxHead', num_shared_convs=1, num_shared_fcs=1, fc_out_channels=256, norm_cfg=norm
+        ),
+        mask_head=dict(heads, num_convs=2, norm_cfg=norm),
+    ),
     train_cfg=dict(
         rpn=dict(assigner=dict(min_pos_iou=0.1)),
         rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=dict(sampler=dict(num=128, pos_fraction=0.5), mask_size=14)),
-    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300)))
+        rcnn=dict(sampler=dict(num=128, pos_fraction=0.5), mask_size=14),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300)),
+)
 
 size = dict(type='Resize', scale=(336, 224), keep_ratio=True)
 load = dict(type='mmswin.LoadImageFromFile', max_bad_fraction=0.0)
@@ -33,15 +37,18 @@ images = dict(
     ann_file='annotations/instances_train2017.json',
     data_prefix=dict(img='train2017/'),
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
-    indices=20)
+    indices=20,
+)
 train_dataloader = dict(
     batch_size=2,
     num_workers=0,
     sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
-    dataset=dict(_delete_=True, **images, pipeline=[load, truth, size, dict(type='PackDetInputs')]))
+    dataset=dict(_delete_=True, **images, pipeline=[load, truth, size, dict(type='PackDetInputs')]),
+)
 val_dataloader = dict(
     num_workers=0,
-    dataset=dict(_delete_=True, **images, pipeline=[load, size, truth, dict(type='PackDetInputs', meta_keys=keys)]))
+    dataset=dict(_delete_=True, **images, pipeline=[load, size, truth, dict(type='PackDetInputs', meta_keys=keys)]),
+)
 test_dataloader = val_dataloader
 # Without a file of its own the metric takes the truth from the data set, which has these 20 images.
 val_evaluator = dict(ann_file=None)
@@ -50,15 +57,19 @@ test_evaluator = val_evaluator
 iterations = 4000
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=200)
 optim_wrapper = dict(
-    constructor='mmswin.OptimWrapperConstructor', optimizer=dict(lr=4e-4),
-    paramwise_cfg=dict(_delete_=True, custom_keys=_base_.no_decay['custom_keys']))
+    constructor='mmswin.OptimWrapperConstructor',
+    optimizer=dict(lr=4e-4),
+    paramwise_cfg=dict(_delete_=True, custom_keys=_base_.no_decay['custom_keys']),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100,
-         eta_min_ratio=0.01),
+    dict(
+        type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100, eta_min_ratio=0.01
+    ),
 ]
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=1, save_best=None))
+    checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=1, save_best=None),
+)
 auto_scale_lr = dict(enable=False, base_batch_size=2)
 log_processor = dict(by_epoch=False)

@@ -5,4 +5,5 @@ _base_ = './upernet_swin_t_ade20k.py'
 model = dict(
     backbone=dict(_base_.deit_s, _delete_=True, drop_path_rate=0.3),
     decode_head=dict(in_channels=_base_.deit_s_channels),
-    auxiliary_head=dict(in_channels=_base_.deit_s_channels[2]))
+    auxiliary_head=dict(in_channels=_base_.deit_s_channels[2]),
+)

@@ -11,4 +11,5 @@ model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     backbone=dict(_base_.resnet101_v1c, _delete_=True),
     decode_head=dict(in_channels=_base_.resnet_channels),
-    auxiliary_head=dict(in_channels=_base_.resnet_channels[2]))
+    auxiliary_head=dict(in_channels=_base_.resnet_channels[2]),
+)

@@ -4,4 +4,5 @@ _base_ = './upernet_swin_t_ade20k.py'
 model = dict(
     backbone=dict(arch='base', init_cfg=dict(checkpoint=_base_.pretrained.base)),
     decode_head=dict(in_channels=[128, 256, 512, 1024]),
-    auxiliary_head=dict(in_channels=512))
+    auxiliary_head=dict(in_channels=512),
+)

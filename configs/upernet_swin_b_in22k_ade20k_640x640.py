@@ -11,4 +11,5 @@ model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     backbone=dict(arch='base', init_cfg=dict(checkpoint=_base_.pretrained.base_22k)),
     decode_head=dict(in_channels=[128, 256, 512, 1024]),
-    auxiliary_head=dict(in_channels=512))
+    auxiliary_head=dict(in_channels=512),
+)

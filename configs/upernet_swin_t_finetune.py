@@ -8,11 +8,16 @@ val = dict(img_path='images/val', seg_map_path='labels/val')
 release = '{{$MMSWIN_PRETRAINED_DIR:https://github.com/SwinTransformer/storage/releases/download/v1.0.1}}'
 load_from = f'{release}/upernet_swin_tiny_patch4_window7_512x512.pth'
 
-_base_ = ['_base_/models/upernet_swin_t.py', '_base_/datasets/ade20k.py', '_base_/schedules/finetune_iterations.py',
-          '_base_/runtime_segmentation.py']
+_base_ = [
+    '_base_/models/upernet_swin_t.py',
+    '_base_/datasets/ade20k.py',
+    '_base_/schedules/finetune_iterations.py',
+    '_base_/runtime_segmentation.py',
+]
 heads = dict(num_classes=len(classes))
-model = dict(data_preprocessor=dict(size=_base_.crop_size), decode_head=heads, auxiliary_head=heads,
-             backbone=dict(init_cfg=None))
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size), decode_head=heads, auxiliary_head=heads, backbone=dict(init_cfg=None)
+)
 data = dict(type='BaseSegDataset', data_root=data_root, metainfo=dict(classes=classes, palette=palette), **files)
 train_dataloader = dict(dataset=dict(**data, data_prefix=train))
 val_dataloader = dict(dataset=dict(**data, data_prefix=val))

@@ -21,11 +21,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Time mmswin beside other Swins with the same weights, in alternate order, after comparing each '
         'with float64. Writes FILE.json and FILE.md after each part, and FILE.png at the end. The defaults take many '
-        'minutes on a CPU: --modes inference --allocators default --rounds 2 takes a tenth of it or less.')
+        'minutes on a CPU: --modes inference --allocators default --rounds 2 takes a tenth of it or less.'
+    )
     own = functools.partial(_add_own, parser)
-    own('--sides', nargs='+', metavar='SIDE',
-                        help='mmswin-BACKEND, mmdet, transformers-eager, transformers-sdpa, timm, timm-fused, '
-                        'torchvision; +compile behind a name: with torch.compile; mmswin-reference is always there')
+    own(
+        '--sides',
+        nargs='+',
+        metavar='SIDE',
+        help='mmswin-BACKEND, mmdet, transformers-eager, transformers-sdpa, timm, timm-fused, '
+        'torchvision; +compile behind a name: with torch.compile; mmswin-reference is always there',
+    )
     own('--sizes', nargs='+', metavar='BxHxW', help='images x height x width; "mixed": five sizes in turn')
     own('--archs', nargs='+', metavar='ARCH', help='tiny, small, base, large')
     own('--window-size', type=int, metavar='N', help='tokens along a side of a window')
@@ -37,14 +42,22 @@ def parse_args() -> argparse.Namespace:
     own('--rounds', type=int, metavar='N', help='turns of every side')
     own('--repetitions', type=int, metavar='N', help='repetitions in a turn')
     parser.add_argument('--threads', type=int, default=os.cpu_count(), help='default: all cores')
-    parser.add_argument('--preset', metavar='NAME',
-                        help='gpu: all that is to be known of an NVIDIA GPU, correctness first; cpu: what is wanted of '
-                        'two cores. Brings its own works and sides; of the options only '
-                        '--device, --threads, --budget, --resume, --out and --overwrite go with it')
-    parser.add_argument('--budget', type=float, metavar='SECONDS',
-                        help='with --preset: what does not fit is named in the file and left out')
-    parser.add_argument('--resume', action='store_true',
-                        help='with --preset: keep what an existing FILE.json has done, and do the rest')
+    parser.add_argument(
+        '--preset',
+        metavar='NAME',
+        help='gpu: all that is to be known of an NVIDIA GPU, correctness first; cpu: what is wanted of '
+        'two cores. Brings its own works and sides; of the options only '
+        '--device, --threads, --budget, --resume, --out and --overwrite go with it',
+    )
+    parser.add_argument(
+        '--budget',
+        type=float,
+        metavar='SECONDS',
+        help='with --preset: what does not fit is named in the file and left out',
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='with --preset: keep what an existing FILE.json has done, and do the rest'
+    )
     _add_output(parser, 'work_dirs/benchmark.json')
     commands = parser.add_subparsers(dest='command', metavar='end-to-end', title='whole training and test runs')
     _add_end_to_end(commands)
@@ -65,24 +78,41 @@ def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
 
 def _add_end_to_end(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
-        'end-to-end', help='images per second of tools/train.py and tools/test.py (end-to-end --help: its options)',
-        description='Train and test recipes for some iterations, with mmswin\'s backbone and with mmdet\'s or mmseg\'s '
+        'end-to-end',
+        help='images per second of tools/train.py and tools/test.py (end-to-end --help: its options)',
+        description="Train and test recipes for some iterations, with mmswin's backbone and with mmdet's or mmseg's "
         'own class in its place, in alternate order and from the same weights. Says how many images a second that '
-        'makes and what share of the time the backbone has.')
-    parser.add_argument('--configs', nargs='+', type=Path, metavar='CONFIG', default=[
-        ROOT / 'configs/cascade_mask_rcnn_swin_t_coco.py', ROOT / 'configs/upernet_swin_t_ade20k.py'],
-        help='recipes with mmswin.SwinTransformer (default: Cascade Mask R-CNN and UPerNet with Swin-T)')
-    parser.add_argument('--data-root', type=Path, metavar='DIR',
-                        help='your data, in the layout of COCO or ADE20K (default: generated images)')
+        'makes and what share of the time the backbone has.',
+    )
+    parser.add_argument(
+        '--configs',
+        nargs='+',
+        type=Path,
+        metavar='CONFIG',
+        default=[ROOT / 'configs/cascade_mask_rcnn_swin_t_coco.py', ROOT / 'configs/upernet_swin_t_ade20k.py'],
+        help='recipes with mmswin.SwinTransformer (default: Cascade Mask R-CNN and UPerNet with Swin-T)',
+    )
+    parser.add_argument(
+        '--data-root',
+        type=Path,
+        metavar='DIR',
+        help='your data, in the layout of COCO or ADE20K (default: generated images)',
+    )
     parser.add_argument('--modes', nargs='+', default=['training', 'testing'], help='training, testing')
     parser.add_argument('--backends', nargs='+', default=['auto'], help='attention backends of mmswin (default: auto)')
     parser.add_argument('--iterations', type=int, default=4, help='timed iterations of a turn (default: 4)')
     parser.add_argument('--warm-up', type=int, default=1, help='iterations before them (default: 1)')
-    parser.add_argument('--batch-size', type=int, metavar='N',
-                        help='images of a training batch (default: the recipe\'s)')
-    parser.add_argument('--image-scale', type=float, default=1.0, metavar='FACTOR',
-                        help='factor on the recipe\'s image sizes; 0.5 makes 800x1333 into 400x666 (default: 1)')
-    parser.add_argument('--workers', type=int, metavar='N', help='processes that load images (default: the recipe\'s)')
+    parser.add_argument(
+        '--batch-size', type=int, metavar='N', help="images of a training batch (default: the recipe's)"
+    )
+    parser.add_argument(
+        '--image-scale',
+        type=float,
+        default=1.0,
+        metavar='FACTOR',
+        help="factor on the recipe's image sizes; 0.5 makes 800x1333 into 400x666 (default: 1)",
+    )
+    parser.add_argument('--workers', type=int, metavar='N', help="processes that load images (default: the recipe's)")
     parser.add_argument('--allocators', nargs='+', default=['default'], help='default, tuned')
     parser.add_argument('--rounds', type=int, default=3, help='turns of every side, each a new process (default: 3)')
     parser.add_argument('--threads', type=int, default=os.cpu_count(), help='default: all cores')
@@ -129,8 +159,10 @@ def preset(args: argparse.Namespace) -> None:
     if values['results']:
         report.plot(values, args.out.with_suffix('.png'))
     status = [piece['status'] for piece in values['pieces']]
-    print(f'written: {args.out}, and beside it .md{" and .png" if values["results"] else ""}: '
-          + ', '.join(f'{status.count(kind)} {kind}' for kind in dict.fromkeys(status)))
+    print(
+        f'written: {args.out}, and beside it .md{" and .png" if values["results"] else ""}: '
+        + ', '.join(f'{status.count(kind)} {kind}' for kind in dict.fromkeys(status))
+    )
 
 
 def end_to_end(args: argparse.Namespace) -> None:
@@ -155,8 +187,9 @@ def end_to_end(args: argparse.Namespace) -> None:
         write(values, args.out)
 
     try:
-        values = benchmark.run(args.configs, args.modes, args.backends, settings, args.data_root,
-                               progress=_say, done=done)
+        values = benchmark.run(
+            args.configs, args.modes, args.backends, settings, args.data_root, progress=_say, done=done
+        )
     except (SideFailed, MiniatureError) as error:
         raise RunError(str(error)) from error
     args.out.with_suffix('.md').write_text(report.document(values))
@@ -195,10 +228,18 @@ def main() -> int:
         settings = suite.Settings(args.rounds, args.repetitions, args.threads, tuple(args.allocators))
         try:
             works = [
-                Work(arch, args.window_size, mode, precision, MIXED if size == 'mixed' else (size,),
-                     args.device or 'cpu', args.drop_path_rate)
+                Work(
+                    arch,
+                    args.window_size,
+                    mode,
+                    precision,
+                    MIXED if size == 'mixed' else (size,),
+                    args.device or 'cpu',
+                    args.drop_path_rate,
+                )
                 for arch, size, precision, mode in itertools.product(
-                    args.archs, args.sizes, args.precisions, args.modes)
+                    args.archs, args.sizes, args.precisions, args.modes
+                )
             ]
             values = suite.run(works, args.sides, settings, progress=_say, done=done)
         except (ValueError, SideFailed) as error:

@@ -10,13 +10,24 @@ from mmengine.config import DictAction
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Find faults of the data that a config names, without training: missing files, broken annotation '
-        'files, classes that do not match the model. Exit status: 0 no error, 1 errors, 2 an unusable config.')
+        'files, classes that do not match the model. Exit status: 0 no error, 1 errors, 2 an unusable config.'
+    )
     parser.add_argument('config', help='config file')
-    parser.add_argument('--split', nargs='+', choices=('train', 'val', 'test'), default=['train', 'val'],
-                        help='parts of the data to check (default: train val)')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        choices=('train', 'val', 'test'),
+        default=['train', 'val'],
+        help='parts of the data to check (default: train val)',
+    )
     parser.add_argument('--decode', action='store_true', help='also read every image to its end (slow)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='change entries of the config, as in tools/train.py')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change entries of the config, as in tools/train.py',
+    )
     return parser.parse_args()
 
 

@@ -10,32 +10,62 @@ from mmengine.config import DictAction
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Count the parameters and multiply-adds of a configuration, part by part, by the paper\'s '
+        description="Count the parameters and multiply-adds of a configuration, part by part, by the paper's "
         'protocol: one image; 1000 proposals through each box stage, 100 boxes through each mask head. Or measure how '
-        'its cost grows with the image.')
+        'its cost grows with the image.'
+    )
     parser.add_argument('config', help='config file of mmdet or mmseg')
-    parser.add_argument('--shape', nargs=2, type=int, default=(800, 1280), metavar=('HEIGHT', 'WIDTH'),
-                        help='of the image in pixels (default 800 1280; the paper has 512 2048 for ADE20K)')
-    parser.add_argument('--sweep', action='store_true',
-                        help='also show how the cost of the first attention layer grows with the image: inside windows '
-                        'and over the whole map, counted and measured (a minute), as a picture')
-    parser.add_argument('--growth', action='store_true',
-                        help='measure instead how time and memory of the whole backbone grow with the image; writes a '
-                        'JSON file after every size and a picture at the end, see --out. On a CPU the default sizes '
-                        'take minutes to an hour, --megapixels 0.25 0.5 1 a few minutes')
-    parser.add_argument('--megapixels', nargs='+', type=float, metavar='N',
-                        help='sizes of --growth (default: 0.25 0.5 1 2 4 8 16, as far as memory allows)')
-    parser.add_argument('--modes', nargs='+', choices=['inference', 'training'],
-                        help='of --growth; training: forward and backward (default: both)')
-    parser.add_argument('--precision', choices=['float32', 'bfloat16'],
-                        help='of --growth; bfloat16: autocast (default: float32)')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        default=(800, 1280),
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the image in pixels (default 800 1280; the paper has 512 2048 for ADE20K)',
+    )
+    parser.add_argument(
+        '--sweep',
+        action='store_true',
+        help='also show how the cost of the first attention layer grows with the image: inside windows '
+        'and over the whole map, counted and measured (a minute), as a picture',
+    )
+    parser.add_argument(
+        '--growth',
+        action='store_true',
+        help='measure instead how time and memory of the whole backbone grow with the image; writes a '
+        'JSON file after every size and a picture at the end, see --out. On a CPU the default sizes '
+        'take minutes to an hour, --megapixels 0.25 0.5 1 a few minutes',
+    )
+    parser.add_argument(
+        '--megapixels',
+        nargs='+',
+        type=float,
+        metavar='N',
+        help='sizes of --growth (default: 0.25 0.5 1 2 4 8 16, as far as memory allows)',
+    )
+    parser.add_argument(
+        '--modes',
+        nargs='+',
+        choices=['inference', 'training'],
+        help='of --growth; training: forward and backward (default: both)',
+    )
+    parser.add_argument(
+        '--precision', choices=['float32', 'bfloat16'], help='of --growth; bfloat16: autocast (default: float32)'
+    )
     parser.add_argument('--device', help='of --growth: cpu, cuda, cuda:1, ... (default: cpu)')
-    parser.add_argument('--out', metavar='FILE.png',
-                        help='the picture of --sweep or --growth (default: work_dirs/complexity/CONFIG.png or '
-                        'CONFIG_growth.png)')
+    parser.add_argument(
+        '--out',
+        metavar='FILE.png',
+        help='the picture of --sweep or --growth (default: work_dirs/complexity/CONFIG.png or CONFIG_growth.png)',
+    )
     parser.add_argument('--overwrite', action='store_true', help='write over an existing picture')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='change entries of the config, as in tools/train.py')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change entries of the config, as in tools/train.py',
+    )
     args = parser.parse_args()
     if args.sweep and args.growth:
         parser.error('--sweep and --growth make a picture each: run them one after the other')
@@ -85,17 +115,33 @@ def growth(cfg: Any, args: argparse.Namespace, picture: Path) -> None:
     device, precision = growth.check_device(args.device or 'cpu'), args.precision or 'float32'
     sizes = growth.check_sizes(args.megapixels or growth.SIZES)
     backbone, step = growth.backbone_of(cfg)
-    print(f'{backbone["type"]} on {device}, {precision}; images of multiples of {step[0]} x {step[1]} pixels, so that '
-          'nothing is padded', flush=True)
-    values = {'config': args.config, 'backbone': backbone, 'device': device, 'precision': precision,
-              'machine': describe(device)}
+    print(
+        f'{backbone["type"]} on {device}, {precision}; images of multiples of {step[0]} x {step[1]} pixels, so that '
+        'nothing is padded',
+        flush=True,
+    )
+    values = {
+        'config': args.config,
+        'backbone': backbone,
+        'device': device,
+        'precision': precision,
+        'machine': describe(device),
+    }
 
     def done(found: growth.Growth) -> None:
         picture.parent.mkdir(parents=True, exist_ok=True)
         write(values | found.as_dict(), picture.with_suffix('.json'))
 
-    found = growth.measure_growth(backbone, step, sizes, args.modes or growth.MODES, device, precision,
-                                  progress=lambda line: print(f'  {line}', flush=True), done=done)
+    found = growth.measure_growth(
+        backbone,
+        step,
+        sizes,
+        args.modes or growth.MODES,
+        device,
+        precision,
+        progress=lambda line: print(f'  {line}', flush=True),
+        done=done,
+    )
     done(found)
     print(f'\n{reports.growth_text(found)}')
     draw_growth(found, f'{Path(args.config).stem}: backbone, {precision}, on {device}', picture)

@@ -14,14 +14,23 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Make a miniature COCO and a miniature ADE20K, train Cascade Mask R-CNN and UPerNet with Swin on '
         'them through tools/train.py, test them through tools/test.py, and draw predictions and curves. Each run gets '
-        'a new directory.')
+        'a new directory.'
+    )
     parser.add_argument('--only', choices=['detection', 'segmentation'], help='one half of it (default: both)')
-    parser.add_argument('--data-dir', type=Path, metavar='DIR',
-                        help='gets miniature_coco and miniature_ade; what is there is used (data)')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR',
-                        help='gets a new directory run_N with all results (work_dirs/demo)')
-    parser.add_argument('--quick', action='store_true',
-                        help='a few iterations on a few images: shows in a minute that everything runs, learns nothing')
+    parser.add_argument(
+        '--data-dir',
+        type=Path,
+        metavar='DIR',
+        help='gets miniature_coco and miniature_ade; what is there is used (data)',
+    )
+    parser.add_argument(
+        '--work-dir', type=Path, metavar='DIR', help='gets a new directory run_N with all results (work_dirs/demo)'
+    )
+    parser.add_argument(
+        '--quick',
+        action='store_true',
+        help='a few iterations on a few images: shows in a minute that everything runs, learns nothing',
+    )
     return parser.parse_args()
 
 

@@ -7,7 +7,8 @@ import sys
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Say what a checkpoint is: format, variant and what to set in a config, window, image size, '
-        'classes, training state, provenance. Nothing in the file is run.')
+        'classes, training state, provenance. Nothing in the file is run.'
+    )
     parser.add_argument('file', help='file or URL')
     return parser.parse_args()
 

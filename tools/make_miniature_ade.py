@@ -11,15 +11,26 @@ from mmswin.datasets.miniature_ade import DEFAULT_CLASSES, MiniatureAdeSettings,
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Make a miniature ADE20K: synthetic images in the real layout.')
     parser.add_argument('out_dir', help='directory to make, in the place of ADEChallengeData2016')
-    parser.add_argument('--train', type=int, default=MiniatureAdeSettings.num_train,
-                        help='training images (%(default)s)')
+    parser.add_argument(
+        '--train', type=int, default=MiniatureAdeSettings.num_train, help='training images (%(default)s)'
+    )
     parser.add_argument('--val', type=int, default=MiniatureAdeSettings.num_val, help='validation images (%(default)s)')
-    parser.add_argument('--size', type=int, default=MiniatureAdeSettings.image_size, metavar='PIXELS',
-                        help='longer side of an image (%(default)s)')
+    parser.add_argument(
+        '--size',
+        type=int,
+        default=MiniatureAdeSettings.image_size,
+        metavar='PIXELS',
+        help='longer side of an image (%(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=MiniatureAdeSettings.seed, help='(%(default)s)')
-    parser.add_argument('--classes', nargs='+', default=list(DEFAULT_CLASSES), metavar='FORM',
-                        help=f'forms to draw on the ground ({" ".join(DEFAULT_CLASSES)}; also crescent, arrow, '
-                        'hexagon), or ade for its 150 classes, so that configurations for ADE20K run unchanged')
+    parser.add_argument(
+        '--classes',
+        nargs='+',
+        default=list(DEFAULT_CLASSES),
+        metavar='FORM',
+        help=f'forms to draw on the ground ({" ".join(DEFAULT_CLASSES)}; also crescent, arrow, '
+        'hexagon), or ade for its 150 classes, so that configurations for ADE20K run unchanged',
+    )
     parser.add_argument('--force', action='store_true', help='replace a miniature ADE20K that is there')
     return parser.parse_args()
 
@@ -39,8 +50,10 @@ def main() -> int:
     except (MiniatureError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
-    print(f'{root}: {{images,annotations}}/{{training,validation}}/; label 0 is not labelled, then from 1: '
-          + (', '.join(settings.names) if len(settings.names) < 20 else f'the {len(settings.names)} classes of ADE20K'))
+    print(
+        f'{root}: {{images,annotations}}/{{training,validation}}/; label 0 is not labelled, then from 1: '
+        + (', '.join(settings.names) if len(settings.names) < 20 else f'the {len(settings.names)} classes of ADE20K')
+    )
     return 0
 
 

@@ -18,12 +18,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out_dir', help='directory to make')
     parser.add_argument('--train', type=int, default=MiniatureSettings.num_train, help='training images (%(default)s)')
     parser.add_argument('--val', type=int, default=MiniatureSettings.num_val, help='validation images (%(default)s)')
-    parser.add_argument('--size', type=int, default=MiniatureSettings.image_size, metavar='PIXELS',
-                        help='longer side of an image (%(default)s)')
+    parser.add_argument(
+        '--size',
+        type=int,
+        default=MiniatureSettings.image_size,
+        metavar='PIXELS',
+        help='longer side of an image (%(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=MiniatureSettings.seed, help='(%(default)s)')
-    parser.add_argument('--classes', nargs='+', default=list(DEFAULT_CLASSES), metavar='FORM',
-                        help=f'forms to draw ({" ".join(DEFAULT_CLASSES)}; also crescent, arrow, hexagon), '
-                        'or coco for its 80 categories, so that configurations for COCO run unchanged')
+    parser.add_argument(
+        '--classes',
+        nargs='+',
+        default=list(DEFAULT_CLASSES),
+        metavar='FORM',
+        help=f'forms to draw ({" ".join(DEFAULT_CLASSES)}; also crescent, arrow, hexagon), '
+        'or coco for its 80 categories, so that configurations for COCO run unchanged',
+    )
     parser.add_argument('--force', action='store_true', help='replace a miniature COCO that is there')
     return parser.parse_args()
 

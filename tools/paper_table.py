@@ -10,18 +10,26 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Build the configuration of each row of the paper\'s tables, count its parameters and FLOPs '
-        '(multiply-adds) by the paper\'s protocol, and print them beside the published figures. Exit status 1 when '
-        'one is off by more than the tolerance (0.5 M parameters, 1 %% of the FLOPs) for no known reason.')
+        description="Build the configuration of each row of the paper's tables, count its parameters and FLOPs "
+        "(multiply-adds) by the paper's protocol, and print them beside the published figures. Exit status 1 when "
+        'one is off by more than the tolerance (0.5 M parameters, 1 %% of the FLOPs) for no known reason.'
+    )
     parser.add_argument('--table', metavar='NAME', help='one table: 2a, 2b, 2c, 3, 4, coco_released, ade_released')
-    parser.add_argument('--only', metavar='PATTERN',
-                        help='rows whose method, backbone or configuration contains this (or matches it, with *)')
+    parser.add_argument(
+        '--only',
+        metavar='PATTERN',
+        help='rows whose method, backbone or configuration contains this (or matches it, with *)',
+    )
     parser.add_argument('--json', metavar='FILE', help='write the rows and the counts into this file')
     parser.add_argument('--overwrite', action='store_true', help='write over an existing FILE')
-    parser.add_argument('--tables', metavar='FILE', default=str(ROOT / 'configs' / 'paper_tables.yaml'),
-                        help='the file of tables, beside the configurations it names (configs/paper_tables.yaml)')
+    parser.add_argument(
+        '--tables',
+        metavar='FILE',
+        default=str(ROOT / 'configs' / 'paper_tables.yaml'),
+        help='the file of tables, beside the configurations it names (configs/paper_tables.yaml)',
+    )
     parser.add_argument('--update', metavar='FILE.md', help='write the tables of this document anew (make docs)')
-    parser.add_argument('--check', metavar='FILE.md', help='exit status 1 unless this document\'s tables are current')
+    parser.add_argument('--check', metavar='FILE.md', help="exit status 1 unless this document's tables are current")
     args = parser.parse_args()
     if args.update and args.check:
         parser.error('--update and --check exclude each other')

@@ -7,8 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 if sys.version_info < (3, 10):
-    sys.exit('error: Python {}.{} is not supported: mmswin is set up with Python 3.10 to 3.12. Install one of them and '
-             'name it: make setup PYTHON=python3.12'.format(*sys.version_info[:2]))
+    sys.exit(
+        'error: Python {}.{} is not supported: mmswin is set up with Python 3.10 to 3.12. Install one of them and '
+        'name it: make setup PYTHON=python3.12'.format(*sys.version_info[:2])
+    )
 sys.path.insert(0, str(ROOT))
 
 
@@ -38,8 +40,10 @@ def main() -> int:
         )
         shell = Shell(wheels.cache_folder() / 'logs' / f'setup-{stack.name}-{os.getpid()}.log')
         if provision.set_up(plan, shell):
-            shell.say(f'{venv} is ready after {elapsed(shell.clock() - shell.started)}. '
-                      f'To use it: source {os.path.relpath(venv)}/bin/activate')
+            shell.say(
+                f'{venv} is ready after {elapsed(shell.clock() - shell.started)}. '
+                f'To use it: source {os.path.relpath(venv)}/bin/activate'
+            )
         if args.peers:
             peers.install(plan, shell)
         shell.log.unlink(missing_ok=True)

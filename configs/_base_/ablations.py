@@ -6,4 +6,5 @@ ablations = dict(
     no_pos=dict(use_rel_pos_bias=False),
     abs_pos=dict(use_rel_pos_bias=False, use_abs_pos_embed=True),
     abs_rel_pos=dict(use_abs_pos_embed=True),
-    rel_pos_no_content=dict(use_content_term=False))
+    rel_pos_no_content=dict(use_content_term=False),
+)

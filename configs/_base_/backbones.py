@@ -5,7 +5,8 @@ swin_t = dict(
     type='mmswin.SwinTransformer',
     arch='tiny',
     drop_path_rate=0.2,
-    init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.tiny))
+    init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.tiny),
+)
 swin_t_channels = [96, 192, 384, 768]
 
 # The paper does not give DeiT-S a rate of its own, nor another schedule: it trains as Swin-T does.
@@ -13,7 +14,8 @@ deit_s = dict(
     type='mmswin.ViTPyramid',
     arch='deit-small',
     drop_path_rate=0.2,
-    init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.deit_small))
+    init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.deit_small),
+)
 deit_s_channels = [384, 384, 384, 384]
 
 # Habits of mmdetection: stem and first stage frozen, batch norms keep their statistics but train weight and bias.
@@ -31,5 +33,6 @@ resnet101_v1c = dict(
     norm_eval=False,
     style='pytorch',
     contract_dilation=True,
-    init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.resnet101_v1c))
+    init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.resnet101_v1c),
+)
 resnet_channels = [256, 512, 1024, 2048]

@@ -9,17 +9,23 @@ pretrained = dict(
     small=f'{pretrained_dir}/swin_small_patch4_window7_224.pth',
     base=f'{pretrained_dir}/swin_base_patch4_window7_224.pth',
     base_22k=f'{pretrained_dir}/swin_base_patch4_window7_224_22k.pth',
-    large_22k=f'{pretrained_dir}/swin_large_patch4_window7_224_22k.pth')
+    large_22k=f'{pretrained_dir}/swin_large_patch4_window7_224_22k.pth',
+)
 
 # Those that Swin is compared with: where they are by default (short names are mmengine's), and the files' names.
 compared = dict(
-    deit_small=('https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth',
-                'deit_small_patch16_224-cd65a155.pth'),
+    deit_small=(
+        'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth',
+        'deit_small_patch16_224-cd65a155.pth',
+    ),
     resnet50=('torchvision://resnet50', 'resnet50-0676ba61.pth'),
     resnet101_v1c=('open-mmlab://resnet101_v1c', 'resnet101_v1c-e67eebb6.pth'),
     resnext101_32x4d=('open-mmlab://resnext101_32x4d', 'resnext101_32x4d-a5af3160.pth'),
-    resnext101_64x4d=('open-mmlab://resnext101_64x4d', 'resnext101_64x4d-ee2c6f71.pth'))
-pretrained.update({
-    name: default if pretrained_dir == swin_release else f'{pretrained_dir}/{file}'
-    for name, (default, file) in compared.items()
-})
+    resnext101_64x4d=('open-mmlab://resnext101_64x4d', 'resnext101_64x4d-ee2c6f71.pth'),
+)
+pretrained.update(
+    {
+        name: default if pretrained_dir == swin_release else f'{pretrained_dir}/{file}'
+        for name, (default, file) in compared.items()
+    }
+)

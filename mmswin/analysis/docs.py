@@ -24,8 +24,9 @@ def render(tables: Sequence[Table], comparisons: Sequence[Comparison], directory
         directory: The directory of the configurations, which links name by its last part.
     """
     directory = Path(directory)
-    blocks = [_block(table, [one for one in comparisons if one.row.table == table.name], directory.name)
-              for table in tables]
+    blocks = [
+        _block(table, [one for one in comparisons if one.row.table == table.name], directory.name) for table in tables
+    ]
     blocks.append(_others({one.row.config for one in comparisons}, directory))
     return '\n\n'.join(block for block in blocks if block)
 
@@ -33,17 +34,31 @@ def render(tables: Sequence[Table], comparisons: Sequence[Comparison], directory
 def _block(table: Table, comparisons: Sequence[Comparison], configs: str) -> str:
     """One table with its title and, below it, what is to be said of single rows."""
     shown = [name for name in _SHOWN if any(name in one.row.accuracy for one in comparisons)]
-    heads = ['method', 'backbone', 'configuration', *(ACCURACIES[name] for name in shown), 'params M', 'FLOPs G',
-             'reproduced']
+    heads = [
+        'method',
+        'backbone',
+        'configuration',
+        *(ACCURACIES[name] for name in shown),
+        'params M',
+        'FLOPs G',
+        'reproduced',
+    ]
     lines = [heads, ['---'] * len(heads)]
     notes: list[str] = []
     for one in comparisons:
         row = one.row
         marks = ''.join(f'<sup>{_number_of(note, notes)}</sup>' for note in _notes(one))
-        lines.append([
-            row.method, row.backbone, (_link(row.config, configs) if row.config else 'none') + marks,
-            *(_percentage(row.accuracy.get(name)) for name in shown),
-            _pair(row.params, one.params, 1), _pair(row.flops, one.flops, 1), 'yes' if row.reproduced else 'no'])
+        lines.append(
+            [
+                row.method,
+                row.backbone,
+                (_link(row.config, configs) if row.config else 'none') + marks,
+                *(_percentage(row.accuracy.get(name)) for name in shown),
+                _pair(row.params, one.params, 1),
+                _pair(row.flops, one.flops, 1),
+                'yes' if row.reproduced else 'no',
+            ]
+        )
     text = [f'**{table.title}** ({table.source})', '', *map(_line, lines)]
     if notes:
         text += ['', *(f'<sup>{number}</sup> {note}.<br>' for number, note in enumerate(notes, 1))]
@@ -91,8 +106,11 @@ def _pair(published: float | None, counted: float | None, digits: int) -> str:
 
 def _others(listed: set[str | None], directory: Path) -> str:
     """Configurations without a published result, each with the first sentence of its leading comment."""
-    lines = [f'| {_link(path.stem, directory.name)} | {first_sentence(path)} |'
-             for path in sorted(directory.glob('*.py')) if path.stem not in listed]
+    lines = [
+        f'| {_link(path.stem, directory.name)} | {first_sentence(path)} |'
+        for path in sorted(directory.glob('*.py'))
+        if path.stem not in listed
+    ]
     if not lines:
         return ''
     return '\n'.join(['**More configurations**', '', '| configuration | |', '|---|---|', *lines])

@@ -135,8 +135,9 @@ def backbone_of(cfg: Config) -> tuple[dict[str, Any], tuple[int, int]]:
     if not isinstance(model, SwinTransformer):
         return backbone, (32, 32)
     merges = prod(layer.downsample.stride for layer in model.layers if layer.downsample is not None)
-    return backbone, tuple(side * patch * merges
-                           for side, patch in zip(model.window_size, model.patch_embed.patch_size))
+    return backbone, tuple(
+        side * patch * merges for side, patch in zip(model.window_size, model.patch_embed.patch_size)
+    )
 
 
 def check_device(device: str) -> str:
@@ -186,8 +187,9 @@ def measure(order: Order) -> Point:
 
 
 def _repetition(model: torch.nn.Module, order: Order, height: int, width: int) -> Repetition:
-    return Repetition(model, Work(mode=order.mode, precision=order.precision, sizes=(f'1x{height}x{width}',),
-                                  device=order.device))
+    return Repetition(
+        model, Work(mode=order.mode, precision=order.precision, sizes=(f'1x{height}x{width}',), device=order.device)
+    )
 
 
 def _reset_peak(device: str) -> None:
@@ -285,8 +287,10 @@ def measure_growth(
             expected = points[-1].before + points[-1].memory * order.pixels / points[-1].pixels if points else 0
             name = f'{height} x {width}'
             if expected > limit:
-                found.ends[mode] = (f'{name} would need about {expected / 2**30:.1f} GiB of memory, and '
-                                    f'{limit / 2**30:.1f} GiB may be used')
+                found.ends[mode] = (
+                    f'{name} would need about {expected / 2**30:.1f} GiB of memory, and '
+                    f'{limit / 2**30:.1f} GiB may be used'
+                )
             else:
                 try:
                     points.append(run(order))
@@ -295,7 +299,8 @@ def measure_growth(
             if mode in found.ends:
                 progress(f'{mode}, {found.ends[mode]}')
                 break
-            progress(f'{mode}, {name}: {1000 * points[-1].value("seconds"):.0f} ms, '
-                     f'{points[-1].memory / 2**30:.2f} GiB')
+            progress(
+                f'{mode}, {name}: {1000 * points[-1].value("seconds"):.0f} ms, {points[-1].memory / 2**30:.2f} GiB'
+            )
             done(found)
     return found

@@ -141,8 +141,11 @@ def select(tables: Iterable[Table], table: str | None = None, only: str | None =
     rows = [row for one in tables if table in (None, one.name) for row in one.rows]
     if only is not None:
         pattern = only.lower() if any(sign in only for sign in '*?[') else f'*{only.lower()}*'
-        rows = [row for row in rows
-                if any(fnmatch.fnmatchcase(text.lower(), pattern) for text in (row.label, row.config or ''))]
+        rows = [
+            row
+            for row in rows
+            if any(fnmatch.fnmatchcase(text.lower(), pattern) for text in (row.label, row.config or ''))
+        ]
         if not rows:
             raise RunError(f'no row of the table matches {only!r}; it is looked for in method, backbone and config')
     return rows
@@ -190,8 +193,11 @@ class Comparison:
         """What makes the comparison fail: deviations without an explanation, and explanations without a deviation."""
         return [
             *(f'{name} is off by more than the tolerance' for name in sorted(self.exceeding - set(self.row.known))),
-            *(f'{name} is within the tolerance, yet the table explains a deviation' for name in sorted(
-                set(self.row.known) - self.exceeding) if self.params is not None),
+            *(
+                f'{name} is within the tolerance, yet the table explains a deviation'
+                for name in sorted(set(self.row.known) - self.exceeding)
+                if self.params is not None
+            ),
         ]
 
     @property
@@ -230,6 +236,9 @@ def compare(rows: Iterable[Row], configs: str | Path) -> list[Comparison]:
             comparisons.append(Comparison(row))
             continue
         found = counted(row.config, row.shape)
-        comparisons.append(Comparison(
-            row, found.params / 1e6, found.trainable / 1e6, found.cost.published / 1e9, found.cost.computed / 1e9))
+        comparisons.append(
+            Comparison(
+                row, found.params / 1e6, found.trainable / 1e6, found.cost.published / 1e9, found.cost.computed / 1e9
+            )
+        )
     return comparisons

@@ -81,8 +81,10 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
         RunError: The image is too small, the model cannot be built, or how to count its kind is not known here.
     """
     if min(shape) < MIN_SIDE:
-        raise RunError(f'an image of {shape[0]} x {shape[1]} pixels: expected at least {MIN_SIDE} pixels a side, the '
-                       'stride of the last map')
+        raise RunError(
+            f'an image of {shape[0]} x {shape[1]} pixels: expected at least {MIN_SIDE} pixels a side, the '
+            'stride of the last map'
+        )
     model = build_on_meta(cfg)
     with quiet_libraries():
         return measure_model(model, shape)

@@ -18,9 +18,11 @@ def columns(lines: Sequence[Sequence[str]], left: int = 1) -> str:
     """Align cells into columns, the first ``left`` of them to the left, the others to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return '\n'.join(
-        '  '.join(cell.ljust(width) if i < left else cell.rjust(width)
-                  for i, (cell, width) in enumerate(zip(line, widths))).rstrip()
-        for line in lines)
+        '  '.join(
+            cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def _number(value: float | None, form: str) -> str:
@@ -32,10 +34,19 @@ def paper_text(comparisons: Sequence[Comparison]) -> str:
     lines = [('table', 'method, backbone', 'params M', 'counted', 'diff', 'FLOPs G', 'counted', 'diff %', 'verdict')]
     for one in comparisons:
         row, relative = one.row, one.flops_difference
-        lines.append((
-            row.table, row.label, _number(row.params, 'g'), _number(one.params, '.2f'),
-            _number(one.params_difference, '+.2f'), _number(row.flops, 'g'), _number(one.flops, '.1f'),
-            _number(None if relative is None else 100 * relative, '+.2f'), one.verdict))
+        lines.append(
+            (
+                row.table,
+                row.label,
+                _number(row.params, 'g'),
+                _number(one.params, '.2f'),
+                _number(one.params_difference, '+.2f'),
+                _number(row.flops, 'g'),
+                _number(one.flops, '.1f'),
+                _number(None if relative is None else 100 * relative, '+.2f'),
+                one.verdict,
+            )
+        )
     text = [columns(lines, left=2)]
     remarks: dict[str, list[str]] = {}
     for one in comparisons:
@@ -43,8 +54,9 @@ def paper_text(comparisons: Sequence[Comparison]) -> str:
             names = remarks.setdefault(remark, [])
             if one.row.label not in names:
                 names.append(one.row.label)
-    text += [textwrap.fill(f'{"; ".join(names)}: {remark}', 118, subsequent_indent='  ')
-             for remark, names in remarks.items()]
+    text += [
+        textwrap.fill(f'{"; ".join(names)}: {remark}', 118, subsequent_indent='  ') for remark, names in remarks.items()
+    ]
     off = [one for one in comparisons if one.problems]
     numbers = f'{sum(one.verdict == "ok" for one in comparisons)} rows agree, '
     numbers += f'{sum(one.verdict == "known" for one in comparisons)} are off for a known reason, {len(off)} are off'
@@ -60,8 +72,12 @@ def _remarks(one: Comparison) -> list[str]:
 def paper_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
     """The rows with what was counted, for ``json.dump``."""
     return [
-        {**asdict(one.row), 'counted': {'params': one.params, 'trainable': one.trainable, 'flops': one.flops,
-                                        'computed': one.computed}, 'verdict': one.verdict, 'problems': one.problems}
+        {
+            **asdict(one.row),
+            'counted': {'params': one.params, 'trainable': one.trainable, 'flops': one.flops, 'computed': one.computed},
+            'verdict': one.verdict,
+            'problems': one.problems,
+        }
         for one in comparisons
     ]
 
@@ -74,16 +90,18 @@ def complexity_text(found: Complexity) -> str:
         lines.append((part.name, f'{part.params / 1e6:.3f}', f'{part.trainable / 1e6:.3f}', *costs))
     lines.append(('all', f'{found.params / 1e6:.3f}', f'{found.trainable / 1e6:.3f}', *_gigas(found.cost)))
     height, width = found.shape
-    return '\n'.join([
-        f'one image of {height} x {width} pixels; G: 10^9 multiply-adds',
-        columns(lines),
-        'layers: convolutions and linear layers. products: of two activations (attention, dynamic convolutions).',
-        'padding: projections of tokens that pad a map to whole windows, which reference implementations compute and',
-        'mmswin does not. elementwise: biases, norms, rectifiers, poolings, as the authors\' counter has them.',
-        *(['-: runs in training alone.'] if any(part.cost is None for part in found.parts) else []),
-        f'By the authors\' way of counting {found.cost.published / 1e9:.1f} G; '
-        f'in matrix products as computed here {found.cost.computed / 1e9:.1f} G.',
-    ])
+    return '\n'.join(
+        [
+            f'one image of {height} x {width} pixels; G: 10^9 multiply-adds',
+            columns(lines),
+            'layers: convolutions and linear layers. products: of two activations (attention, dynamic convolutions).',
+            'padding: projections of tokens that pad a map to whole windows, which reference implementations compute and',
+            "mmswin does not. elementwise: biases, norms, rectifiers, poolings, as the authors' counter has them.",
+            *(['-: runs in training alone.'] if any(part.cost is None for part in found.parts) else []),
+            f"By the authors' way of counting {found.cost.published / 1e9:.1f} G; "
+            f'in matrix products as computed here {found.cost.computed / 1e9:.1f} G.',
+        ]
+    )
 
 
 def _gigas(cost: MultiplyAdds) -> tuple[str, ...]:
@@ -107,10 +125,17 @@ def growth_text(found: Growth) -> str:
     for mode, points in found.points.items():
         for point in points:
             seconds = point.value('seconds')
-            lines.append((
-                mode, f'{point.height} x {point.width}', f'{point.pixels / 1e6:.2f}', f'{1e3 * seconds:.1f}',
-                f'{1e9 * seconds / point.pixels:.1f}', f'{point.memory / 2**30:.3f}',
-                _number(None if point.saved is None else point.saved / 2**30, '.3f')))
+            lines.append(
+                (
+                    mode,
+                    f'{point.height} x {point.width}',
+                    f'{point.pixels / 1e6:.2f}',
+                    f'{1e3 * seconds:.1f}',
+                    f'{1e9 * seconds / point.pixels:.1f}',
+                    f'{point.memory / 2**30:.3f}',
+                    _number(None if point.saved is None else point.saved / 2**30, '.3f'),
+                )
+            )
     powers = [('grows as', *QUANTITIES.values())]
     exponents = found.exponents()
     for mode in found.points:
@@ -118,8 +143,13 @@ def growth_text(found: Growth) -> str:
         powers.append((mode, *('-' if one is None else f'pixels^{one:.3f}' for one in fitted)))
     pixels = [point.pixels for points in found.points.values() for point in points]
     narrow = pixels and max(pixels) < 8 * min(pixels)
-    return '\n'.join([
-        columns(lines, left=2), '', columns(powers),
-        '(straight lines through the logarithms of all sizes; peak memory: beyond what is there before the image)',
-        *(['(the sizes are less than a factor of 8 apart: these powers say little)'] if narrow else []),
-        *(f'{mode}: {end}.' for mode, end in found.ends.items())])
+    return '\n'.join(
+        [
+            columns(lines, left=2),
+            '',
+            columns(powers),
+            '(straight lines through the logarithms of all sizes; peak memory: beyond what is there before the image)',
+            *(['(the sizes are less than a factor of 8 apart: these powers say little)'] if narrow else []),
+            *(f'{mode}: {end}.' for mode, end in found.ends.items()),
+        ]
+    )

@@ -43,8 +43,11 @@ class GlobalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
         whole_map = (x.shape[1], x.shape[2])
-        return self.proj(window_attention(
-            self.qkv(x), None, whole_map, (0, 0), self.num_heads, self.scale, backend=resolve_backend(BACKEND)))
+        return self.proj(
+            window_attention(
+                self.qkv(x), None, whole_map, (0, 0), self.num_heads, self.scale, backend=resolve_backend(BACKEND)
+            )
+        )
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Sweep:
     def exponent(self, values: Sequence[float]) -> float:
         """The power of the number of pixels with which ``values`` grow, fitted to the larger half of the sizes."""
         first = len(values) // 2
-        return fitted_exponent(self.tokens[first:len(values)], values[first:])
+        return fitted_exponent(self.tokens[first : len(values)], values[first:])
 
 
 def fitted_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
@@ -95,12 +98,23 @@ def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
     """
     backbone = build_on_meta(cfg).backbone
     if not isinstance(backbone, SwinTransformer):
-        raise RunError(f'--sweep compares window attention with global attention, and the backbone of this config is '
-                       f'a {type(backbone).__name__}; name a config with a mmswin.SwinTransformer')
+        raise RunError(
+            f'--sweep compares window attention with global attention, and the backbone of this config is '
+            f'a {type(backbone).__name__}; name a config with a mmswin.SwinTransformer'
+        )
     like = next(layer for layer in backbone.modules() if isinstance(layer, WindowAttention))
     layer = WindowAttention(
-        like.qkv.in_features, like.num_heads, like.window, (0, 0), like.qkv.bias is not None, like.scale, 0.0, 0.0,
-        like.relative_position_bias_table is not None, BACKEND)
+        like.qkv.in_features,
+        like.num_heads,
+        like.window,
+        (0, 0),
+        like.qkv.bias is not None,
+        like.scale,
+        0.0,
+        0.0,
+        like.relative_position_bias_table is not None,
+        BACKEND,
+    )
     return layer.eval(), backbone.patch_embed.patch_size
 
 
@@ -130,8 +144,13 @@ def sweep(
     sizes = map_sizes(layer.window, limit)
     layers = {'windows': layer, 'global': GlobalAttention(layer)}
     found = Sweep(
-        layer.qkv.in_features, layer.window, patch, [rows * columns for rows, columns in sizes],
-        {kind: [_counted(layer, kind, size) for size in sizes] for kind in layers}, {kind: [] for kind in layers})
+        layer.qkv.in_features,
+        layer.window,
+        patch,
+        [rows * columns for rows, columns in sizes],
+        {kind: [_counted(layer, kind, size) for size in sizes] for kind in layers},
+        {kind: [] for kind in layers},
+    )
     start = time.perf_counter()
     for i, (rows, columns) in enumerate(sizes):
         if i > 2:
@@ -141,15 +160,18 @@ def sweep(
         x = torch.randn(1, rows, columns, found.dim, device=layer.qkv.weight.device)
         for kind, seconds in _timed({kind: _call(module, x) for kind, module in layers.items()}, ROUNDS).items():
             found.seconds[kind].append(seconds)
-        progress(f'{rows} x {columns} tokens: windows {1000 * found.seconds["windows"][-1]:.1f} ms, '
-                 f'global {1000 * found.seconds["global"][-1]:.1f} ms')
+        progress(
+            f'{rows} x {columns} tokens: windows {1000 * found.seconds["windows"][-1]:.1f} ms, '
+            f'global {1000 * found.seconds["global"][-1]:.1f} ms'
+        )
     return found
 
 
 def _counted(layer: WindowAttention, kind: str, size: tuple[int, int]) -> int:
     with META:
-        like = WindowAttention(layer.qkv.in_features, layer.num_heads, layer.window, (0, 0), True, None, 0.0, 0.0,
-                               False, BACKEND).eval()
+        like = WindowAttention(
+            layer.qkv.in_features, layer.num_heads, layer.window, (0, 0), True, None, 0.0, 0.0, False, BACKEND
+        ).eval()
         module = like if kind == 'windows' else GlobalAttention(like).eval()
         return count(module, torch.empty(1, *size, layer.qkv.in_features))[1].computed
 

@@ -116,7 +116,7 @@ def check_structure(
         )
     if not isinstance(strides, (list, tuple)) or len(strides) != len(depths):
         raise ValueError(
-            f'strides={strides!r} must have {len(depths)} entries as depths={depths} has: the patch embedding\'s, then '
+            f"strides={strides!r} must have {len(depths)} entries as depths={depths} has: the patch embedding's, then "
             'one for each patch merging'
         )
     _positive_ints('strides[1:]', list(strides[1:]) or [1])

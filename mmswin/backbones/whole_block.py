@@ -77,9 +77,7 @@ def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:
     if in_strips:
         plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
         bias, proj = attn.relative_position_bias(), attn.proj
-        branch = attend_and_project(
-            qkv, attn.qkv.bias, bias, proj.weight, proj.bias, plan, attn.num_heads, attn.scale
-        )
+        branch = attend_and_project(qkv, attn.qkv.bias, bias, proj.weight, proj.bias, plan, attn.num_heads, attn.scale)
     else:
         branch = attn.mix(qkv)
     x = x + drop_path(branch, block.drop_path, block.training)

@@ -69,9 +69,7 @@ def run(
         next(side for side in sides if side.side == name).seconds = seconds
 
 
-def ask(
-    module: str, order: dict[str, Any], name: str, folder: Path, environment: dict[str, str]
-) -> dict[str, Any]:
+def ask(module: str, order: dict[str, Any], name: str, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     """Have a module do an order in a process of its own: ``python -m MODULE ORDER.json RESULT.json``.
 
     Args:

@@ -172,8 +172,11 @@ def _checked(
     settings.options.check()
     if settings.rounds < 1:
         raise RunError(f'--rounds {settings.rounds}: give 1 or more')
-    for what, names, known in (('mode', modes, recipes.MODES), ('backend', backends, (AUTO, *BACKENDS)),
-                               ('allocator', settings.allocators, tuple(ALLOCATORS))):
+    for what, names, known in (
+        ('mode', modes, recipes.MODES),
+        ('backend', backends, (AUTO, *BACKENDS)),
+        ('allocator', settings.allocators, tuple(ALLOCATORS)),
+    ):
         for name in names:
             if name not in known:
                 raise RunError(f'{what} {name!r} is unknown; choose from {", ".join(known)}')

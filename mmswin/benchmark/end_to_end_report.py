@@ -19,8 +19,9 @@ _COLOURS = ('tab:blue', 'tab:cyan', 'tab:gray', 'tab:orange')
 def parts(turn: Turn) -> dict[str, float]:
     """Seconds an image of each of :data:`PARTS`."""
     rest = turn.seconds - turn.forward - turn.backward - turn.waiting
-    return {name: seconds / turn.images
-            for name, seconds in zip(PARTS, (turn.forward, turn.backward, rest, turn.waiting))}
+    return {
+        name: seconds / turn.images for name, seconds in zip(PARTS, (turn.forward, turn.backward, rest, turn.waiting))
+    }
 
 
 def table(result: RunResult) -> str:
@@ -80,7 +81,8 @@ def plot(values: Mapping[str, Any], path: Path) -> None:
 
     results = [RunResult.from_dict(result) for result in values['results']]
     figure, axes = pyplot.subplots(
-        len(results), 1, figsize=(9, 1.2 + 2 * len(results)), squeeze=False, layout='constrained')
+        len(results), 1, figsize=(9, 1.2 + 2 * len(results)), squeeze=False, layout='constrained'
+    )
     for axis, result in zip(axes[:, 0], results):
         sides = sorted(result.sides, key=lambda side: result.rate(side).median)
         ends = [0.0] * len(sides)

@@ -118,4 +118,4 @@ def judge(
 def _complaint(error: float, reference: float) -> str | None:
     if error <= MARGIN * reference:
         return None
-    return f'not equal: its error is {error:.2e}, more than {MARGIN} times the reference\'s {reference:.2e}'
+    return f"not equal: its error is {error:.2e}, more than {MARGIN} times the reference's {reference:.2e}"

@@ -90,8 +90,11 @@ class BackboneTimer:
 def _stochastic_depth(backbone: nn.Module) -> list[tuple[nn.Module, str, float]]:
     """Where the probabilities of stochastic depth stand, in ours and in mmdet's and mmseg's classes."""
     places = [(module, name) for module in backbone.modules() for name in ('drop_path', 'drop_prob')]
-    return [(module, name, getattr(module, name)) for module, name in places
-            if isinstance(getattr(module, name, None), float)]
+    return [
+        (module, name, getattr(module, name))
+        for module, name in places
+        if isinstance(getattr(module, name, None), float)
+    ]
 
 
 @HOOKS.register_module()
@@ -127,8 +130,10 @@ class MeasureHook(Hook):
         """Attach the timers."""
         found = len(runner.test_loop.dataloader)
         if found < self._last:
-            raise RunError(f'the data has {found} batches for testing, and {self._last} are needed: give fewer '
-                           '--iterations, or more images')
+            raise RunError(
+                f'the data has {found} batches for testing, and {self._last} are needed: give fewer '
+                '--iterations, or more images'
+            )
         self._attach(runner)
 
     def _attach(self, runner: Runner) -> None:

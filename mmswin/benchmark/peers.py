@@ -234,8 +234,9 @@ def check_name(side: str) -> None:
     if name not in PEERS:
         from mmswin.runner.errors import nearest  # not above: the memory of processes that import this is measured
 
-        raise ValueError(f'side {side!r} is unknown{nearest(name, PEERS)}; choose from {", ".join(PEERS)}, each also '
-                         f'with {COMPILED}')
+        raise ValueError(
+            f'side {side!r} is unknown{nearest(name, PEERS)}; choose from {", ".join(PEERS)}, each also with {COMPILED}'
+        )
 
 
 def missing_library(side: str) -> str | None:

@@ -86,7 +86,9 @@ def gpu(device: str = 'cuda', threads: int = 8) -> list[Piece]:
 def _orders(sides: Iterable[str], archs: Iterable[str], device: str, processes: int, threads: int) -> dict[str, Any]:
     orders = [
         [side, Work(arch, mode=mode, precision='bfloat16', sizes=HEADLINE, device=device).as_dict()]
-        for arch in archs for side in sides for mode in ('training', 'inference')
+        for arch in archs
+        for side in sides
+        for mode in ('training', 'inference')
     ]
     return {'orders': orders, 'processes': processes, 'threads': max(1, threads // processes)}
 

@@ -49,8 +49,12 @@ class Options(NamedTuple):
 
     def check(self) -> None:
         """Raises RunError for values out of range."""
-        for name, value, least in (('--warm-up', self.warm_up, 1), ('--iterations', self.iterations, 1),
-                                   ('--batch-size', self.batch_size, 1), ('--workers', self.workers, 0)):
+        for name, value, least in (
+            ('--warm-up', self.warm_up, 1),
+            ('--iterations', self.iterations, 1),
+            ('--batch-size', self.batch_size, 1),
+            ('--workers', self.workers, 0),
+        ):
             if value is not None and value < least:
                 raise RunError(f'{name} {value}: give {least} or more')
         if not 0 < self.image_scale <= 4:
@@ -138,7 +142,7 @@ def _move_data(cfg: Config, data_root: Path) -> None:
     for node in dicts_in(parts):
         for key, value in node.items():
             if isinstance(value, str) and (value + '/').startswith(earlier.rstrip('/') + '/'):
-                node[key] = str(data_root) + value[len(earlier.rstrip('/')):]
+                node[key] = str(data_root) + value[len(earlier.rstrip('/')) :]
 
 
 def _scale_images(cfg: Config, factor: float) -> None:

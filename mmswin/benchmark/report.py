@@ -109,8 +109,10 @@ def plot(values: Mapping[str, Any], path: Path) -> None:
     for axis, result in zip(axes[:, 0], results):
         ran = sorted((s for s in result.sides.values() if s.seconds), key=lambda s: s.summary.median, reverse=True)
         medians = [1e3 * side.summary.median for side in ran]
-        spread = [[1e3 * (s.summary.median - s.summary.quartiles[0]) for s in ran],
-                  [1e3 * (s.summary.quartiles[1] - s.summary.median) for s in ran]]
+        spread = [
+            [1e3 * (s.summary.median - s.summary.quartiles[0]) for s in ran],
+            [1e3 * (s.summary.quartiles[1] - s.summary.median) for s in ran],
+        ]
         colours = ['tab:blue' if side.side.startswith('mmswin') else 'tab:gray' for side in ran]
         axis.barh([side.side for side in ran], medians, xerr=spread, color=colours, capsize=3)
         ends = [1e3 * side.summary.quartiles[1] for side in ran]

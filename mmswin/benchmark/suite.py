@@ -96,9 +96,11 @@ def _checked(works: Sequence[Work], sides: Sequence[str], settings: Settings) ->
     absent = {side: f'{library} is not installed' for side, library in missing.items() if library}
     if absent and len(absent) == len(missing):
         reasons = ', '.join(f'{side} ({reason})' for side, reason in absent.items())
-        raise ValueError(f'--sides: none of them can take part: {reasons}. `make peers` in a checkout of mmswin '
-                         'installs timm, transformers and torchvision into .venv/peers; then run with '
-                         'PYTHONPATH=.venv/peers')
+        raise ValueError(
+            f'--sides: none of them can take part: {reasons}. `make peers` in a checkout of mmswin '
+            'installs timm, transformers and torchvision into .venv/peers; then run with '
+            'PYTHONPATH=.venv/peers'
+        )
     return absent
 
 
@@ -116,5 +118,14 @@ def _time(
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, 'weights.pth')
         torch.save(tensors, weights)
-        cpu.run(work, sides, allocator, weights, Path(folder), settings.rounds, settings.repetitions,
-                settings.threads, progress)
+        cpu.run(
+            work,
+            sides,
+            allocator,
+            weights,
+            Path(folder),
+            settings.rounds,
+            settings.repetitions,
+            settings.threads,
+            progress,
+        )

@@ -55,8 +55,11 @@ class Work:
     drop_path_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value, known in (('arch', self.arch, VARIANTS), ('mode', self.mode, MODES),
-                                   ('precision', self.precision, PRECISIONS)):
+        for name, value, known in (
+            ('arch', self.arch, VARIANTS),
+            ('mode', self.mode, MODES),
+            ('precision', self.precision, PRECISIONS),
+        ):
             if value not in known:
                 raise ValueError(f'{name} {value!r} is unknown; choose one of {", ".join(map(repr, known))}')
         if self.window_size < 1:

@@ -60,10 +60,8 @@ def no_weights(checkpoint: Mapping[str, Any]) -> str:
         return 'is an empty dictionary: whatever wrote it had nothing to save'
     keys = [str(key) for key in checkpoint]
     if set(keys) >= _OPTIMIZER or any(key.startswith('optimizer') for key in keys):
-        return (
-            f'holds the state of an optimizer and no weights ({", ".join(keys[:5])}): give the file with the weights'
-        )
-    return f'holds no tensors ({", ".join(keys[:5])}): give a file with a network\'s weights'
+        return f'holds the state of an optimizer and no weights ({", ".join(keys[:5])}): give the file with the weights'
+    return f"holds no tensors ({', '.join(keys[:5])}): give a file with a network's weights"
 
 
 def folder(path: Path) -> str:

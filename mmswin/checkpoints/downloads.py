@@ -70,8 +70,9 @@ def _checksum(url: str, fragment: str) -> str:
     if fragment:
         match = re.fullmatch(r'sha256=([0-9a-fA-F]{8,64})', fragment)
         if not match:
-            raise CheckpointError(f'{url}#{fragment}: behind the # of a checkpoint\'s URL only sha256=HEX is known, '
-                                  'with 8 to 64 digits')
+            raise CheckpointError(
+                f"{url}#{fragment}: behind the # of a checkpoint's URL only sha256=HEX is known, with 8 to 64 digits"
+            )
         return match[1].lower()
     match = _NAMED_SUM.search(urlsplit(url).path)
     return match[1] if match else ''
@@ -93,8 +94,10 @@ def _checked(path: Path, url: str, fragment: str, wanted: str) -> Path:
     if fragment:
         found = _sha256(path)
         if not found.startswith(wanted):
-            raise CheckpointError(f'{path} is not the file of {url}: its SHA-256 is {found}, not {wanted}. Remove it '
-                                  'to download the file again')
+            raise CheckpointError(
+                f'{path} is not the file of {url}: its SHA-256 is {found}, not {wanted}. Remove it '
+                'to download the file again'
+            )
     return path
 
 
@@ -118,8 +121,10 @@ def _only_one(target: Path, url: str) -> Iterator[None]:
             say(f'another process downloads {url}; waiting for it')
             lock.acquire()
     except (OSError, NotImplementedError) as error:
-        raise Failed(f'{target.parent} cannot be written to ({getattr(error, "strerror", None) or error}); '
-                      'export TORCH_HOME=DIR puts the cache elsewhere') from error
+        raise Failed(
+            f'{target.parent} cannot be written to ({getattr(error, "strerror", None) or error}); '
+            'export TORCH_HOME=DIR puts the cache elsewhere'
+        ) from error
     try:
         yield
     finally:
@@ -156,8 +161,8 @@ def _problem(part: Path, wanted: str) -> str | None:
         return f'what came {other}'
     found = _sha256(part) if wanted else ''
     if not found.startswith(wanted):
-        return (f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its '
-                'way or has been exchanged')
+        return (
+            f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its '
+            'way or has been exchanged'
+        )
     return None
-
-

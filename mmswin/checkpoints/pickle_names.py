@@ -23,8 +23,9 @@ _MAX_KEY = 2**61 - 1
 HISTORY_BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
 # Made empty and filled; what they stand for is said in :mod:`mmswin.checkpoints.safe_globals`.
 FILLED = {HISTORY_BUFFER: 'HistoryBuffer', 'yacs.config.CfgNode': 'CfgNode', 'argparse.Namespace': 'Namespace'}
-NUMBER_DTYPES = frozenset(f'{kind}{size}' for kind, sizes in
-                          {'b': '1', 'i': '1248', 'u': '1248', 'f': '248'}.items() for size in sizes) | {'c8', 'c16'}
+NUMBER_DTYPES = frozenset(
+    f'{kind}{size}' for kind, sizes in {'b': '1', 'i': '1248', 'u': '1248', 'f': '248'}.items() for size in sizes
+) | {'c8', 'c16'}
 STATISTICS = frozenset({'min', 'max', 'current', 'mean'})
 _STORAGE_BYTES = {'Double': 8, 'Float': 4, 'Half': 2, 'BFloat16': 2, 'Long': 8, 'Int': 4, 'Short': 2, 'Char': 1,
                   'Byte': 1, 'Bool': 1, 'ComplexDouble': 16, 'ComplexFloat': 8}  # fmt: skip
@@ -125,9 +126,7 @@ def _are_counts(values: Any) -> bool:
 def check_keys(keys: list[Any]) -> None:
     """Make sure that a dictionary's keys are ones whose hashes cannot be made equal."""
     for key in keys:
-        if not isinstance(key, (str, float, Bytes, type(None))) and not (
-            isinstance(key, int) and abs(key) < _MAX_KEY
-        ):
+        if not isinstance(key, (str, float, Bytes, type(None))) and not (isinstance(key, int) and abs(key) < _MAX_KEY):
             raise PickleRefused('has a dictionary whose keys are neither names nor numbers')
 
 
@@ -147,27 +146,32 @@ def _tensor(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *
     return _view(budget, storage, offset, size, stride, None, rest)
 
 
-def _tensor_v3(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any,
-               *rest: Any) -> Object:
+def _tensor_v3(
+    budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *rest: Any
+) -> Object:
     if dtype not in DTYPES or not isinstance(dtype, Name):
         raise PickleRefused('is damaged: a tensor of an unknown kind of numbers')
     return _view(budget, storage, offset, size, stride, DTYPES[dtype], (grad, hooks, *rest))
 
 
-def _view(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, itemsize: int | None,
-          rest: tuple) -> Object:
+def _view(
+    budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, itemsize: int | None, rest: tuple
+) -> Object:
     """Check that a tensor lies within its storage."""
-    if not isinstance(storage, Storage) or not _is_count(offset) or not _are_counts(size) or not _are_counts(
-        stride
-    ) or len(size) != len(stride):
+    if (
+        not isinstance(storage, Storage)
+        or not _is_count(offset)
+        or not _are_counts(size)
+        or not _are_counts(stride)
+        or len(size) != len(stride)
+    ):
         raise PickleRefused('is damaged: a tensor without a proper size')
     if len(rest) > 2 and rest[2] is not None:
         raise UnsafeName('a conjugate or negative view of a tensor')
     itemsize = itemsize or storage.itemsize
     last = offset + sum((extent - 1) * step for extent, step in zip(size, stride))
     if 0 not in size and (last + 1) * itemsize > storage.nbytes:
-        raise PickleRefused(f'is damaged: a tensor of size {_shown(size)} does not fit into its '
-                            f'{storage.nbytes} bytes')
+        raise PickleRefused(f'is damaged: a tensor of size {_shown(size)} does not fit into its {storage.nbytes} bytes')
     budget.expand(prod(size) * itemsize)
     return TENSOR
 

@@ -77,7 +77,8 @@ class _Machine:
             if handler is None:
                 raise UnusualPickle(
                     f'is written with the pickle instruction {opcode.name}, which torch.save does not use by default: '
-                    'load it where you made it and save its weights with torch.save(weights, FILE)')
+                    'load it where you made it and save its weights with torch.save(weights, FILE)'
+                )
             handler(self, argument)
         check_content(self.configurations)
         return self.stack.pop()
@@ -87,8 +88,10 @@ class _Machine:
 
     def proto(self, version: int) -> None:
         if version not in (2, 3):
-            raise UnusualPickle(f'is written with pickle protocol {version}: load it where you made it and save its '
-                                'weights with torch.save(weights, FILE), whose protocol is 2')
+            raise UnusualPickle(
+                f'is written with pickle protocol {version}: load it where you made it and save its '
+                'weights with torch.save(weights, FILE), whose protocol is 2'
+            )
 
     def name(self, argument: str) -> None:
         full = argument.replace(' ', '.', 1)

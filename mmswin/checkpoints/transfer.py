@@ -100,17 +100,25 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
         raise Interrupted('the server sent another part of the file than was asked for')
     etag = response.headers.get('ETag', '')
     version = etag if etag and not etag.startswith('W/') else response.headers.get('Last-Modified', '')
-    say(f'downloading {url} to {part.parent}' + (f' ({total / 1e6:.1f} MB)' if total else '')
-         + (f', from byte {start}' if start else ''))
+    say(
+        f'downloading {url} to {part.parent}'
+        + (f' ({total / 1e6:.1f} MB)' if total else '')
+        + (f', from byte {start}' if start else '')
+    )
     try:
         needed, free = (total or 0) - start, shutil.disk_usage(part.parent).free
         if needed > free:
-            raise Failed(f'it needs {needed} bytes, and {free} are free in {part.parent}; make room, or export '
-                          'TORCH_HOME=DIR to put the cache elsewhere')
+            raise Failed(
+                f'it needs {needed} bytes, and {free} are free in {part.parent}; make room, or export '
+                'TORCH_HOME=DIR to put the cache elsewhere'
+            )
         beside(part, '.json').write_text(json.dumps({'url': url, 'version': version}), encoding='utf-8')
-        with part.open('ab' if start else 'wb') as file, torch.hub.tqdm(
-            total=total, initial=start, disable=not sys.stderr.isatty(), unit='B', unit_scale=True
-        ) as bar:
+        with (
+            part.open('ab' if start else 'wb') as file,
+            torch.hub.tqdm(
+                total=total, initial=start, disable=not sys.stderr.isatty(), unit='B', unit_scale=True
+            ) as bar,
+        ):
             while chunk := _next_chunk(response):
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -118,8 +126,10 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         reason = 'the disk is full' if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-        raise Failed(f'{part.parent} cannot be written to: {reason}; make room, or export TORCH_HOME=DIR to put the '
-                      'cache elsewhere') from error
+        raise Failed(
+            f'{part.parent} cannot be written to: {reason}; make room, or export TORCH_HOME=DIR to put the '
+            'cache elsewhere'
+        ) from error
     size = part.stat().st_size
     if total is not None and size < total:
         raise Interrupted(f'the connection ended after {size} of {total} bytes')
@@ -157,8 +167,10 @@ def _explain_network(error: Exception, url: str) -> None:
     cause = getattr(error, 'reason', error)
     host = urlsplit(url).hostname
     if isinstance(cause, ssl.SSLCertVerificationError):
-        raise Failed(f'the certificate of {host} is not one that this machine trusts ({cause.verify_message}); behind '
-                     'a company\'s proxy, export SSL_CERT_FILE=ITS_CERTIFICATES.pem') from error
+        raise Failed(
+            f'the certificate of {host} is not one that this machine trusts ({cause.verify_message}); behind '
+            "a company's proxy, export SSL_CERT_FILE=ITS_CERTIFICATES.pem"
+        ) from error
     if isinstance(cause, socket.gaierror):
         raise Failed(f'the name {host} (or that of the proxy) is not known here ({cause.strerror})') from error
     reason = f'no answer within {SILENCE:.0f} s' if isinstance(cause, TimeoutError) else str(cause)

@@ -124,8 +124,16 @@ def _vet_zip(file: BinaryIO, size: int) -> None:
             for record in records.values():
                 if record.compress_type != zipfile.ZIP_STORED:
                     _unpack(archive, record)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError, RuntimeError,
-            LookupError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        LookupError,
+    ) as error:
         raise _damaged(size, str(error) or type(error).__name__) from error
     known: dict[str, Storage] = {}
 
@@ -159,14 +167,18 @@ def _records(entries: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.Zip
     for entry in entries:
         name = entry.filename.removeprefix(folder).lower()
         if name in records or not entry.filename.startswith(folder):
-            raise FileRefused('is a zip archive, but not one that torch.save wrote: unpack it, perhaps the checkpoint '
-                              'is inside')
+            raise FileRefused(
+                'is a zip archive, but not one that torch.save wrote: unpack it, perhaps the checkpoint is inside'
+            )
         records[name] = entry
         packed = entry.compress_type != zipfile.ZIP_STORED
-        if packed and (entry.compress_type != zipfile.ZIP_DEFLATED
-                       or entry.file_size > _MAX_RATIO * entry.compress_size + 4096):
-            raise FileRefused(f'would swell from {entry.compress_size} to {entry.file_size} bytes when it is unpacked '
-                              f'({entry.filename})')
+        if packed and (
+            entry.compress_type != zipfile.ZIP_DEFLATED or entry.file_size > _MAX_RATIO * entry.compress_size + 4096
+        ):
+            raise FileRefused(
+                f'would swell from {entry.compress_size} to {entry.file_size} bytes when it is unpacked '
+                f'({entry.filename})'
+            )
         if entry.flag_bits & 1:
             raise FileRefused('is encrypted')
         if not packed and entry.file_size != entry.compress_size:
@@ -174,8 +186,10 @@ def _records(entries: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.Zip
     if sum(entry.compress_size for entry in entries) > size:
         raise _damaged(size, 'its records are together larger than the file')
     if 'constants.pkl' in records or any(name.startswith('code/') for name in records):
-        raise FileRefused('is a TorchScript archive, which holds code, and was not opened: where you made it, save '
-                          'the weights with torch.save(model.state_dict(), FILE)')
+        raise FileRefused(
+            'is a TorchScript archive, which holds code, and was not opened: where you made it, save '
+            'the weights with torch.save(model.state_dict(), FILE)'
+        )
     if 'data.pkl' not in records:
         raise FileRefused('is a zip archive, but not one that torch.save wrote (it has no data.pkl)')
     return records
@@ -192,15 +206,20 @@ def _check_sums(file: BinaryIO, records: Iterable[zipfile.ZipInfo], size: int) -
     """Compare each record with its checksum; torch does not."""
     content = [record for record in records if record.compress_type == zipfile.ZIP_STORED]
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view, memoryview(view) as numbers:
+
         def fits(record: zipfile.ZipInfo) -> bool:
-            header = bytes(numbers[record.header_offset:record.header_offset + 30])
+            header = bytes(numbers[record.header_offset : record.header_offset + 30])
             if header[:4] != b'PK\x03\x04' or len(header) < 30:
                 raise _damaged(size, f'no record at the place of {record.filename}')
-            start = record.header_offset + 30 + int.from_bytes(header[26:28], 'little') + int.from_bytes(
-                header[28:30], 'little')
+            start = (
+                record.header_offset
+                + 30
+                + int.from_bytes(header[26:28], 'little')
+                + int.from_bytes(header[28:30], 'little')
+            )
             crc = 0
             for begin in range(start, start + record.file_size, _CHUNK):
-                crc = zlib.crc32(numbers[begin:min(begin + _CHUNK, start + record.file_size)], crc)
+                crc = zlib.crc32(numbers[begin : min(begin + _CHUNK, start + record.file_size)], crc)
             return crc == record.CRC
 
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -245,15 +264,20 @@ def _vet_legacy(file: BinaryIO, head: bytes, size: int) -> None:
         raise FileRefused(other)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         if _is_tar(file):
-            raise FileRefused('is written in the tar format of 2017, which is not read: load it with '
-                              'torch.load(FILE, weights_only=False) if you trust its origin, and save its weights with '
-                              'torch.save(weights, FILE)')
+            raise FileRefused(
+                'is written in the tar format of 2017, which is not read: load it with '
+                'torch.load(FILE, weights_only=False) if you trust its origin, and save its weights with '
+                'torch.save(weights, FILE)'
+            )
         if not head.startswith(b'\x80'):
-            raise FileRefused(f'is not a PyTorch checkpoint, or is damaged ({size} bytes): give a file that torch.save '
-                              'wrote')
+            raise FileRefused(
+                f'is not a PyTorch checkpoint, or is damaged ({size} bytes): give a file that torch.save wrote'
+            )
         if head[:1] + head[2:14] != b'\x80' + pickle.dumps(_MAGIC, 2)[2:14]:
-            raise FileRefused('is a pickle, but not one that torch.save wrote, and was not opened: it could run code. '
-                              'Where you made it, save its weights with torch.save(weights, FILE)')
+            raise FileRefused(
+                'is a pickle, but not one that torch.save wrote, and was not opened: it could run code. '
+                'Where you made it, save its weights with torch.save(weights, FILE)'
+            )
         _scan_legacy(view, size)
 
 

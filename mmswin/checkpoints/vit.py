@@ -154,9 +154,13 @@ def _cause(theirs: Structure, ours: Structure, variants: Mapping[str, Mapping[st
     """The likeliest reason why a ViT's weights do not fit."""
     if theirs == ours:
         return 'the structure agrees but the shapes of single tensors do not: look at the arguments of the backbone'
-    named = [next((arch for arch, variant in variants.items() if one._asdict().items() <= variant.items()), None)
-             for one in (theirs, ours)]
-    in_words = [arch or ', '.join(f'{key}={value}' for key, value in one._asdict().items())
-                for arch, one in zip(named, (theirs, ours))]
+    named = [
+        next((arch for arch, variant in variants.items() if one._asdict().items() <= variant.items()), None)
+        for one in (theirs, ours)
+    ]
+    in_words = [
+        arch or ', '.join(f'{key}={value}' for key, value in one._asdict().items())
+        for arch, one in zip(named, (theirs, ours))
+    ]
     remedy = f": set arch='{named[0]}'" if named[0] else ''
     return f'the file is {in_words[0]}, the config says {in_words[1]}{remedy}'

@@ -47,8 +47,9 @@ def _check_destination(destination: Path, overwrite: bool) -> bool:
     try:
         import safetensors.torch  # noqa: F401
     except ImportError as error:
-        raise RunError(f'writing {destination} needs the library safetensors: pip install safetensors, or name a .pth '
-                       'or .bin file') from error
+        raise RunError(
+            f'writing {destination} needs the library safetensors: pip install safetensors, or name a .pth or .bin file'
+        ) from error
     return True
 
 

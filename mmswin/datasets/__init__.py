@@ -14,5 +14,6 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         raise ImportError(
             f'mmswin.datasets.{name} needs mmcv and mmengine, which are not installed in this Python: '
-            "pip install 'mmswin[openmmlab]' (or 'mmswin[onedl]' for the maintained forks)")
+            "pip install 'mmswin[openmmlab]' (or 'mmswin[onedl]' for the maintained forks)"
+        )
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -44,12 +44,14 @@ from mmswin.datasets.segmentation import check_segmentation
 _GET_COCO = (
     'Get COCO 2017 from https://cocodataset.org/#download (or make a miniature to try things out: python '
     'tools/make_miniature_coco.py data/miniature_coco, for configs/demo_cascade_mask_rcnn_swin_t_miniature.py). '
-    "With this package's configurations, export MMSWIN_COCO_DIR=DIRECTORY names another place for all splits. ")
+    "With this package's configurations, export MMSWIN_COCO_DIR=DIRECTORY names another place for all splits. "
+)
 
 _GET_ADE = (
     'Get ADE20K (0.9 GB) from http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip (or make a '
     'miniature to try things out: python tools/make_miniature_ade.py data/miniature_ade --classes ade). With this '
-    "package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. ")
+    "package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. "
+)
 
 # Names the place of the data in the configurations for one's own.
 _OWN_DIR = 'MMSWIN_DATA_DIR'
@@ -91,16 +93,14 @@ class Report:
         return sum(finding.level == 'error' for finding in self.findings)
 
 
-def check_config(cfg: Mapping[str, Any],
-                 splits: Sequence[str] = ('train', 'val'),
-                 decode: bool = False) -> list[Finding]:
+def check_config(
+    cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'val'), decode: bool = False
+) -> list[Finding]:
     """Faults of the data of a configuration; see :func:`inspect_config`."""
     return inspect_config(cfg, splits, decode).findings
 
 
-def inspect_config(cfg: Mapping[str, Any],
-                   splits: Sequence[str] = ('train', 'val'),
-                   decode: bool = False) -> Report:
+def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'val'), decode: bool = False) -> Report:
     """Check the data of a configuration without training.
 
     Args:
@@ -137,8 +137,16 @@ def inspect_config(cfg: Mapping[str, Any],
 class _DatasetCheck:
     """The checks of one dataset of one split."""
 
-    def __init__(self, cfg: Mapping[str, Any], split: str, where: str, dataset: Mapping[str, Any], decode: bool,
-                 report: Report, cache: dict[str, CocoFile]) -> None:
+    def __init__(
+        self,
+        cfg: Mapping[str, Any],
+        split: str,
+        where: str,
+        dataset: Mapping[str, Any],
+        decode: bool,
+        report: Report,
+        cache: dict[str, CocoFile],
+    ) -> None:
         self.cfg, self.split, self.where, self.dataset = cfg, split, where, dataset
         self.decode, self.report, self.cache = decode, report, cache
         self.facts = dataset_facts(dataset)
@@ -158,7 +166,8 @@ class _DatasetCheck:
             return
         if not is_coco(self.dataset, self.cfg.get('default_scope')):
             self.report.summaries.append(
-                f'{self.split}: {self.where} exists; the contents of a {self.dataset.get("type")} are not checked')
+                f'{self.split}: {self.where} exists; the contents of a {self.dataset.get("type")} are not checked'
+            )
             return
         try:
             if facts.ann_file not in self.cache:
@@ -174,24 +183,36 @@ class _DatasetCheck:
         remedy = f'{self._source()}If it is elsewhere: --cfg-options {self.where}.'
         if facts.data_root and not os.path.isdir(facts.data_root):
             wanted = facts.ann_file or next(iter(facts.prefixes.values()), '')
-            self.add('error', (
-                f'the data root {facts.data_root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. '
-                f'{remedy}data_root=DIRECTORY'))
+            self.add(
+                'error',
+                (
+                    f'the data root {facts.data_root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. '
+                    f'{remedy}data_root=DIRECTORY'
+                ),
+            )
             return False
         good = True
         if facts.ann_file and not os.path.isfile(facts.ann_file):
             folder = os.path.dirname(facts.ann_file)
             there = sorted(folder_entries(folder))
-            self.add('error', (
-                f'the annotation file {facts.ann_file!r} does not exist; {folder or "."!r} '
-                + (f'holds {listing(there)}' if there else 'is empty or not there')
-                + f'. {remedy}data_root=DIRECTORY or {self.where}.ann_file=FILE'))
+            self.add(
+                'error',
+                (
+                    f'the annotation file {facts.ann_file!r} does not exist; {folder or "."!r} '
+                    + (f'holds {listing(there)}' if there else 'is empty or not there')
+                    + f'. {remedy}data_root=DIRECTORY or {self.where}.ann_file=FILE'
+                ),
+            )
             good = False
         for key, directory in facts.prefixes.items():
             if not os.path.isdir(directory):
-                self.add('error', (
-                    f'the directory {directory!r} ({self.where}.data_prefix.{key}) does not exist. {remedy}'
-                    f'data_root=DIRECTORY or {self.where}.data_prefix.{key}=DIRECTORY'))
+                self.add(
+                    'error',
+                    (
+                        f'the directory {directory!r} ({self.where}.data_prefix.{key}) does not exist. {remedy}'
+                        f'data_root=DIRECTORY or {self.where}.data_prefix.{key}=DIRECTORY'
+                    ),
+                )
                 good = False
         return good
 
@@ -228,7 +249,8 @@ class _DatasetCheck:
             for level, message in self._check_num_classes(classes, NOT_SEGMENTING):
                 self.add(level, message)
         faults, summary = check_segmentation(
-            self.dataset, kind, self.where, self.facts, classes, self.split == 'train', self.decode)
+            self.dataset, kind, self.where, self.facts, classes, self.split == 'train', self.decode
+        )
         for level, message in faults:
             self.add(level, message)
         self.report.summaries.append(f'{self.split}: {summary}')
@@ -257,7 +279,8 @@ class _DatasetCheck:
         usable = f', {usable_images(coco, *rule).sum()} of them usable for training' if training else ''
         self.report.summaries.append(
             f'{self.split}: {len(coco.images)} images{usable}; {len(coco.annotations)} annotations, '
-            f'{len(coco.categories)} categories in {coco.path}')
+            f'{len(coco.categories)} categories in {coco.path}'
+        )
 
     def _classes(self) -> tuple[Sequence[str] | None, bool, tuple[str, str] | None]:
         """Classes that the dataset expects, whether the configuration names them, and what is wrong with that."""
@@ -265,9 +288,17 @@ class _DatasetCheck:
         classes = metainfo.get('classes')
         if classes is None:
             if 'CLASSES' in metainfo:
-                return None, False, ('error', (
-                    f"{self.where}.metainfo has 'CLASSES', which mmdet 3 does not read: write it in lower case, "
-                    'metainfo=dict(classes=(...))'))
+                return (
+                    None,
+                    False,
+                    (
+                        'error',
+                        (
+                            f"{self.where}.metainfo has 'CLASSES', which mmdet 3 does not read: write it in lower case, "
+                            'metainfo=dict(classes=(...))'
+                        ),
+                    ),
+                )
             classes, reason = default_classes(self.dataset, self.cfg.get('default_scope'))
             if classes is None:
                 return None, False, ('warning', f'{self.where}: the expected classes are unknown ({reason})')
@@ -276,43 +307,66 @@ class _DatasetCheck:
             if os.path.isfile(classes):
                 with open(classes, encoding='utf-8') as file:
                     return [line.rstrip('\n\r') for line in file], True, None
-            return None, True, ('error', (
-                f'{self.where}.metainfo.classes is the text {classes!r}, which mmdet would take letter by letter (or, '
-                f'were it a file, line by line): write a tuple, ({classes!r},)'))
+            return (
+                None,
+                True,
+                (
+                    'error',
+                    (
+                        f'{self.where}.metainfo.classes is the text {classes!r}, which mmdet would take letter by letter (or, '
+                        f'were it a file, line by line): write a tuple, ({classes!r},)'
+                    ),
+                ),
+            )
         return list(classes), True, None
 
-    def _check_num_classes(self, classes: Sequence[str],
-                           others: tuple[str, ...] = NOT_LABELLING) -> Iterator[tuple[str, str]]:
+    def _check_num_classes(
+        self, classes: Sequence[str], others: tuple[str, ...] = NOT_LABELLING
+    ) -> Iterator[tuple[str, str]]:
         heads = model_num_classes(self.cfg.get('model') or {}, others=others)
         wrong = {path: number for path, number in heads.items() if number != len(classes)}
         if wrong:
             options = ' '.join(f'{path}={len(classes)}' for path in wrong)
-            yield 'error', (
-                f'{self.where} has {len(classes)} classes ({listing(classes)}), and the model expects another number: '
-                + listing(f'{path}={number}' for path, number in wrong.items())
-                + f'. If the classes are right, set the heads: --cfg-options {options}; if the heads are right, name '
-                f'the classes in metainfo of every data set: +{self.where}.metainfo.classes="(...)"')
+            yield (
+                'error',
+                (
+                    f'{self.where} has {len(classes)} classes ({listing(classes)}), and the model expects another number: '
+                    + listing(f'{path}={number}' for path, number in wrong.items())
+                    + f'. If the classes are right, set the heads: --cfg-options {options}; if the heads are right, name '
+                    f'the classes in metainfo of every data set: +{self.where}.metainfo.classes="(...)"'
+                ),
+            )
 
     def _check_images(self, coco: CocoFile) -> Iterator[tuple[str, str]]:
         directory = self.facts.prefixes.get('img')
         if directory is None:
-            yield 'error', (
-                f"{self.where}.data_prefix has no 'img', the directory of the images: set data_prefix=dict(img='...')")
+            yield (
+                'error',
+                (
+                    f"{self.where}.data_prefix has no 'img', the directory of the images: set data_prefix=dict(img='...')"
+                ),
+            )
             return
         names = list(dict.fromkeys(image['file_name'] for image in coco.images))
         missing = missing_files(directory, names)
         bad = dict.fromkeys(missing, 'missing')
         if names and len(missing) == len(names):
             there = sorted(folder_entries(directory))
-            yield 'error', (
-                f'none of the {len(names)} images that {coco.path} lists is in {directory!r} (looked for '
-                f'{names[0]!r}; the directory ' + (f'holds {len(there)} entries, such as {there[0]!r}'
-                                                   if there else 'is empty') + f'). Set {self.where}.data_prefix.img')
+            yield (
+                'error',
+                (
+                    f'none of the {len(names)} images that {coco.path} lists is in {directory!r} (looked for '
+                    f'{names[0]!r}; the directory '
+                    + (f'holds {len(there)} entries, such as {there[0]!r}' if there else 'is empty')
+                    + f'). Set {self.where}.data_prefix.img'
+                ),
+            )
             return
         if self.decode:
             bad |= undecodable_files(directory, [name for name in names if name not in bad])
-        yield from check_bad_images(directory, bad, len(names), max_bad_fraction(self.dataset),
-                                    not self.dataset.get('test_mode'), coco.path)
+        yield from check_bad_images(
+            directory, bad, len(names), max_bad_fraction(self.dataset), not self.dataset.get('test_mode'), coco.path
+        )
 
 
 def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -330,6 +384,10 @@ def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) 
             if path not in map(os.path.normpath, local) and path not in local:
                 yield 'error', f'the annotation file of the metric, {path!r}, does not exist; set it: {advice}'
         elif local and os.path.realpath(path) not in map(os.path.realpath, local):
-            yield 'error', (
-                f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
-                f'annotations of other images. Set it: {advice}')
+            yield (
+                'error',
+                (
+                    f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
+                    f'annotations of other images. Set it: {advice}'
+                ),
+            )

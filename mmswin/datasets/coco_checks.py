@@ -27,68 +27,109 @@ def check_ids(coco: CocoFile) -> Iterator[Fault]:
         counts = Counter(entry['id'] for entry in entries)
         if len(counts) < len(entries):
             repeated = [number for number, count in counts.items() if count > 1]
-            yield 'error', (
-                f'{coco.path}: {len(repeated)} {section} ids occur more than once ({listing(repeated)}); every '
-                f'{section} needs an id of its own (files merged without renumbering?)')
+            yield (
+                'error',
+                (
+                    f'{coco.path}: {len(repeated)} {section} ids occur more than once ({listing(repeated)}); every '
+                    f'{section} needs an id of its own (files merged without renumbering?)'
+                ),
+            )
     names = Counter(coco.category_names)
     repeated = [name for name, count in names.items() if count > 1]
     if repeated:
-        yield 'error', (
-            f'{coco.path}: categories of the same name: {listing(repeated)}; mmdet would count each as a class, so '
-            'merge or rename them')
+        yield (
+            'error',
+            (
+                f'{coco.path}: categories of the same name: {listing(repeated)}; mmdet would count each as a class, so '
+                'merge or rename them'
+            ),
+        )
 
     stray = coco.image_index < 0
     if stray.any():
         example = coco.annotations[int(stray.argmax())]['image_id']
         hint = ''
         if coco.images and type(example) is not type(coco.images[0]['id']):
-            hint = (f'; image_id is a {type(example).__name__} there and the id of an image a '
-                    f'{type(coco.images[0]["id"]).__name__}')
-        yield 'warning', (
-            f'{coco.path}: {stray.sum()} of {len(stray)} annotations name an image that is not listed (image_id '
-            f'{example!r}, for example){hint}; they are ignored')
+            hint = (
+                f'; image_id is a {type(example).__name__} there and the id of an image a '
+                f'{type(coco.images[0]["id"]).__name__}'
+            )
+        yield (
+            'warning',
+            (
+                f'{coco.path}: {stray.sum()} of {len(stray)} annotations name an image that is not listed (image_id '
+                f'{example!r}, for example){hint}; they are ignored'
+            ),
+        )
     stray = coco.category_index < 0
     if stray.any():
         unknown = dict.fromkeys(coco.annotations[index]['category_id'] for index in np.flatnonzero(stray))
         known = listing((category['id'] for category in coco.categories), limit=12)
-        yield 'error', (
-            f'{coco.path}: {stray.sum()} of {len(stray)} annotations have a category_id that is not listed '
-            f'({listing(unknown)}; listed: {known}); mmdet would drop them without a word')
+        yield (
+            'error',
+            (
+                f'{coco.path}: {stray.sum()} of {len(stray)} annotations have a category_id that is not listed '
+                f'({listing(unknown)}; listed: {known}); mmdet would drop them without a word'
+            ),
+        )
 
 
 def check_boxes(coco: CocoFile) -> Iterator[Fault]:
     """Boxes that mmdet drops, or that reach over the edge of their image."""
     listed = coco.image_index >= 0
     left_top, extent = coco.boxes[:, :2], coco.boxes[:, 2:]
-    size = np.where(listed[:, None], coco.sizes[coco.image_index], np.inf) if len(coco.sizes) else np.full_like(
-        left_top, np.inf)
+    size = (
+        np.where(listed[:, None], coco.sizes[coco.image_index], np.inf)
+        if len(coco.sizes)
+        else np.full_like(left_top, np.inf)
+    )
 
     degenerate = (extent <= 0).any(1)
     if degenerate.any():
-        yield 'warning', (
-            f'{coco.path}: {degenerate.sum()} boxes have a width or height of zero or less (in '
-            f'{_images_of(coco, degenerate)}) and are ignored; COCO boxes are [left, top, width, height]')
+        yield (
+            'warning',
+            (
+                f'{coco.path}: {degenerate.sum()} boxes have a width or height of zero or less (in '
+                f'{_images_of(coco, degenerate)}) and are ignored; COCO boxes are [left, top, width, height]'
+            ),
+        )
     thin = ~degenerate & (extent < 1).any(1)
     if thin.any():
-        yield 'warning', (
-            f'{coco.path}: {thin.sum()} boxes are narrower than a pixel (in {_images_of(coco, thin)}) and are ignored; '
-            'coordinates are pixels, not fractions of the image')
+        yield (
+            'warning',
+            (
+                f'{coco.path}: {thin.sum()} boxes are narrower than a pixel (in {_images_of(coco, thin)}) and are ignored; '
+                'coordinates are pixels, not fractions of the image'
+            ),
+        )
     flat = ~degenerate & ~thin & (coco.areas <= 0)
     if flat.any():
-        yield 'warning', (
-            f'{coco.path}: {flat.sum()} annotations have an area of zero or less (in {_images_of(coco, flat)}) and are '
-            'ignored')
+        yield (
+            'warning',
+            (
+                f'{coco.path}: {flat.sum()} annotations have an area of zero or less (in {_images_of(coco, flat)}) and are '
+                'ignored'
+            ),
+        )
     away = ~degenerate & ((left_top >= size) | (left_top + extent <= 0)).any(1)
     if away.any():
-        yield 'warning', (
-            f'{coco.path}: {away.sum()} boxes lie wholly outside their image (in {_images_of(coco, away)}) and are '
-            'ignored')
+        yield (
+            'warning',
+            (
+                f'{coco.path}: {away.sum()} boxes lie wholly outside their image (in {_images_of(coco, away)}) and are '
+                'ignored'
+            ),
+        )
     # Rounding puts many honest boxes a little over the edge; more than a pixel is another matter.
     over = ~degenerate & ~away & ((left_top < -1) | (left_top + extent > size + 1)).any(1)
     if over.any():
-        yield 'warning', (
-            f'{coco.path}: {over.sum()} boxes reach beyond the edge of their image (in {_images_of(coco, over)}); are '
-            'they [left, top, right, bottom] where COCO has [left, top, width, height]?')
+        yield (
+            'warning',
+            (
+                f'{coco.path}: {over.sum()} boxes reach beyond the edge of their image (in {_images_of(coco, over)}); are '
+                'they [left, top, right, bottom] where COCO has [left, top, width, height]?'
+            ),
+        )
 
 
 def check_classes(coco: CocoFile, classes: Sequence[str], given: bool, where: str) -> Iterator[Fault]:
@@ -112,39 +153,50 @@ def check_classes(coco: CocoFile, classes: Sequence[str], given: bool, where: st
         near = [(name, loose[name.strip().casefold()]) for name in missing if name.strip().casefold() in loose]
         hint = '; '.join(f'{name!r} is {other!r} in the file' for name, other in near[:3])
         kept = [name for name in names if name not in _parents(coco)]
-        yield 'error', (
-            f'{coco.path} has {len(names)} categories ({listing(names)}), and {len(missing)} of the {len(classes)} '
-            f'names in {source} are not among them: {listing(missing)}'
-            + (f'; not expected: {listing(extra)}' if extra else '') + (f'. Note that {hint}' if hint else '')
-            + f'. mmdet would number the labels wrongly. If the file is right, give every dataset (train, val, test) '
-            f'metainfo=dict(classes={_tuple(kept)}) and the heads num_classes={len(kept)}')
+        yield (
+            'error',
+            (
+                f'{coco.path} has {len(names)} categories ({listing(names)}), and {len(missing)} of the {len(classes)} '
+                f'names in {source} are not among them: {listing(missing)}'
+                + (f'; not expected: {listing(extra)}' if extra else '')
+                + (f'. Note that {hint}' if hint else '')
+                + f'. mmdet would number the labels wrongly. If the file is right, give every dataset (train, val, test) '
+                f'metainfo=dict(classes={_tuple(kept)}) and the heads num_classes={len(kept)}'
+            ),
+        )
         return
     if extra:
         dropped = np.isin(coco.category_index, [names.index(name) for name in extra]).sum()
         parents = [name for name in extra if name in _parents(coco)]
-        hint = (f' ({listing(parents)} only groups the others)' if parents else '')
-        yield 'warning', (
-            f'{coco.path}: {len(extra)} categories are not in {source}: {listing(extra)}{hint}; their {dropped} '
-            'annotations are left out. Right when training on some of the classes, otherwise add them')
+        hint = f' ({listing(parents)} only groups the others)' if parents else ''
+        yield (
+            'warning',
+            (
+                f'{coco.path}: {len(extra)} categories are not in {source}: {listing(extra)}{hint}; their {dropped} '
+                'annotations are left out. Right when training on some of the classes, otherwise add them'
+            ),
+        )
     order = [name for name in names if name in classes]
     if len(set(order)) == len(order) and order != list(classes):
         first = next(i for i, (a, b) in enumerate(zip(order, classes, strict=True)) if a != b)
-        yield 'error', (
-            f'{coco.path} lists its categories in another order than {source}: label {first} is {order[first]!r} in '
-            f'the file and {classes[first]!r} there. mmdet numbers labels in the order of the file, so results would '
-            f'bear the wrong names: set metainfo=dict(classes={_tuple(order)})')
+        yield (
+            'error',
+            (
+                f'{coco.path} lists its categories in another order than {source}: label {first} is {order[first]!r} in '
+                f'the file and {classes[first]!r} there. mmdet numbers labels in the order of the file, so results would '
+                f'bear the wrong names: set metainfo=dict(classes={_tuple(order)})'
+            ),
+        )
 
 
 def _parents(coco: CocoFile) -> set[str]:
     """Categories that some exporters add: without annotations, and named by others as their supercategory."""
     used = set(coco.category_index.tolist())
-    groups = {
-        other.get('supercategory')
-        for other in coco.categories if other.get('supercategory') != other['name']
-    }
+    groups = {other.get('supercategory') for other in coco.categories if other.get('supercategory') != other['name']}
     return {
         category['name']
-        for index, category in enumerate(coco.categories) if index not in used and category['name'] in groups
+        for index, category in enumerate(coco.categories)
+        if index not in used and category['name'] in groups
     }
 
 
@@ -189,9 +241,13 @@ def check_usable(coco: CocoFile, classes: Sequence[str] | None, min_size: int, f
         'all other annotations are crowds (iscrowd), which no detector learns' if labelled and not plain.any() else '',
         'no other annotation has a valid box' if plain.any() and not (plain & coco.box_visible).any() else '',
     ]
-    yield 'error', (
-        f'{coco.path}: none of its {len(coco.images)} images can be used for training: '
-        + '; '.join(reason for reason in reasons if reason))
+    yield (
+        'error',
+        (
+            f'{coco.path}: none of its {len(coco.images)} images can be used for training: '
+            + '; '.join(reason for reason in reasons if reason)
+        ),
+    )
 
 
 def check_masks(coco: CocoFile, user: str) -> Iterator[Fault]:
@@ -205,11 +261,18 @@ def check_masks(coco: CocoFile, user: str) -> Iterator[Fault]:
     without = sum(1 for index in kept if not coco.annotations[index].get('segmentation'))
     if not without:
         return
-    amount = (f'none of its {len(kept)} annotations has a segmentation'
-              if without == len(kept) else f'{without} of its {len(kept)} annotations have no segmentation')
-    yield 'error', (
-        f'{coco.path}: {amount}, and {user} needs masks. Train without masks on the box-only twin '
-        '(configs/cascade_rcnn_swin_t_coco.py, configs/faster_rcnn_swin_t_coco.py), or add the masks')
+    amount = (
+        f'none of its {len(kept)} annotations has a segmentation'
+        if without == len(kept)
+        else f'{without} of its {len(kept)} annotations have no segmentation'
+    )
+    yield (
+        'error',
+        (
+            f'{coco.path}: {amount}, and {user} needs masks. Train without masks on the box-only twin '
+            '(configs/cascade_rcnn_swin_t_coco.py, configs/faster_rcnn_swin_t_coco.py), or add the masks'
+        ),
+    )
 
 
 def check_evaluation(coco: CocoFile) -> Iterator[Fault]:
@@ -220,6 +283,10 @@ def check_evaluation(coco: CocoFile) -> Iterator[Fault]:
         yield 'warning', f'{coco.path} has no annotations: every AP will be -1'
     lacking = sum(1 for annotation in coco.annotations if 'iscrowd' not in annotation)
     if lacking:
-        yield 'error', (
-            f"{coco.path}: the key 'iscrowd' is missing in {lacking} of {len(coco.annotations)} annotations, and "
-            "COCO's metric needs it; add \"iscrowd\": 0")
+        yield (
+            'error',
+            (
+                f"{coco.path}: the key 'iscrowd' is missing in {lacking} of {len(coco.annotations)} annotations, and "
+                'COCO\'s metric needs it; add "iscrowd": 0'
+            ),
+        )

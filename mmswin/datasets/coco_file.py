@@ -57,8 +57,11 @@ class CocoFile:
     @property
     def box_visible(self) -> np.ndarray:
         """Which annotations mmdet keeps for their boxes: at least a pixel wide and high, partly inside the image."""
-        size = np.where(self.image_index[:, None] >= 0, self.sizes[self.image_index], 0) if len(
-            self.sizes) else np.zeros((len(self.boxes), 2))
+        size = (
+            np.where(self.image_index[:, None] >= 0, self.sizes[self.image_index], 0)
+            if len(self.sizes)
+            else np.zeros((len(self.boxes), 2))
+        )
         left_top, extent = self.boxes[:, :2], self.boxes[:, 2:]
         inside = np.minimum(left_top + extent, size) - np.maximum(left_top, 0)
         return (extent >= 1).all(1) & (inside > 0).all(1) & (self.areas > 0)
@@ -94,7 +97,8 @@ def _parse(path: str, data: Any, may_lack_annotations: bool) -> CocoFile:
     if not isinstance(data, dict):
         raise AnnotationFileError(
             f'{path} is not a COCO annotation file: it holds a JSON {type(data).__name__}, and COCO is an object with '
-            f'{", ".join(_SECTIONS)}')
+            f'{", ".join(_SECTIONS)}'
+        )
     unlabelled = may_lack_annotations and 'annotations' not in data
     for section in _SECTIONS:
         if section == 'annotations' and unlabelled:
@@ -102,7 +106,8 @@ def _parse(path: str, data: Any, may_lack_annotations: bool) -> CocoFile:
         if not isinstance(data.get(section), list):
             found = ', '.join(map(str, list(data)[:8])) or 'nothing'
             raise AnnotationFileError(
-                f'{path} is not a COCO annotation file: the list {section!r} is missing (found: {found})')
+                f'{path} is not a COCO annotation file: the list {section!r} is missing (found: {found})'
+            )
     images, categories, annotations = data['images'], data['categories'], data.get('annotations', [])
     _require(path, 'images', images, _IMAGE_KEYS)
     _require(path, 'categories', categories, _CATEGORY_KEYS)
@@ -119,9 +124,10 @@ def _parse(path: str, data: Any, may_lack_annotations: bool) -> CocoFile:
         image_index=np.array([image_at.get(a['image_id'], -1) for a in annotations], dtype=np.int64),
         category_index=np.array([category_at.get(a['category_id'], -1) for a in annotations], dtype=np.int64),
         boxes=_numbers(path, 'annotations', 'bbox', [a['bbox'] for a in annotations], 4),
-        areas=_numbers(path, 'annotations', 'area', [(a['area'], ) for a in annotations], 1)[:, 0],
+        areas=_numbers(path, 'annotations', 'area', [(a['area'],) for a in annotations], 1)[:, 0],
         crowd=np.array([bool(a.get('iscrowd', 0)) for a in annotations], dtype=bool),
-        unlabelled=unlabelled)
+        unlabelled=unlabelled,
+    )
 
 
 def _load_json(path: str) -> Any:
@@ -140,9 +146,11 @@ def _load_json(path: str) -> Any:
         if error.pos >= len(error.doc.rstrip()) - 1 or error.msg.startswith('Unterminated string'):
             raise AnnotationFileError(
                 f'{path} is truncated: the JSON text ends in the middle, after {size} bytes (an interrupted download '
-                'or copy?); fetch or write it again') from error
+                'or copy?); fetch or write it again'
+            ) from error
         raise AnnotationFileError(
-            f'{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}') from error
+            f'{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}'
+        ) from error
     except RecursionError as error:
         raise AnnotationFileError(f'{path} is not a COCO annotation file: its JSON is nested too deeply') from error
 
@@ -153,13 +161,15 @@ def _require(path: str, section: str, entries: Sequence[Any], keys: tuple[str, .
         if not isinstance(entry, dict):
             raise AnnotationFileError(
                 f'{path} is not a COCO annotation file: {section}[{index}] is a JSON {type(entry).__name__}, expected '
-                'an object')
+                'an object'
+            )
         if not wanted <= entry.keys():
             missing = next(key for key in keys if key not in entry)
             number = sum(1 for other in entries if isinstance(other, dict) and missing not in other)
             raise AnnotationFileError(
                 f'{path}: the key {missing!r} is missing in {number} of {len(entries)} {section} (first in '
-                f'{section}[{index}]); COCO needs {", ".join(keys)} in each')
+                f'{section}[{index}]); COCO needs {", ".join(keys)} in each'
+            )
 
 
 def _numbers(path: str, section: str, what: str, rows: Sequence[Any], columns: int) -> np.ndarray:
@@ -176,7 +186,8 @@ def _numbers(path: str, section: str, what: str, rows: Sequence[Any], columns: i
     index = next(i for i, row in enumerate(rows) if not _is_row(row, columns))
     raise AnnotationFileError(
         f'{path}: {section}[{index}] has {what} {rows[index]!r}, expected {columns} finite number'
-        f'{"s" if columns > 1 else ""}')
+        f'{"s" if columns > 1 else ""}'
+    )
 
 
 def _is_row(row: Any, columns: int) -> bool:
@@ -184,4 +195,4 @@ def _is_row(row: Any, columns: int) -> bool:
         array = np.array(row, dtype=np.float64)
     except (TypeError, ValueError):
         return False
-    return array.shape == (columns, ) and bool(np.isfinite(array).all())
+    return array.shape == (columns,) and bool(np.isfinite(array).all())

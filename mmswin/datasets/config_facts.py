@@ -35,7 +35,8 @@ def dataset_facts(dataset: Mapping[str, Any]) -> DatasetFacts:
     ann_file = _join(root, dataset.get('ann_file') or '')
     prefixes = {
         key: _join(root, prefix) if prefix else root
-        for key, prefix in (dataset.get('data_prefix') or {}).items() if isinstance(prefix, str)
+        for key, prefix in (dataset.get('data_prefix') or {}).items()
+        if isinstance(prefix, str)
     }
     places = [root, ann_file, *prefixes.values()]
     remote = next((place for place in places if '://' in place), '')
@@ -120,8 +121,9 @@ def default_classes(dataset: Mapping[str, Any], scope: str | None) -> tuple[list
     return list(classes), ''
 
 
-def model_num_classes(model: Mapping[str, Any], path: str = 'model',
-                      others: tuple[str, ...] = NOT_LABELLING) -> dict[str, int]:
+def model_num_classes(
+    model: Mapping[str, Any], path: str = 'model', others: tuple[str, ...] = NOT_LABELLING
+) -> dict[str, int]:
     """Every ``num_classes`` of the heads that label as the data set does, by its place in the configuration.
 
     Args:

@@ -36,7 +36,10 @@ def files_below(directory: str) -> list[str]:
     """All files under a directory but hidden ones, relative to it and sorted; none if there is no such directory."""
     return sorted(
         os.path.relpath(os.path.join(folder, name), directory)
-        for folder, _, names in os.walk(directory, followlinks=True) for name in names if not name.startswith('.'))
+        for folder, _, names in os.walk(directory, followlinks=True)
+        for name in names
+        if not name.startswith('.')
+    )
 
 
 def listing(names: Iterable[object], limit: int = 8) -> str:
@@ -46,8 +49,9 @@ def listing(names: Iterable[object], limit: int = 8) -> str:
     return ', '.join(names[:limit]) + more
 
 
-def check_bad_images(directory: str, bad: Mapping[str, str], total: int, allowed: float, training: bool,
-                     source: str) -> Iterator[tuple[str, str]]:
+def check_bad_images(
+    directory: str, bad: Mapping[str, str], total: int, allowed: float, training: bool, source: str
+) -> Iterator[tuple[str, str]]:
     """Whether a run survives its bad images, as ``(level, message)``.
 
     Args:
@@ -66,13 +70,21 @@ def check_bad_images(directory: str, bad: Mapping[str, str], total: int, allowed
     if share <= allowed:
         yield 'warning', f'{text} Training skips them'
     elif allowed:
-        yield 'error', (
-            f'{text} At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile): restore the '
-            f'files or remove them from {source}')
+        yield (
+            'error',
+            (
+                f'{text} At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile): restore the '
+                f'files or remove them from {source}'
+            ),
+        )
     else:
-        yield 'error', (
-            f'{text} This pipeline cannot skip an image: restore the files or remove them from {source}'
-            + (', or load with type=\'mmswin.LoadImageFromFile\'' if training else ''))
+        yield (
+            'error',
+            (
+                f'{text} This pipeline cannot skip an image: restore the files or remove them from {source}'
+                + (", or load with type='mmswin.LoadImageFromFile'" if training else '')
+            ),
+        )
 
 
 def undecodable_files(directory: str, names: Sequence[str], workers: int | None = None) -> dict[str, str]:

@@ -50,7 +50,8 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         if kwargs.pop('ignore_empty', False):
             raise ValueError(
                 'mmswin.LoadImageFromFile takes max_bad_fraction in place of ignore_empty, which would skip any number '
-                'of files without a word')
+                'of files without a word'
+            )
         super().__init__(**kwargs)
         self.max_bad_fraction = max_bad_fraction
         self._bad = torch.zeros(_SLOTS, dtype=torch.uint8).share_memory_()
@@ -79,7 +80,8 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         if self.max_bad_fraction == 0:
             raise BadImageError(
                 f'cannot load image {path!r} ({reason}). Every image is needed here: restore the file or remove it '
-                'from the annotation file. tools/check_data.py CONFIG --decode lists all such files.') from error
+                'from the annotation file. tools/check_data.py CONFIG --decode lists all such files.'
+            ) from error
 
         slot = zlib.crc32(path.encode()) % _SLOTS
         known = bool(self._bad[slot])
@@ -89,12 +91,14 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
             raise BadImageError(
                 f'{num_bad} of {total} images cannot be loaded, more than the {self.max_bad_fraction:.2%} that may be '
                 f'skipped (max_bad_fraction). The last one is {path!r} ({reason}). tools/check_data.py CONFIG --decode '
-                'lists all of them.') from error
+                'lists all of them.'
+            ) from error
         if not known:
             print_log(
                 f'Skipping image {path!r}, which cannot be loaded ({reason}). Bad images so far: {num_bad}.',
                 logger='current',
-                level=logging.WARNING)
+                level=logging.WARNING,
+            )
 
     def _num_images(self, again: bool) -> int | None:
         """Images to measure the bad ones against, or None while too little is known."""

@@ -200,8 +200,14 @@ def _write_split(root: Path, settings: MiniatureSettings, split: str, tick: Call
             raise OSError(f'{folder / name} could not be written')
         images.append(
             {
-                'license': 1, 'file_name': name, 'coco_url': '', 'height': pixels.shape[0], 'width': pixels.shape[1],
-                'date_captured': '2017-01-01 00:00:00', 'flickr_url': '', 'id': first + index,
+                'license': 1,
+                'file_name': name,
+                'coco_url': '',
+                'height': pixels.shape[0],
+                'width': pixels.shape[1],
+                'date_captured': '2017-01-01 00:00:00',
+                'flickr_url': '',
+                'id': first + index,
             }
         )
         for entry in entries:
@@ -209,8 +215,12 @@ def _write_split(root: Path, settings: MiniatureSettings, split: str, tick: Call
         tick()
     content = {
         'info': {
-            'description': 'Miniature COCO, synthetic', 'url': '', 'version': '1.0', 'year': 2017,
-            'contributor': 'mmswin', 'date_created': '2017/01/01',
+            'description': 'Miniature COCO, synthetic',
+            'url': '',
+            'version': '1.0',
+            'year': 2017,
+            'contributor': 'mmswin',
+            'date_created': '2017/01/01',
         },
         'licenses': [_LICENSE],
         'images': images,

@@ -45,8 +45,9 @@ class MiniatureAdeSettings(MiniatureSettings):
         unknown = [name for name in self.classes if name not in FORMS]
         if unknown and not whole:
             raise MiniatureError(f'classes={list(self.classes)}: give different forms of {", ".join(FORMS)}, or ade')
-        MiniatureSettings(self.num_train, self.num_val, self.image_size, self.seed,
-                          DEFAULT_CLASSES if whole else self.classes)
+        MiniatureSettings(
+            self.num_train, self.num_val, self.image_size, self.seed, DEFAULT_CLASSES if whole else self.classes
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ def make_scene(settings: MiniatureAdeSettings, split: str, index: int) -> tuple[
     for number, shape in shapes:
         draw(image, shape, rng)
         covered, left, top = coverage(shape, height, width)
-        part = labels[top:top + covered.shape[0], left:left + covered.shape[1]]
+        part = labels[top : top + covered.shape[0], left : left + covered.shape[1]]
         part[covered >= 0.5] = number
     if rng.uniform() < 0.02:
         image[:] = image.mean(axis=2, keepdims=True)
@@ -136,7 +137,8 @@ def is_complete(root: str | Path, settings: MiniatureAdeSettings) -> bool:
         return False
     return all(
         len(list((root / part / FOLDERS[split]).glob(f'*{suffix}'))) == _number_of(settings, split)
-        for split in SPLITS for part, suffix in (('images', '.jpg'), ('annotations', '.png'))
+        for split in SPLITS
+        for part, suffix in (('images', '.jpg'), ('annotations', '.png'))
     )
 
 

@@ -88,9 +88,7 @@ def random_colour(rng: Generator, hue: float) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
 
 
-def random_shape(
-    rng: Generator, form: str, centre: tuple[float, float], radius: float, hue: float
-) -> Shape:
+def random_shape(rng: Generator, form: str, centre: tuple[float, float], radius: float, hue: float) -> Shape:
     """A form of FORMS at ``centre`` (x, y), stretched and turned at random, mostly in its own texture and hue."""
     stretch = rng.uniform(0.8, 1.25) ** 0.5
     angle = rng.uniform(0, 2 * np.pi)

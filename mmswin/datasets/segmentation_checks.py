@@ -64,20 +64,34 @@ class Labels:
     @property
     def extent(self) -> str:
         """How many maps were read, in words."""
-        return f'all {self.total} label maps' if self.read == self.total else (
-            f'{self.read} of {self.total} label maps (--decode of tools/check_data.py reads all)')
+        return (
+            f'all {self.total} label maps'
+            if self.read == self.total
+            else (f'{self.read} of {self.total} label maps (--decode of tools/check_data.py reads all)')
+        )
 
 
-def pair_files(where: str, image_dir: str, map_dir: str, image_suffix: str, map_suffix: str,
-               ann_file: str = '') -> Pairs:
+def pair_files(
+    where: str, image_dir: str, map_dir: str, image_suffix: str, map_suffix: str, ann_file: str = ''
+) -> Pairs:
     """Images and label maps as mmseg pairs them: by the lines of ``ann_file``, else by what is below ``image_dir``."""
     if ann_file:
         with open(ann_file, encoding='utf-8') as file:
             stems = [line.strip() for line in file]
     else:
-        stems = [name[:len(name) - len(image_suffix)] for name in files_below(image_dir) if name.endswith(image_suffix)]
-    return Pairs(where, image_dir, map_dir, [stem + image_suffix for stem in stems],
-                 [stem + map_suffix for stem in stems] if map_dir else [], image_suffix, map_suffix, bool(ann_file))
+        stems = [
+            name[: len(name) - len(image_suffix)] for name in files_below(image_dir) if name.endswith(image_suffix)
+        ]
+    return Pairs(
+        where,
+        image_dir,
+        map_dir,
+        [stem + image_suffix for stem in stems],
+        [stem + map_suffix for stem in stems] if map_dir else [],
+        image_suffix,
+        map_suffix,
+        bool(ann_file),
+    )
 
 
 def check_there(pairs: Pairs) -> Iterator[tuple[str, str]]:
@@ -86,29 +100,43 @@ def check_there(pairs: Pairs) -> Iterator[tuple[str, str]]:
         if pairs.from_list:
             yield 'error', f'{pairs.where}.ann_file lists no images'
         else:
-            yield 'error', (
-                f'no image in {pairs.image_dir!r} ends in {pairs.image_suffix!r}; it {_endings(pairs.image_dir)}. Set '
-                f'{pairs.where}.img_suffix, or {pairs.where}.data_prefix.img_path to the directory of the images')
+            yield (
+                'error',
+                (
+                    f'no image in {pairs.image_dir!r} ends in {pairs.image_suffix!r}; it {_endings(pairs.image_dir)}. Set '
+                    f'{pairs.where}.img_suffix, or {pairs.where}.data_prefix.img_path to the directory of the images'
+                ),
+            )
         return
     if not pairs.map_dir:
         return
     missing = missing_files(pairs.map_dir, pairs.maps)
     if missing:
-        number = f'none of the {len(pairs.maps)} label maps is' if len(missing) == len(pairs.maps) else (
-            f'{len(missing)} of {len(pairs.maps)} label maps are not')
-        yield 'error', (
-            f'{number} in {pairs.map_dir!r}: {listing(missing)} {"is" if len(missing) == 1 else "are"} missing; it '
-            f'{_endings(pairs.map_dir)}. mmseg looks for the name of the image with {pairs.image_suffix!r} replaced by '
-            f'{pairs.map_suffix!r}: set {pairs.where}.seg_map_suffix or {pairs.where}.data_prefix.seg_map_path, or '
-            'remove the images without a label map')
+        number = (
+            f'none of the {len(pairs.maps)} label maps is'
+            if len(missing) == len(pairs.maps)
+            else (f'{len(missing)} of {len(pairs.maps)} label maps are not')
+        )
+        yield (
+            'error',
+            (
+                f'{number} in {pairs.map_dir!r}: {listing(missing)} {"is" if len(missing) == 1 else "are"} missing; it '
+                f'{_endings(pairs.map_dir)}. mmseg looks for the name of the image with {pairs.image_suffix!r} replaced by '
+                f'{pairs.map_suffix!r}: set {pairs.where}.seg_map_suffix or {pairs.where}.data_prefix.seg_map_path, or '
+                'remove the images without a label map'
+            ),
+        )
     if not pairs.from_list:
         wanted = set(pairs.maps)
-        extra = [name for name in files_below(pairs.map_dir)
-                 if name.endswith(pairs.map_suffix) and name not in wanted]
+        extra = [name for name in files_below(pairs.map_dir) if name.endswith(pairs.map_suffix) and name not in wanted]
         if extra:
-            yield 'warning', (
-                f'{len(extra)} label maps in {pairs.map_dir!r} have no image in {pairs.image_dir!r} and are not used: '
-                + listing(extra))
+            yield (
+                'warning',
+                (
+                    f'{len(extra)} label maps in {pairs.map_dir!r} have no image in {pairs.image_dir!r} and are not used: '
+                    + listing(extra)
+                ),
+            )
 
 
 def _endings(directory: str) -> str:
@@ -151,8 +179,9 @@ def check_headers(pairs: Pairs, bad_images: dict[str, str]) -> Iterator[tuple[st
     bad_images |= dict.fromkeys((name for name in pairs.names if name in missing), 'missing')
     there = [index for index, name in enumerate(pairs.names) if name not in missing]
     images = _headers([os.path.join(pairs.image_dir, pairs.names[index]) for index in there], is_map=False)
-    bad_images |= {pairs.names[index]: header.fault
-                   for index, header in zip(there, images, strict=True) if header.fault}
+    bad_images |= {
+        pairs.names[index]: header.fault for index, header in zip(there, images, strict=True) if header.fault
+    }
     if not pairs.map_dir:
         return
     no_map = set(missing_files(pairs.map_dir, pairs.maps))
@@ -170,16 +199,26 @@ def check_headers(pairs: Pairs, bad_images: dict[str, str]) -> Iterator[tuple[st
     if bad:
         yield 'error', _unreadable(pairs, bad)
     if colour:
-        yield 'error', (
-            f'{len(colour)} of {len(pairs.maps)} label maps are colour pictures, and mmseg needs one number for each '
-            f'pixel (the class): {_named(pairs.map_dir, colour)}. Write them as 8-bit grey or palette PNG files')
+        yield (
+            'error',
+            (
+                f'{len(colour)} of {len(pairs.maps)} label maps are colour pictures, and mmseg needs one number for each '
+                f'pixel (the class): {_named(pairs.map_dir, colour)}. Write them as 8-bit grey or palette PNG files'
+            ),
+        )
     if differ:
-        parts = (f'{name} has {image[0]}x{image[1]} pixels and its label map {found[0]}x{found[1]}'
-                 for name, (image, found) in differ.items())
-        yield 'error', (
-            f'{len(differ)} of {len(pairs.names)} images in {pairs.image_dir!r} differ in size (width x height) from '
-            f'their label maps in {pairs.map_dir!r}: {listing(parts)}. Make them equal; label maps are resized without '
-            'interpolation')
+        parts = (
+            f'{name} has {image[0]}x{image[1]} pixels and its label map {found[0]}x{found[1]}'
+            for name, (image, found) in differ.items()
+        )
+        yield (
+            'error',
+            (
+                f'{len(differ)} of {len(pairs.names)} images in {pairs.image_dir!r} differ in size (width x height) from '
+                f'their label maps in {pairs.map_dir!r}: {listing(parts)}. Make them equal; label maps are resized without '
+                'interpolation'
+            ),
+        )
 
 
 def _headers(paths: Sequence[str], is_map: bool) -> list[_Header]:
@@ -192,8 +231,10 @@ def _named(directory: str, faults: dict[str, str]) -> str:
 
 
 def _unreadable(pairs: Pairs, bad: dict[str, str]) -> str:
-    return (f'{len(bad)} of {len(pairs.maps)} label maps do not decode: {_named(pairs.map_dir, bad)}. Restore them, or '
-            'remove them and their images')
+    return (
+        f'{len(bad)} of {len(pairs.maps)} label maps do not decode: {_named(pairs.map_dir, bad)}. Restore them, or '
+        'remove them and their images'
+    )
 
 
 def read_labels(pairs: Pairs, every: bool) -> tuple[Labels, list[tuple[str, str]]]:
@@ -236,8 +277,9 @@ def _values(path: str) -> list[int] | str:
     return sorted({IGNORED if value == 65535 else value for value in np.unique(array).astype(np.int64).tolist()})
 
 
-def check_labels(labels: Labels, pairs: Pairs, classes: Sequence[str], reduce: bool,
-                 training: bool) -> Iterator[tuple[str, str]]:
+def check_labels(
+    labels: Labels, pairs: Pairs, classes: Sequence[str], reduce: bool, training: bool
+) -> Iterator[tuple[str, str]]:
     """Label values against the classes of the dataset and ``reduce_zero_label``.
 
     Args:
@@ -255,28 +297,49 @@ def check_labels(labels: Labels, pairs: Pairs, classes: Sequence[str], reduce: b
     first, last = (1, number) if reduce else (0, number - 1)
     beyond = [value for value in used if not first <= value <= last]
     where = f'in {pairs.map_dir!r}, {labels.extent} read'
-    rule = (f'reduce_zero_label={reduce}, so the {number} classes are {first} ({classes[0]}) to {last} '
-            f'({classes[-1]})' + (', 0 and 255 are ignored' if reduce else ' and 255 is ignored'))
+    rule = (
+        f'reduce_zero_label={reduce}, so the {number} classes are {first} ({classes[0]}) to {last} '
+        f'({classes[-1]})' + (', 0 and 255 are ignored' if reduce else ' and 255 is ignored')
+    )
     if not used:
-        yield 'error', f'{where}: every pixel is ignored (values: {listing(found)}). {rule}. ' + (
-            f'If 0 is the class {classes[0]}: {option}=False' if 0 in found else 'Write the classes into the maps')
+        yield (
+            'error',
+            f'{where}: every pixel is ignored (values: {listing(found)}). {rule}. '
+            + (f'If 0 is the class {classes[0]}: {option}=False' if 0 in found else 'Write the classes into the maps'),
+        )
     elif not reduce and set(found) == {0, IGNORED}:
-        yield 'error', (
-            f'{where}: they hold only 0 and 255, and {rule}: nothing but {classes[0]} would be left. If these are '
-            'black-and-white masks, write 1 in place of 255')
+        yield (
+            'error',
+            (
+                f'{where}: they hold only 0 and 255, and {rule}: nothing but {classes[0]} would be left. If these are '
+                'black-and-white masks, write 1 in place of 255'
+            ),
+        )
     elif not reduce and beyond == [number] and labels.maps[0]:
-        yield 'error', (
-            f'{where}: the values go from 0 to {number}, one more than the {number} classes. {rule}. If 0 is "not '
-            f'labelled" and 1 is {classes[0]}, as in ADE20K: {option}=True; if 0 is a class, add its name to '
-            f'{pairs.where}.metainfo.classes and one to num_classes of the heads')
+        yield (
+            'error',
+            (
+                f'{where}: the values go from 0 to {number}, one more than the {number} classes. {rule}. If 0 is "not '
+                f'labelled" and 1 is {classes[0]}, as in ADE20K: {option}=True; if 0 is a class, add its name to '
+                f'{pairs.where}.metainfo.classes and one to num_classes of the heads'
+            ),
+        )
     elif beyond:
-        yield 'error', (
-            f'{where}: {len(beyond)} values are beyond the classes: {listing(beyond)} (the first in '
-            f'{labels.example[beyond[0]]}). {rule}. Such a pixel stops training (on a GPU by a device-side assert; '
-            'above 255 it is cut to 8 bits and becomes another class). Correct the classes and num_classes of the '
-            'heads, or write 255 for pixels to ignore')
+        yield (
+            'error',
+            (
+                f'{where}: {len(beyond)} values are beyond the classes: {listing(beyond)} (the first in '
+                f'{labels.example[beyond[0]]}). {rule}. Such a pixel stops training (on a GPU by a device-side assert; '
+                'above 255 it is cut to 8 bits and becomes another class). Correct the classes and num_classes of the '
+                'heads, or write 255 for pixels to ignore'
+            ),
+        )
     elif reduce and number > 1 and used == list(range(1, number)) and 0 in found:
-        yield 'error' if training and labels.read == labels.total else 'warning', (
-            f'{where}: the values are 0 to {number - 1}, and {last} ({classes[-1]}) never occurs. {rule}. If 0 is the '
-            f'class {classes[0]}, then it is ignored here, each other class is taken for the one before it, and the '
-            f'IoU of {classes[-1]} will be nan: {option}=False')
+        yield (
+            'error' if training and labels.read == labels.total else 'warning',
+            (
+                f'{where}: the values are 0 to {number - 1}, and {last} ({classes[-1]}) never occurs. {rule}. If 0 is the '
+                f'class {classes[0]}, then it is ignored here, each other class is taken for the one before it, and the '
+                f'IoU of {classes[-1]} will be nan: {option}=False'
+            ),
+        )

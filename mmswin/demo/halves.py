@@ -132,7 +132,8 @@ DETECTION = Half(
     options=_coco_options,
     score='coco/',
     table=lambda scores, data_dir: ap_table(scores),
-    draw=_draw_boxes)
+    draw=_draw_boxes,
+)
 SEGMENTATION = Half(
     name='segmentation',
     title='UPerNet, Swin, miniature ADE20K',
@@ -148,5 +149,6 @@ SEGMENTATION = Half(
     table=lambda scores, data_dir: iou_table(scores, scores_of_ground(data_dir, len(SEGMENTATION.classes))),
     draw=_draw_maps,
     # The same backbone, which has seen the same forms by then; and UPerNets start from a trained backbone anyway.
-    starts_from='detection')
+    starts_from='detection',
+)
 HALVES = (DETECTION, SEGMENTATION)

@@ -48,7 +48,7 @@ class Progress:
         # The banner is one log entry of several lines, of which those behind the first are indented.
         self._in_banner = 'This run (' in line or (self._in_banner and line.startswith('  '))
         if self._in_banner:
-            self._say('  ' + line[max(line.find('This run ('), 0):])
+            self._say('  ' + line[max(line.find('This run ('), 0) :])
             return
         scores = dict(_AP.findall(line))
         if scores:

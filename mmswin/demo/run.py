@@ -42,8 +42,9 @@ class DemoPlan:
         return {**half.options(self.data_of(half)), **(half.quick_options if self.quick else {})}
 
 
-def plan_demo(root: Path, data_dir: Path | None = None, work_dir: Path | None = None, quick: bool = False,
-              only: str | None = None) -> DemoPlan:
+def plan_demo(
+    root: Path, data_dir: Path | None = None, work_dir: Path | None = None, quick: bool = False, only: str | None = None
+) -> DemoPlan:
     """The plan with the usual places; ``only`` names one half, ``quick`` makes a few iterations that learn nothing."""
     work_dir = work_dir or root / 'work_dirs' / ('demo_quick' if quick else 'demo')
     halves = [half for half in HALVES if only in (None, half.name)]
@@ -166,7 +167,6 @@ def run_demo(plan: DemoPlan, say: Say = print) -> dict[str, Mapping[str, float]]
     checkpoints: dict[str | None, Path] = {}
     for half in plan.halves:
         start = checkpoints.get(half.starts_from)
-        scores[half.name], checkpoints[half.name] = _show_half(
-            plan, half, run_dir / half.name, start, heading, say)
+        scores[half.name], checkpoints[half.name] = _show_half(plan, half, run_dir / half.name, start, heading, say)
     say(f'{"time":<12} {duration(time.monotonic() - begin)}')
     return scores

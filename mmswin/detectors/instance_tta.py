@@ -46,7 +46,8 @@ def masks_can_be_merged(detector: type, roi_head: type) -> bool:
     steps = ('predict', 'predict_bbox', 'predict_mask', '_mask_forward')
     return any(
         all(getattr(roi_head, step, None) is getattr(base, step) for step in steps)
-        for base in (StandardRoIHead, CascadeRoIHead))
+        for base in (StandardRoIHead, CascadeRoIHead)
+    )
 
 
 def to_original(boxes: Tensor, meta: Mapping[str, Any]) -> Tensor:
@@ -91,8 +92,10 @@ class InstanceTTAModel(BaseTTAModel):
         module = self.module
         if module.with_mask and not masks_can_be_merged(type(module), type(getattr(module, 'roi_head', None))):
             head = type(getattr(module, 'roi_head', module)).__name__
-            raise ValueError(f'{type(self).__name__} merges the masks of Mask R-CNN and Cascade Mask R-CNN '
-                             f'(StandardRoIHead, CascadeRoIHead), and this {type(module).__name__} has {head}')
+            raise ValueError(
+                f'{type(self).__name__} merges the masks of Mask R-CNN and Cascade Mask R-CNN '
+                f'(StandardRoIHead, CascadeRoIHead), and this {type(module).__name__} has {head}'
+            )
 
     def test_step(self, data: dict | list | tuple) -> list[DetDataSample]:
         """Merged predictions of a batch.
@@ -113,9 +116,7 @@ class InstanceTTAModel(BaseTTAModel):
             view, found = self._detect({key: value[index] for key, value in data.items()})
             views.append(view)
             samples.append(found)
-        results = [
-            self._merge_boxes([view.boxes[image] for view in views]) for image in range(len(samples[0]))
-        ]
+        results = [self._merge_boxes([view.boxes[image] for view in views]) for image in range(len(samples[0]))]
         self._add_masks(views, results)
         for sample, result in zip(samples[0], results, strict=True):
             sample.pred_instances = result
@@ -158,7 +159,8 @@ class InstanceTTAModel(BaseTTAModel):
         from mmcv.ops import batched_nms
 
         boxes, scores, labels = (
-            torch.cat([getattr(result, name) for result in found]) for name in ('bboxes', 'scores', 'labels'))
+            torch.cat([getattr(result, name) for result in found]) for name in ('bboxes', 'scores', 'labels')
+        )
         if len(boxes):
             scored, kept = batched_nms(boxes, scores, labels, dict(self.tta_cfg['nms']))
             boxes, scores, labels = scored[:, :4], scored[:, 4], labels[kept]
@@ -182,8 +184,7 @@ class InstanceTTAModel(BaseTTAModel):
             means = (total / len(views)).expand(-1, classes, -1, -1).split(numbers)
         else:
             means = [None] * len(results)
-        mask_head.predict_by_feat(
-            means, results, metas, rcnn_test_cfg=head.test_cfg, rescale=True, activate_map=True)
+        mask_head.predict_by_feat(means, results, metas, rcnn_test_cfg=head.test_cfg, rescale=True, activate_map=True)
 
     def _mask_probabilities(self, view: _View, results: Sequence[InstanceData], labels: Tensor) -> Tensor:
         """Mask probabilities (N x 1 x h x w, not mirrored) of the boxes of all images in one view."""
@@ -201,7 +202,9 @@ class InstanceTTAModel(BaseTTAModel):
             total = total + own.sigmoid()
         probabilities = total / len(stages)
         parts = probabilities.split([len(result) for result in results])
-        return torch.cat([
-            part.flip(_FLIPPED_AXES[meta['flip_direction']]) if meta.get('flip') else part
-            for part, meta in zip(parts, view.metas, strict=True)
-        ])
+        return torch.cat(
+            [
+                part.flip(_FLIPPED_AXES[meta['flip_direction']]) if meta.get('flip') else part
+                for part, meta in zip(parts, view.metas, strict=True)
+            ]
+        )

@@ -106,10 +106,10 @@ def _python(report: dict[str, dict[str, Any]]) -> Line:
 
 def _stack(installed: dict[str, str], names: list[str]) -> Line:
     if not names:
-        return Line('stack', FAIL, 'neither OpenMMLab\'s packages nor the onedl forks are installed', _INSTALL)
+        return Line('stack', FAIL, "neither OpenMMLab's packages nor the onedl forks are installed", _INSTALL)
     if len(names) > 1:
         both = ', '.join(d for name in names for d in stacks.STACKS[name].distributions if d in installed)
-        remedy = 'uninstall all of them, then install one stack: they overwrite each other\'s files'
+        remedy = "uninstall all of them, then install one stack: they overwrite each other's files"
         return Line('stack', FAIL, f'parts of both stacks are installed: {both}', remedy)
     stack = stacks.STACKS[names[0]]
     return Line('stack', OK, ', '.join(f'{d} {installed.get(d, "missing")}' for d in stack.distributions))
@@ -211,7 +211,7 @@ def _ops(report: dict[str, dict[str, Any]], gpus: list[machine.Gpu], stack: stac
         return Line('mmcv ops', FAIL, f'nms on the CPU gave {results["cpu"]} instead of [0]', remedy)
     if results.get('cuda', [0]) != [0]:
         text = f'they run on the CPU but not on the GPU: {results["cuda"]}'
-        return Line('mmcv ops', FAIL, text, 'install the CUDA toolkit of torch\'s CUDA (nvcc) and ' + _INSTALL)
+        return Line('mmcv ops', FAIL, text, "install the CUDA toolkit of torch's CUDA (nvcc) and " + _INSTALL)
     return Line('mmcv ops', OK, 'run on ' + ' and '.join(results))
 
 

@@ -40,8 +40,7 @@ DIAGNOSES = (
     ),
     (
         r'[Kk]illed signal terminated program|out of memory|virtual memory exhausted',
-        'The compiler ran out of memory. Close other programs, or compile fewer files at once: '
-        'make setup MAX_JOBS=1',
+        'The compiler ran out of memory. Close other programs, or compile fewer files at once: make setup MAX_JOBS=1',
     ),
     (
         r'Python\.h: No such file',

@@ -80,7 +80,7 @@ class CheckpointHook(_CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         kept = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
         steps = kept if kept[-1:] == [step] else [*kept, step]
-        outdated = steps[:-self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        outdated = steps[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -91,13 +91,15 @@ class CheckpointHook(_CheckpointHook):
         if fault:
             if not outdated or len(kept) < 2:
                 raise SavingError(fault)
-            runner.logger.warning(f'{fault}. Trying again without {len(outdated)} that max_keep_ckpts='
-                                  f'{self.max_keep_ckpts} would give up next')
+            runner.logger.warning(
+                f'{fault}. Trying again without {len(outdated)} that max_keep_ckpts='
+                f'{self.max_keep_ckpts} would give up next'
+            )
             self._delete(outdated)
             self._write(runner, name, meta)
         self._delete(outdated)
         if self.max_keep_ckpts > 0:
-            steps = steps[-self.max_keep_ckpts:]
+            steps = steps[-self.max_keep_ckpts :]
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', steps)
 
@@ -112,9 +114,16 @@ class CheckpointHook(_CheckpointHook):
 
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
         runner.save_checkpoint(
-            self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler, meta=dict(meta), by_epoch=self.by_epoch,
-            backend_args=self.backend_args, **self.args)
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=dict(meta),
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
         if is_main_process():
             write_whole(f'{runner.work_dir}/last_checkpoint', str(self.last_ckpt).encode())
 

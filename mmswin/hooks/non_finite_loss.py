@@ -56,14 +56,17 @@ class NonFiniteLossHook(Hook):
         if not any_process(bad):
             return
         found = gather(_describe(terms, data_batch) if bad else None)
-        details = '; '.join(f'process {rank}: {text}' if len(found) > 1 else text
-                            for rank, text in enumerate(found) if text)
+        details = '; '.join(
+            f'process {rank}: {text}' if len(found) > 1 else text for rank, text in enumerate(found) if text
+        )
         last = runner.message_hub.get_info('last_ckpt') if 'last_ckpt' in runner.message_hub.runtime_info else None
         keep = f'the last good checkpoint is {last}' if last else 'no checkpoint has been saved in this run'
-        message = (f'loss is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {details}. Training '
-                   f'stops; {keep}. Look at the annotations of these images (tools/check_data.py), lower the learning '
-                   'rate or lengthen the warm-up, clip gradients (optim_wrapper.clip_grad.max_norm), or train in '
-                   'float32 or --amp bf16 instead of float16')
+        message = (
+            f'loss is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {details}. Training '
+            f'stops; {keep}. Look at the annotations of these images (tools/check_data.py), lower the learning '
+            'rate or lengthen the warm-up, clip gradients (optim_wrapper.clip_grad.max_norm), or train in '
+            'float32 or --amp bf16 instead of float16'
+        )
         runner.logger.error(message)
         raise NonFiniteLossError(message)
 
@@ -72,8 +75,11 @@ def _scalars(outputs: dict | None) -> dict[str, torch.Tensor]:
     """The terms of the loss that a training step reports."""
     if not isinstance(outputs, dict):
         return {}
-    return {name: value.detach().float().reshape(()) for name, value in outputs.items()
-            if torch.is_tensor(value) and value.numel() == 1 and 'loss' in name}
+    return {
+        name: value.detach().float().reshape(())
+        for name, value in outputs.items()
+        if torch.is_tensor(value) and value.numel() == 1 and 'loss' in name
+    }
 
 
 def _describe(terms: dict[str, torch.Tensor], data_batch: Any) -> str:

@@ -123,13 +123,17 @@ def _batch_row(runner: Runner, warnings: list[str]) -> str:
         # mmengine scales by the images of one iteration, whether gradients are accumulated or not.
         scaled = lr * world * batch / base
         if accumulated > 1:
-            warnings.append(f'auto_scale_lr does not count accumulated gradients: the learning rate is {scaled:g}, '
-                            f'in proportion to {images} images it would be {lr * images / base:g}.')
+            warnings.append(
+                f'auto_scale_lr does not count accumulated gradients: the learning rate is {scaled:g}, '
+                f'in proportion to {images} images it would be {lr * images / base:g}.'
+            )
         return f'{text}, learning rate {scaled:g} (auto_scale_lr: {lr:g} x {world * batch} / {base})'
     if images != base:
-        warnings.append(f'The learning rate {lr:g} of this config is for {base} images per step; this run takes '
-                        f'{images} and does not scale it. In proportion it would be {lr * images / base:g}: '
-                        'add --auto-scale-lr, or set optim_wrapper.optimizer.lr.')
+        warnings.append(
+            f'The learning rate {lr:g} of this config is for {base} images per step; this run takes '
+            f'{images} and does not scale it. In proportion it would be {lr * images / base:g}: '
+            'add --auto-scale-lr, or set optim_wrapper.optimizer.lr.'
+        )
     return f'{text} at learning rate {lr:g}, which is for {base}'
 
 
@@ -155,10 +159,13 @@ def _norm_row(runner: Runner) -> str:
 
 def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
     if runner.cfg.get('resume') and runner.iter > 0:
-        return 'none needed: the weights are the checkpoint\'s'
+        return "none needed: the weights are the checkpoint's"
     backbone = getattr(_unwrapped(runner), 'backbone', None)
-    named = [node.get('checkpoint') for node in dicts_in(_model_cfg(runner).get('backbone') or {})
-             if node.get('type') == 'Pretrained']
+    named = [
+        node.get('checkpoint')
+        for node in dicts_in(_model_cfg(runner).get('backbone') or {})
+        if node.get('type') == 'Pretrained'
+    ]
     report: Any = getattr(backbone, 'load_report', None)
     if report is not None:
         return report.summary()
@@ -167,8 +174,10 @@ def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
     if not named:
         return 'none: the backbone starts from random weights'
     if hasattr(backbone, 'load_report'):
-        warnings.append(f'The config names the pretrained weights {named[0]}, but the backbone has loaded none: it '
-                        'starts from random weights.')
+        warnings.append(
+            f'The config names the pretrained weights {named[0]}, but the backbone has loaded none: it '
+            'starts from random weights.'
+        )
         return 'none'
     return f'{named[0]} (this backbone does not report what it loaded)'
 

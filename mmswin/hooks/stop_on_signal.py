@@ -67,9 +67,7 @@ class StopOnSignalHook(Hook):
             return
         self._stop(runner, epoch=runner.epoch, iteration=runner.iter + 1)
 
-    def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """A validation during training need not be waited for; several processes do, as their batches may differ."""
         if self.received is None or cpu_group() is not None or not self._previous:
             return
@@ -108,8 +106,13 @@ def save_state(runner: Runner, path: Path, epoch: int, iteration: int) -> None:
     Raises:
         SavingError: The file cannot be written.
     """
-    runner.save_checkpoint(str(path.parent), path.name, meta={'epoch': epoch, 'iter': iteration}, by_epoch=False,
-                           backend_args={'backend': BACKEND})
+    runner.save_checkpoint(
+        str(path.parent),
+        path.name,
+        meta={'epoch': epoch, 'iter': iteration},
+        by_epoch=False,
+        backend_args={'backend': BACKEND},
+    )
     if is_main_process():
         write_whole(path.parent / 'last_checkpoint', str(path).encode())
 

@@ -130,7 +130,17 @@ def _as_in_forward(backward: Callable[..., list[Tensor | None]]) -> Callable[...
 class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(  # noqa: ANN205
-        x, norm_weight, norm_bias, weight1, bias1, weight2, bias2, eps, approximate, kept, factor  # noqa: ANN001
+        x,
+        norm_weight,
+        norm_bias,
+        weight1,
+        bias1,
+        weight2,
+        bias2,
+        eps,
+        approximate,
+        kept,
+        factor,  # noqa: ANN001
     ):
         tokens = _take(x, kept)
         hidden, out = tokens.new_empty(len(tokens), len(weight1)), torch.empty_like(tokens)
@@ -191,7 +201,20 @@ class _Mlp(torch.autograd.Function):
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(  # noqa: ANN205
-        x, norm_weight, norm_bias, weight, qkv_bias, proj_weight, proj_bias, bias, eps, plan, heads, scale, kept, factor  # noqa: ANN001
+        x,
+        norm_weight,
+        norm_bias,
+        weight,
+        qkv_bias,
+        proj_weight,
+        proj_bias,
+        bias,
+        eps,
+        plan,
+        heads,
+        scale,
+        kept,
+        factor,  # noqa: ANN001
     ):
         tokens = _take(x, kept)
         # In the order of the strips, which backward takes up as they lie.

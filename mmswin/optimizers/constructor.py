@@ -34,7 +34,8 @@ class OptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 'No GPU (or NPU, MLU, MUSA) here, so mixed precision is off: training in float32 with OptimWrapper '
                 'where the configuration asks for AmpOptimWrapper.',
                 logger='current',
-                level=logging.WARNING)
+                level=logging.WARNING,
+            )
             kept = {key: value for key, value in self.optim_wrapper_cfg.items() if key not in _AMP_ONLY}
             self.optim_wrapper_cfg = {**kept, 'type': 'OptimWrapper'}
         return super().__call__(model)

@@ -33,7 +33,7 @@ def swin_layer(name: str, depths: list[int]) -> int:
     if first == 'layers' and len(rest) > 1:
         stage = int(rest[0])
         if rest[1] == 'downsample':
-            return sum(depths[:stage + 1])
+            return sum(depths[: stage + 1])
         if rest[1] == 'blocks':
             return sum(depths[:stage]) + int(rest[2]) + 1
     raise ValueError(f"layer-wise learning-rate decay does not know the layer of the backbone's parameter {name!r}")
@@ -58,12 +58,13 @@ def layer_scales(model: nn.Module, decay_rate: float) -> dict[str, float]:
         found = type(getattr(model, 'backbone', model))
         raise ValueError(
             'mmswin.LayerDecayOptimWrapperConstructor needs a mmswin.SwinTransformer, and this model has '
-            f'{found.__module__}.{found.__qualname__}. Use type=\'mmswin.SwinTransformer\' as the backbone, or remove '
-            'optim_wrapper.constructor to train without layer-wise decay.')
+            f"{found.__module__}.{found.__qualname__}. Use type='mmswin.SwinTransformer' as the backbone, or remove "
+            'optim_wrapper.constructor to train without layer-wise decay.'
+        )
     for prefix, backbone in backbones:
         depths = [len(stage.blocks) for stage in backbone.layers]
         for name, _ in backbone.named_parameters():
-            scale = decay_rate**(sum(depths) + 1 - swin_layer(name, depths))
+            scale = decay_rate ** (sum(depths) + 1 - swin_layer(name, depths))
             scales[f'{prefix}.{name}' if prefix else name] = scale
     return scales
 
@@ -98,15 +99,18 @@ class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
             raise ValueError(
                 'mmswin.LayerDecayOptimWrapperConstructor needs optim_wrapper.paramwise_cfg.decay_rate, a number above '
-                f'0 and at most 1 (for example 0.8), got {rate!r}')
+                f'0 and at most 1 (for example 0.8), got {rate!r}'
+            )
         if 'num_layers' in self.paramwise_cfg:
             raise ValueError(
                 'optim_wrapper.paramwise_cfg.num_layers is not an option of mmswin.LayerDecayOptimWrapperConstructor: '
-                'the number of layers is read off the backbone; remove it')
+                'the number of layers is read off the backbone; remove it'
+            )
         if self.paramwise_cfg.get('decay_type', 'layer_wise') != 'layer_wise':
             raise ValueError(
                 "optim_wrapper.paramwise_cfg.decay_type must be 'layer_wise' (or left out) for "
-                f'mmswin.LayerDecayOptimWrapperConstructor, got {self.paramwise_cfg["decay_type"]!r}')
+                f'mmswin.LayerDecayOptimWrapperConstructor, got {self.paramwise_cfg["decay_type"]!r}'
+            )
         if self.base_lr is None:
             raise ValueError('layer-wise learning-rate decay needs optim_wrapper.optimizer.lr')
         self.decay_rate = float(rate)
@@ -118,7 +122,8 @@ class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
         print_log(
             f'Layer-wise learning-rate decay {self.decay_rate:g}: learning rates from '
             f'{self.base_lr * min(scales.values()):.3g} at the image to {self.base_lr:.3g} in the heads',
-            logger='current')
+            logger='current',
+        )
         return super().__call__(model)
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:

@@ -60,9 +60,11 @@ def enable_lr_scaling(cfg: Config) -> None:
     """
     scaling = cfg.get('auto_scale_lr')
     if not scaling or 'base_batch_size' not in scaling:
-        raise RunError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size, so it is not known for how '
-                       'many images per iteration its learning rate is; add --cfg-options '
-                       '+auto_scale_lr.base_batch_size=16 (or what it is)')
+        raise RunError(
+            '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size, so it is not known for how '
+            'many images per iteration its learning rate is; add --cfg-options '
+            '+auto_scale_lr.base_batch_size=16 (or what it is)'
+        )
     scaling.enable = True
 
 
@@ -82,17 +84,26 @@ def set_up_processes(cfg: Config, launcher: str) -> list[str]:
     if launcher == 'none' or has_accelerator():
         return []
     if launcher != 'pytorch':
-        raise RunError(f'--launcher {launcher} found no GPU; several processes on CPUs run through tools/dist_train.sh '
-                       '(--launcher pytorch)')
+        raise RunError(
+            f'--launcher {launcher} found no GPU; several processes on CPUs run through tools/dist_train.sh '
+            '(--launcher pytorch)'
+        )
     if not torch.distributed.is_initialized():
         if 'RANK' not in os.environ:
-            raise RunError('--launcher pytorch is for processes that torchrun started: use tools/dist_train.sh '
-                           'CONFIG NUMBER_OF_PROCESSES')
+            raise RunError(
+                '--launcher pytorch is for processes that torchrun started: use tools/dist_train.sh '
+                'CONFIG NUMBER_OF_PROCESSES'
+            )
         torch.distributed.init_process_group('gloo')
     notes = ['no GPU: the processes talk through gloo on the CPU']
-    wrapper = dict(cfg.get('model_wrapper_cfg') or {
-        'type': 'MMDistributedDataParallel', 'broadcast_buffers': False,
-        'find_unused_parameters': cfg.get('find_unused_parameters', False)})
+    wrapper = dict(
+        cfg.get('model_wrapper_cfg')
+        or {
+            'type': 'MMDistributedDataParallel',
+            'broadcast_buffers': False,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        }
+    )
     wrapper['device_ids'] = None
     cfg.model_wrapper_cfg = ConfigDict(wrapper)
     if replace_sync_norm(cfg):
@@ -136,9 +147,11 @@ def add_hooks(cfg: Config, *hook_types: str) -> None:
     else:
         wrong = [given]
     if wrong:
-        raise RunError(f'custom_hooks holds {wrong[0]!r} and must be a list of dicts with a type each: '
-                       "write custom_hooks = [dict(type='EMAHook')] or its like into the config; "
-                       '--cfg-options reads no dicts')
+        raise RunError(
+            f'custom_hooks holds {wrong[0]!r} and must be a list of dicts with a type each: '
+            "write custom_hooks = [dict(type='EMAHook')] or its like into the config; "
+            '--cfg-options reads no dicts'
+        )
     present = {hook.get('type') for hook in given if isinstance(hook, dict)}
     cfg.custom_hooks = [*given, *(ConfigDict(type=name) for name in hook_types if name not in present)]
 

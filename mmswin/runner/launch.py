@@ -88,8 +88,10 @@ def _check_training(cfg: Config, overwrite: bool) -> list[str]:
     """All that can be known before the work dir is touched; returns lines for the banner."""
     notes: list[str] = []
     if not cfg.get('resume') and not overwrite and resuming.has_checkpoints(cfg.work_dir):
-        raise RunError(f'{cfg.work_dir} holds the checkpoints of an earlier run: add --resume to go on with it, '
-                       '--work-dir DIR to train elsewhere, or --overwrite to write over it')
+        raise RunError(
+            f'{cfg.work_dir} holds the checkpoints of an earlier run: add --resume to go on with it, '
+            '--work-dir DIR to train elsewhere, or --overwrite to write over it'
+        )
     checkpoint: dict[str, Any] | None = None
     source = cfg.get('load_from')
     if cfg.get('resume'):
@@ -125,8 +127,10 @@ def _keep_seed(cfg: Config, checkpoint: dict[str, Any], notes: list[str]) -> Non
     if given is None:
         cfg.randomness.seed = saved
     elif given != saved:
-        notes.append(f'seed {given} given, but the run being resumed had {saved}: mmengine goes on with {saved} for '
-                     'the model, and the order of the images is that of neither run')
+        notes.append(
+            f'seed {given} given, but the run being resumed had {saved}: mmengine goes on with {saved} for '
+            'the model, and the order of the images is that of neither run'
+        )
 
 
 @reading.safely()

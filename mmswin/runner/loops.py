@@ -56,8 +56,9 @@ def _exit_with_parent(parent: int) -> None:
 def _prepared_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
     """The loader with shielded workers, and with a batch sampler that skips and seeds."""
     if not isinstance(dataloader, DataLoader):
-        dataloader = runner.build_dataloader(dataloader, seed=runner.seed,
-                                             diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
+        dataloader = runner.build_dataloader(
+            dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False)
+        )
     if dataloader.num_workers > 0 and hasattr(signal, 'sigtimedwait'):  # not on macOS and Windows
         dataloader.worker_init_fn = partial(_init_shielded_worker, dataloader.worker_init_fn)
     # The loader forbids replacing its sampler because running workers would not notice. None runs yet.
@@ -97,8 +98,9 @@ class _Resumable:
         owed = [not note.is_file() or note.read_text() != str(self._iter)]
         broadcast_object_list(owed)  # the file is the first process's
         if owed[0]:
-            print_log(f'Iteration {self._iter} was saved, but its validation did not end: it comes first.',
-                      logger='current')
+            print_log(
+                f'Iteration {self._iter} was saved, but its validation did not end: it comes first.', logger='current'
+            )
             self._validate()
 
 
@@ -142,9 +144,13 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
         """Train for what is left of one epoch."""
         done = self.batches_done
         if not 0 <= done <= len(self.dataloader):
-            print_log(f'The checkpoint is at iteration {self._iter} and epoch {self._epoch}, but an epoch has '
-                      f'{len(self.dataloader)} batches here: data or batch size have changed since, so this epoch '
-                      'starts from its beginning.', logger='current', level=logging.WARNING)
+            print_log(
+                f'The checkpoint is at iteration {self._iter} and epoch {self._epoch}, but an epoch has '
+                f'{len(self.dataloader)} batches here: data or batch size have changed since, so this epoch '
+                'starts from its beginning.',
+                logger='current',
+                level=logging.WARNING,
+            )
             done = 0
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()

@@ -40,8 +40,22 @@ from torch.utils.data import DataLoader
 from mmswin.runner.errors import RunError
 
 # What a `type` in a config may name.
-_REGISTRIES = (MODELS, DATASETS, TRANSFORMS, TASK_UTILS, OPTIMIZERS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, HOOKS, LOOPS,
-               METRICS, EVALUATOR, DATA_SAMPLERS, VISUALIZERS, VISBACKENDS)
+_REGISTRIES = (
+    MODELS,
+    DATASETS,
+    TRANSFORMS,
+    TASK_UTILS,
+    OPTIMIZERS,
+    OPTIM_WRAPPERS,
+    PARAM_SCHEDULERS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    EVALUATOR,
+    DATA_SAMPLERS,
+    VISUALIZERS,
+    VISBACKENDS,
+)
 
 # Read from `runner.cfg` or by the tools, beside the arguments of the Runner itself.
 _TOP_LEVEL = frozenset({
@@ -133,19 +147,24 @@ def _check_key(cfg: Config, key: str) -> None:
         elif node is None:
             return  # a dict given in place of None; the class that reads it will judge it
         else:
-            raise RunError(f'--cfg-options {key}: {path} is {node!r}, which has no entries of its own; '
-                           f'give {path}=VALUE')
+            raise RunError(
+                f'--cfg-options {key}: {path} is {node!r}, which has no entries of its own; give {path}=VALUE'
+            )
 
 
 def _check_index(key: str, path: str, node: list | tuple, part: str, last: bool) -> None:
     if not part.isdigit():
-        raise RunError(f'--cfg-options {key}: {path} is a list of {len(node)}; write {path}.N.NAME with N from 0 to '
-                       f'{len(node) - 1}, not {part!r}')
+        raise RunError(
+            f'--cfg-options {key}: {path} is a list of {len(node)}; write {path}.N.NAME with N from 0 to '
+            f'{len(node) - 1}, not {part!r}'
+        )
     if int(part) >= len(node):
         raise RunError(f'--cfg-options {key}: {path} has {len(node)} entries (0 to {len(node) - 1}), not {part}')
     if last or not isinstance(node[int(part)], (dict, list)):
-        raise RunError(f'--cfg-options {key}: one value inside the list {path} cannot be set alone; give the whole '
-                       f'list, {path}="{list(node) if _plain(node) else "[...]"}"')
+        raise RunError(
+            f'--cfg-options {key}: one value inside the list {path} cannot be set alone; give the whole '
+            f'list, {path}="{list(node) if _plain(node) else "[...]"}"'
+        )
 
 
 def _plain(values: list | tuple) -> bool:
@@ -157,11 +176,16 @@ def _refuse_helper_variable(cfg: Config, key: str, name: str) -> None:
         return
     value = cfg[name]
     uses = [path for path, other in _leaves(cfg._cfg_dict) if path.split('.')[-1] == name and path != name]
-    uses += [path for path, other in _leaves(cfg._cfg_dict)
-             if isinstance(value, str) and other == value and path != name and path not in uses]
+    uses += [
+        path
+        for path, other in _leaves(cfg._cfg_dict)
+        if isinstance(value, str) and other == value and path != name and path not in uses
+    ]
     where = f'; it went to {", ".join(uses[:6])}: change those' if uses else ''
-    raise RunError(f'--cfg-options {key}: {name} is a helper variable of the config file and was already read, so '
-                   f'changing it now changes nothing{where} (or write +{key} to set it all the same)')
+    raise RunError(
+        f'--cfg-options {key}: {name} is a helper variable of the config file and was already read, so '
+        f'changing it now changes nothing{where} (or write +{key} to set it all the same)'
+    )
 
 
 def _top_level_names() -> frozenset[str]:
@@ -253,16 +277,22 @@ def _arguments(cfg: Config, path: str) -> list[str]:
         node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
     if not isinstance(node, dict) or 'type' not in node:
         return []
-    return [name for reader in resolve_type(node['type'], cfg.get('default_scope'))
-            for name in inspect.signature(reader).parameters if name not in ('self', 'args', 'kwargs')]
+    return [
+        name
+        for reader in resolve_type(node['type'], cfg.get('default_scope'))
+        for name in inspect.signature(reader).parameters
+        if name not in ('self', 'args', 'kwargs')
+    ]
 
 
 def _unknown(cfg: Config, key: str, path: str, part: str) -> str:
     known = list(_paths(cfg._cfg_dict))
     siblings = [p for p in known if p.rpartition('.')[0] == path]
     names = [*(s.rpartition('.')[2] for s in siblings), *_arguments(cfg, path)]
-    close = [f'{path}.{name}' if path else name
-             for name in difflib.get_close_matches(part, list(dict.fromkeys(names)), n=3, cutoff=0.6)]
+    close = [
+        f'{path}.{name}' if path else name
+        for name in difflib.get_close_matches(part, list(dict.fromkeys(names)), n=3, cutoff=0.6)
+    ]
     # The right name in the wrong place is the commonest slip after a typing error.
     leaf = key.rpartition('.')[2]
     close += [p for p in known if p.rpartition('.')[2] == leaf][:3]

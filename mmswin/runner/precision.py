@@ -116,8 +116,10 @@ def set_precision(cfg: Config, amp: str | None) -> str:
             return f'{wrapper.get("dtype") or "float16"} autocast, loss scale {wrapper.get("loss_scale", "dynamic")}'
         return 'bfloat16 autocast' if kind == 'BFloat16OptimWrapper' else 'float32'
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
-        raise RunError(f'--amp changes OptimWrapper into a mixed-precision one, but optim_wrapper.type is {kind!r}; '
-                       'set the precision in the config')
+        raise RunError(
+            f'--amp changes OptimWrapper into a mixed-precision one, but optim_wrapper.type is {kind!r}; '
+            'set the precision in the config'
+        )
     if amp == 'auto':
         amp = 'bf16' if not on_gpu or not is_cuda_available() or torch.cuda.is_bf16_supported() else 'fp16'
     if amp == 'bf16':
@@ -126,8 +128,10 @@ def set_precision(cfg: Config, amp: str | None) -> str:
         _use(cfg, 'mmswin.BFloat16OptimWrapper')
         return 'bfloat16 autocast (weights float32)'
     if not on_gpu:
-        raise RunError('--amp fp16 needs a GPU: mmengine trains on CPUs in float32 or bfloat16 only; use --amp bf16 or '
-                       'leave --amp out')
+        raise RunError(
+            '--amp fp16 needs a GPU: mmengine trains on CPUs in float32 or bfloat16 only; use --amp bf16 or '
+            'leave --amp out'
+        )
     _use(cfg, 'AmpOptimWrapper')
     wrapper.setdefault('loss_scale', 'dynamic')
     wrapper.dtype = 'float16'

@@ -103,7 +103,8 @@ def check_pretrained(cfg: Config) -> None:
                 raise CheckpointError(
                     f'the pretrained weights: {error}. To start a Swin from random weights instead: --cfg-options '
                     'model.backbone.init_cfg=None; to take the files from a directory: export '
-                    'MMSWIN_PRETRAINED_DIR=DIR') from error
+                    'MMSWIN_PRETRAINED_DIR=DIR'
+                ) from error
 
 
 def build_model(cfg: Config) -> nn.Module:
@@ -193,8 +194,10 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str, 
 
 def _cause(match: Match, purpose: str) -> str:
     if match.matched == 0 and not match.mismatched:
-        return ('none of its names is one of the model: perhaps it is a backbone alone, which belongs in '
-                'model.backbone.init_cfg=dict(type="Pretrained", checkpoint=...)')
+        return (
+            'none of its names is one of the model: perhaps it is a backbone alone, which belongs in '
+            'model.backbone.init_cfg=dict(type="Pretrained", checkpoint=...)'
+        )
     if match.mismatched and len(match.mismatched) >= len(match.missing):
         heads = all(re.search('head', name) for name in match.mismatched)
         what = 'the number of classes' if heads else 'the size of the model (arch, embed_dims, ...)'

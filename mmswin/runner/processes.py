@@ -19,8 +19,9 @@ _LOOK_EVERY = 2.0
 _GRACE = 60.0
 
 # gloo's and NCCL's words for a connection whose other end is gone.
-_GONE = re.compile(r'connection (closed|reset|refused)|remote process exited|broken pipe|peer closed|heartbeat',
-                   re.IGNORECASE)
+_GONE = re.compile(
+    r'connection (closed|reset|refused)|remote process exited|broken pipe|peer closed|heartbeat', re.IGNORECASE
+)
 
 
 def follow_launcher() -> None:
@@ -37,8 +38,9 @@ def follow_launcher() -> None:
 def _end_without(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_LOOK_EVERY)
-    print_log(f'The launcher (process {launcher}) is gone, so this process stops.', logger='current',
-              level=logging.WARNING)
+    print_log(
+        f'The launcher (process {launcher}) is gone, so this process stops.', logger='current', level=logging.WARNING
+    )
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os.kill(os.getpid(), signal.SIGKILL)

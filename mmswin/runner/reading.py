@@ -50,8 +50,10 @@ def trust(source: str | os.PathLike | None) -> None:
         RunError: There is no checkpoint to trust.
     """
     if not source:
-        raise RunError('--trust-checkpoint is for the checkpoint of --resume or --load-from, and none is given (the '
-                       'weights that init_cfg names are read without running code in any case)')
+        raise RunError(
+            '--trust-checkpoint is for the checkpoint of --resume or --load-from, and none is given (the '
+            'weights that init_cfg names are read without running code in any case)'
+        )
     _trusted.add(os.path.abspath(source))
 
 
@@ -68,6 +70,10 @@ def read(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]
         path = os.path.abspath(source)
         if not _trusted & {path, os.path.dirname(path)}:
             raise UnsafeCheckpointError(f'{error}. Or add --trust-checkpoint, which runs what is in it') from error
-        print_log(f'{source}: --trust-checkpoint was given, so the checkpoint is read in full and what is in it can '
-                  f'run code; without it: {error}', logger='current', level=logging.WARNING)
+        print_log(
+            f'{source}: --trust-checkpoint was given, so the checkpoint is read in full and what is in it can '
+            f'run code; without it: {error}',
+            logger='current',
+            level=logging.WARNING,
+        )
         return load_trusted(source, map_location)

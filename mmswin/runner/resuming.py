@@ -38,8 +38,10 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
     checkpoint = reading.read(str(path))
     missing = [name for name in _NEEDED if name not in checkpoint]
     if missing or 'iter' not in checkpoint['meta']:
-        raise RunError(f'{path} holds no training state ({", ".join(missing) or "meta.iter"} missing), so nothing can '
-                       'be resumed from it; to start from its weights use --load-from')
+        raise RunError(
+            f'{path} holds no training state ({", ".join(missing) or "meta.iter"} missing), so nothing can '
+            'be resumed from it; to start from its weights use --load-from'
+        )
     return checkpoint
 
 
@@ -56,8 +58,11 @@ def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any],
         RunError: There is none.
     """
     work_dir = Path(work_dir)
-    candidates = sorted((p for p in work_dir.glob('*.pth') if not p.name.startswith('best_')),
-                        key=lambda p: p.stat().st_mtime, reverse=True)
+    candidates = sorted(
+        (p for p in work_dir.glob('*.pth') if not p.name.startswith('best_')),
+        key=lambda p: p.stat().st_mtime,
+        reverse=True,
+    )
     pointer = work_dir / 'last_checkpoint'
     name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
     if name and '\0' not in name:  # a kill while mmengine's hook writes it leaves it empty, a loss of power in zeros
@@ -74,8 +79,10 @@ def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any],
             passed_over.append(f'passed over {path.name}: {error}')
     if passed_over:
         raise RunError(f'--resume: no whole checkpoint in {work_dir}: ' + '; '.join(passed_over))
-    raise RunError(f'--resume: {os.fspath(work_dir)} holds no checkpoint; start without --resume, name the checkpoint '
-                   '(--resume FILE), or name the directory of the earlier run (--work-dir DIR)')
+    raise RunError(
+        f'--resume: {os.fspath(work_dir)} holds no checkpoint; start without --resume, name the checkpoint '
+        '(--resume FILE), or name the directory of the earlier run (--work-dir DIR)'
+    )
 
 
 def forgotten(cfg: Config, checkpoint: dict[str, Any]) -> list[str]:
@@ -85,13 +92,19 @@ def forgotten(cfg: Config, checkpoint: dict[str, Any]) -> list[str]:
         Lines for the banner.
     """
     notes = []
-    types = {node['type'] for part in ('train_dataloader', 'train_dataset', 'model') for node in dicts_in(cfg.get(part))
-             if isinstance(node.get('type'), str)}
+    types = {
+        node['type']
+        for part in ('train_dataloader', 'train_dataset', 'model')
+        for node in dicts_in(cfg.get(part))
+        if isinstance(node.get('type'), str)
+    }
     for name, what in _MEMORIES.items():
         if types & {name, f'mmdet.{name}'}:
             notes.append(f'{name} {what}: this run goes on, but not to the bit as if it had not been stopped')
     counts, iteration = cfg.optim_wrapper.get('accumulative_counts', 1), checkpoint['meta']['iter']
     if iteration % counts:
-        notes.append(f'the checkpoint is of iteration {iteration}, among {counts} whose gradients are accumulated: '
-                     f'those of the last {iteration % counts} are lost. Save at multiples of {counts}')
+        notes.append(
+            f'the checkpoint is of iteration {iteration}, among {counts} whose gradients are accumulated: '
+            f'those of the last {iteration % counts} are lost. Save at multiples of {counts}'
+        )
     return notes

@@ -138,8 +138,10 @@ def explained_lack_of_room(work_dir: str | os.PathLike) -> Iterator[None]:
         if not is_out_of_room(error):
             raise
         name = f' ({error.filename})' if error.filename else ''
-        raise SavingError(f'nothing more can be written to {work_dir}{name}: {error.strerror}. Make room. Training '
-                          f'stops; {what_there_is(work_dir)}') from error
+        raise SavingError(
+            f'nothing more can be written to {work_dir}{name}: {error.strerror}. Make room. Training '
+            f'stops; {what_there_is(work_dir)}'
+        ) from error
 
 
 @register_backend(BACKEND)
@@ -189,8 +191,15 @@ class Runner(SharingRunner):
         if file_client_args is None and '://' not in str(out_dir) and _is_local(backend_args):
             backend_args = {'backend': BACKEND}
         super().save_checkpoint(
-            out_dir, filename, file_client_args, save_optimizer=save_optimizer, meta=meta, by_epoch=by_epoch,
-            save_param_scheduler=save_param_scheduler, backend_args=backend_args)
+            out_dir,
+            filename,
+            file_client_args,
+            save_optimizer=save_optimizer,
+            meta=meta,
+            by_epoch=by_epoch,
+            save_param_scheduler=save_param_scheduler,
+            backend_args=backend_args,
+        )
 
 
 def _is_local(backend_args: dict[str, Any] | None) -> bool:

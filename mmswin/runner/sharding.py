@@ -147,8 +147,10 @@ class SharingRunner(Runner):
                 map_location = 'cpu'  # the whole state; the optimizer takes its part to the device
             return super().load_checkpoint(filename, map_location, strict, revise_keys)
         if filename != self._load_from:
-            raise RunError(f'{filename} cannot be loaded any more: with strategy.type=fsdp a model takes weights '
-                           'before it is shared out; name the file in load_from')
+            raise RunError(
+                f'{filename} cannot be loaded any more: with strategy.type=fsdp a model takes weights '
+                'before it is shared out; name the file in load_from'
+            )
         checkpoint = _load_checkpoint(filename, map_location='cpu')
         if 'optimizer' in checkpoint and isinstance(self.optim_wrapper, OptimWrapper):
             share_out(checkpoint['optimizer'], self.optim_wrapper.optimizer)
@@ -161,8 +163,9 @@ class SharingRunner(Runner):
         if isinstance(optimizer, ZeroRedundancyOptimizer):
             optimizer.state.clear()  # a second copy, that torch's loading leaves; optimizer.optim has the state
 
-    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, save_optimizer: bool = True,
-                        **kwargs: Any) -> None:
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args: Any, save_optimizer: bool = True, **kwargs: Any
+    ) -> None:
         """Save a checkpoint; arguments as for mmengine's. All processes must call."""
         with ExitStack() as answers:
             if is_sharded(self.model):

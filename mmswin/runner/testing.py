@@ -44,8 +44,10 @@ def show_into(cfg: Config, show_dir: str) -> None:
     """
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
-        raise RunError('--show-dir needs default_hooks.visualization in the config (mmdet: '
-                       "dict(type='DetVisualizationHook'), mmseg: dict(type='SegVisualizationHook'))")
+        raise RunError(
+            '--show-dir needs default_hooks.visualization in the config (mmdet: '
+            "dict(type='DetVisualizationHook'), mmseg: dict(type='SegVisualizationHook'))"
+        )
     hook.draw = True
     target = str(Path(show_dir).absolute())
     if cfg.get('default_scope') == 'mmseg':
@@ -108,13 +110,18 @@ def _check_masks(cfg: Config) -> None:
         # Here and not above: it is for detection alone, and imports what only that needs.
         from mmswin.detectors.instance_tta import masks_can_be_merged
 
-        pairs = [(detector, head) for detector in resolve_type(model.type, scope)
-                 for head in resolve_type(roi_head.type, scope)]
+        pairs = [
+            (detector, head)
+            for detector in resolve_type(model.type, scope)
+            for head in resolve_type(roi_head.type, scope)
+        ]
         if any(masks_can_be_merged(*pair) for pair in pairs):
             return
     found = 'predicts masks in another way' if heads else 'is scored on masks, which it does not predict'
-    raise RunError('--tta merges the masks of Mask R-CNN and Cascade Mask R-CNN (StandardRoIHead, CascadeRoIHead), and '
-                   f'this {model.get("type")} {found}: test without --tta, or use a config without masks')
+    raise RunError(
+        '--tta merges the masks of Mask R-CNN and Cascade Mask R-CNN (StandardRoIHead, CascadeRoIHead), and '
+        f'this {model.get("type")} {found}: test without --tta, or use a config without masks'
+    )
 
 
 def _merging(model: ConfigDict) -> dict:

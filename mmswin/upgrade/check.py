@@ -17,14 +17,43 @@ from mmswin.runner.preflight import build_model
 from mmswin.upgrade.report import Report
 
 # Dicts whose `type` is no class of a registry, or whose entries are not all arguments of it.
-_FREE = ('norm_cfg', 'act_cfg', 'conv_cfg', 'dcn', 'upsample_cfg', 'init_cfg', 'nms', 'roi_layer', 'bbox_params',
-         'plugins')
+_FREE = (
+    'norm_cfg',
+    'act_cfg',
+    'conv_cfg',
+    'dcn',
+    'upsample_cfg',
+    'init_cfg',
+    'nms',
+    'roi_layer',
+    'bbox_params',
+    'plugins',
+)
 _OPERATORS = ('nms', 'roi_layer')
-_CHECKED = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator',
-            'custom_hooks', 'default_hooks', 'optim_wrapper', 'tta_pipeline')
+_CHECKED = (
+    'model',
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'val_evaluator',
+    'test_evaluator',
+    'custom_hooks',
+    'default_hooks',
+    'optim_wrapper',
+    'tta_pipeline',
+)
 # Beside the arguments of a class: what its builder takes.
-_BUILDERS = {'train_cfg', 'test_cfg', 'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg', 'optimizer',
-             'requires_grad'}
+_BUILDERS = {
+    'train_cfg',
+    'test_cfg',
+    'type',
+    '_delete_',
+    '_scope_',
+    'constructor',
+    'paramwise_cfg',
+    'optimizer',
+    'requires_grad',
+}
 # Their further arguments are another class's.
 _PASSED_ON = {'RandomResize': 'Resize', 'RandomChoiceResize': 'Resize'}
 
@@ -44,8 +73,12 @@ def check_settings(settings: dict[str, Any], report: Report) -> None:
     constructor = settings['optim_wrapper'].get('constructor')
     with OPTIM_WRAPPER_CONSTRUCTORS.switch_scope_and_registry(scope) as registry:
         if registry.get(constructor) is None:
-            report.failed('optim_wrapper.constructor', constructor, 'there is no constructor of this name',
-                          'mmswin.LayerDecayOptimWrapperConstructor has layer-wise decay for Swin')
+            report.failed(
+                'optim_wrapper.constructor',
+                constructor,
+                'there is no constructor of this name',
+                'mmswin.LayerDecayOptimWrapperConstructor has layer-wise decay for Swin',
+            )
     if len(report.untranslated) == before:
         _build(settings, scope, report)
 
@@ -80,15 +113,23 @@ def _check_node(path: str, node: dict[str, Any], scope: str, report: Report) -> 
     library = {'mmdet': 'mmdet 3.x', 'mmseg': 'mmseg 1.x'}[scope]
     classes = _classes(name, scope)
     if not classes:
-        report.failed(f'{path}.type', name, f'{library} has no class of this name',
-                      'register one under that name, or choose another (left as it was)')
+        report.failed(
+            f'{path}.type',
+            name,
+            f'{library} has no class of this name',
+            'register one under that name, or choose another (left as it was)',
+        )
         return
     if name in _PASSED_ON:
         classes = [*classes, *_classes(_PASSED_ON[name], scope)]
     for key, value in node.items():
         if key not in _BUILDERS and not any(accepts(found, key) for found in classes):
-            report.failed(f'{path}.{key}', value, f'{name} of {library} has no argument of this name',
-                          f'see the arguments of {name} (left as it was)')
+            report.failed(
+                f'{path}.{key}',
+                value,
+                f'{name} of {library} has no argument of this name',
+                f'see the arguments of {name} (left as it was)',
+            )
 
 
 def _build(settings: dict[str, Any], scope: str, report: Report) -> None:
@@ -96,8 +137,12 @@ def _build(settings: dict[str, Any], scope: str, report: Report) -> None:
     try:
         _build_model(Config({'default_scope': scope, 'model': settings['model']}))
     except Exception as error:  # Classes of others, called with what they were not written for.
-        report.failed('model', settings['model'].get('type'), f'it does not build: {_first_line(error)}',
-                      'mend it in the new file')
+        report.failed(
+            'model',
+            settings['model'].get('type'),
+            f'it does not build: {_first_line(error)}',
+            'mend it in the new file',
+        )
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -106,8 +151,12 @@ def _build(settings: dict[str, Any], scope: str, report: Report) -> None:
                 with DefaultScope.overwrite_default_scope(scope):
                     Compose(steps)
             except Exception as error:
-                report.failed(path, [step.get('type') for step in steps], f'it does not build: {_first_line(error)}',
-                              'mend it in the new file')
+                report.failed(
+                    path,
+                    [step.get('type') for step in steps],
+                    f'it does not build: {_first_line(error)}',
+                    'mend it in the new file',
+                )
     finally:
         logging.disable(previous)
 

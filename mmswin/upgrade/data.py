@@ -9,8 +9,12 @@ from mmswin.upgrade.report import Report, Section
 
 _SPLITS = ('train', 'val', 'test')
 # mmdet's data sets are evaluated by these; anything else is COCO's way.
-_METRICS = {'LVISDataset': 'LVISMetric', 'LVISV05Dataset': 'LVISMetric', 'LVISV1Dataset': 'LVISMetric',
-            'VOCDataset': 'VOCMetric'}
+_METRICS = {
+    'LVISDataset': 'LVISMetric',
+    'LVISV05Dataset': 'LVISMetric',
+    'LVISV1Dataset': 'LVISMetric',
+    'VOCDataset': 'VOCMetric',
+}
 # mmdet 2.x left out smaller images in training, without an option.
 _MIN_SIZE = 32
 _WRAPPERS = ('RepeatDataset', 'ClassBalancedDataset', 'MultiImageMixDataset')
@@ -44,8 +48,10 @@ class DataUpgrade:
                 continue
             extra = data.section(f'{split}_dataloader')
             loader = self._loader(split == 'train', batch, workers, persistent, iterations)
-            loader.update(batch_size=extra.take('samples_per_gpu', loader['batch_size']),
-                          num_workers=extra.take('workers_per_gpu', workers))
+            loader.update(
+                batch_size=extra.take('samples_per_gpu', loader['batch_size']),
+                num_workers=extra.take('workers_per_gpu', workers),
+            )
             if 'persistent_workers' in extra:
                 loader['persistent_workers'] = extra.take('persistent_workers')
             # torch refuses persistent workers where there are none.
@@ -54,8 +60,9 @@ class DataUpgrade:
             new[f'{split}_dataloader'] = {**loader, 'dataset': dataset}
         data.close('no translation for it', 'see train_dataloader in the new file')
         if new:
-            self.report.done(f'data -> {", ".join(new)} (samples_per_gpu -> batch_size, workers_per_gpu -> '
-                             'num_workers)')
+            self.report.done(
+                f'data -> {", ".join(new)} (samples_per_gpu -> batch_size, workers_per_gpu -> num_workers)'
+            )
         new.update(self._evaluators(sets, evaluation))
         return new
 
@@ -64,17 +71,26 @@ class DataUpgrade:
             if dataset is not None:
                 continue
             size = f'batch_size={batch if split == "train" else 1}, num_workers={workers}'
-            remedy = (f'add train_dataloader ({size}), which training needs' if split == 'train' else
-                      f'add {split}_dataloader ({size}) and {split}_evaluator, or take {split}_cfg out')
+            remedy = (
+                f'add train_dataloader ({size}), which training needs'
+                if split == 'train'
+                else f'add {split}_dataloader ({size}) and {split}_evaluator, or take {split}_cfg out'
+            )
             self.report.failed(f'data.{split}', None, 'there is none', remedy)
         if all(dataset is None for dataset in sets.values()):
-            self.report.failed('model.data_preprocessor', self.pipelines.preprocessing.config(),
-                               'there is no pipeline to take mean, std and padding from',
-                               'set them as the weights that training starts from need them')
+            self.report.failed(
+                'model.data_preprocessor',
+                self.pipelines.preprocessing.config(),
+                'there is no pipeline to take mean, std and padding from',
+                'set them as the weights that training starts from need them',
+            )
 
     def _loader(self, training: bool, batch: int, workers: int, persistent: bool, iterations: bool) -> dict[str, Any]:
-        new: dict[str, Any] = {'batch_size': batch if training else 1, 'num_workers': workers,
-                               'persistent_workers': persistent}
+        new: dict[str, Any] = {
+            'batch_size': batch if training else 1,
+            'num_workers': workers,
+            'persistent_workers': persistent,
+        }
         if not training:
             if self._detection:
                 new['drop_last'] = False
@@ -107,8 +123,12 @@ class DataUpgrade:
     def _wrapper(self, old: Section, training: bool) -> dict[str, Any]:
         inner = self._dataset(old.take('dataset'), old.key('dataset'), training)
         if old.peek('type') not in _WRAPPERS:
-            self.report.failed(old.key('type'), old.peek('type'), 'not known as a wrapper of data sets',
-                               'see whether the new file has what you mean')
+            self.report.failed(
+                old.key('type'),
+                old.peek('type'),
+                'not known as a wrapper of data sets',
+                'see whether the new file has what you mean',
+            )
         new = {'type': old.take('type')}
         if old.peek('pipeline') is not None:
             new['pipeline'] = self.pipelines.train(old.take('pipeline'), old.key('pipeline'))
@@ -118,9 +138,17 @@ class DataUpgrade:
         """A list of annotation files or folders in one data set: several data sets now."""
         count = len(old.peek(name))
         values = old.take_rest()
-        parts = [{key: value[index] if isinstance(value, (list, tuple)) and len(value) == count
-                  and key in ('ann_file', 'img_prefix', 'img_dir', 'ann_dir', 'split') else value
-                  for key, value in values.items()} for index in range(count)]
+        parts = [
+            {
+                key: value[index]
+                if isinstance(value, (list, tuple))
+                and len(value) == count
+                and key in ('ann_file', 'img_prefix', 'img_dir', 'ann_dir', 'split')
+                else value
+                for key, value in values.items()
+            }
+            for index in range(count)
+        ]
         self.report.done(f'{old.path}: a list of {name} -> ConcatDataset')
         return self._concatenated(parts, old.path, training)
 
@@ -129,7 +157,7 @@ class DataUpgrade:
         new: dict[str, Any] = {'type': old.take('type')}
         files = self._places(old, new['type'])
         if root is None and self._root and all(path.startswith(self._root) for path in files.values() if path):
-            root, files = self._root, {key: path[len(self._root):].lstrip('/') for key, path in files.items()}
+            root, files = self._root, {key: path[len(self._root) :].lstrip('/') for key, path in files.items()}
         if root:
             new['data_root'] = root
         if files.get('ann_file'):
@@ -138,14 +166,22 @@ class DataUpgrade:
         new['data_prefix'] = files
         metainfo = {'classes': old.take('classes'), 'palette': old.take('palette')}
         if isinstance(metainfo['classes'], str):
-            self.report.failed(old.key('classes'), metainfo['classes'], 'the name of a file of classes',
-                               "write the names into metainfo=dict(classes=('...',))")
+            self.report.failed(
+                old.key('classes'),
+                metainfo['classes'],
+                'the name of a file of classes',
+                "write the names into metainfo=dict(classes=('...',))",
+            )
         elif metainfo['classes'] is not None:
             new['metainfo'] = {key: value for key, value in metainfo.items() if value is not None}
             self.report.done('classes -> metainfo.classes')
         if old.peek('proposal_file') is not None:
-            self.report.failed(old.key('proposal_file'), old.take('proposal_file'), 'proposals are kept in another way '
-                               'now, by the names of the images', 'make the file anew, and set proposal_file')
+            self.report.failed(
+                old.key('proposal_file'),
+                old.take('proposal_file'),
+                'proposals are kept in another way now, by the names of the images',
+                'make the file anew, and set proposal_file',
+            )
         steps, path = old.take('pipeline') or [], old.key('pipeline')
         if old.take('test_mode', not training) or not training:
             pipeline = self.pipelines.test(steps, path, self.pipelines.preprocessing.masks)
@@ -158,16 +194,21 @@ class DataUpgrade:
         """Annotation file and folders under their new names."""
         if self._detection:
             prefix = old.take('img_prefix') or ''
-            places = {'ann_file': old.take('ann_file') or '',
-                      'sub_data_root' if kind == 'VOCDataset' else 'img': prefix}
+            places = {
+                'ann_file': old.take('ann_file') or '',
+                'sub_data_root' if kind == 'VOCDataset' else 'img': prefix,
+            }
             if old.peek('seg_prefix'):
                 places['seg'] = old.peek('seg_prefix')
             old.drop('seg_prefix')
             self.report.done('img_prefix -> data_prefix')
             return places
         self.report.done('img_dir, ann_dir -> data_prefix')
-        return {'ann_file': old.take('split') or '', 'img_path': old.take('img_dir') or '',
-                'seg_map_path': old.take('ann_dir') or ''}
+        return {
+            'ann_file': old.take('split') or '',
+            'img_path': old.take('img_dir') or '',
+            'seg_map_path': old.take('ann_dir') or '',
+        }
 
     def _options(self, old: Section, new: dict[str, Any], training: bool) -> None:
         client = old.take('file_client_args')
@@ -183,8 +224,12 @@ class DataUpgrade:
         loaded = self.pipelines.preprocessing.reduce_zero_label
         zero = old.take('reduce_zero_label', loaded)
         if loaded is not None and zero != loaded:
-            self.report.failed(old.key('reduce_zero_label'), zero, f'LoadAnnotations says {loaded}, and there is one '
-                               'value for both now', 'set reduce_zero_label of the data set as the label maps need it')
+            self.report.failed(
+                old.key('reduce_zero_label'),
+                zero,
+                f'LoadAnnotations says {loaded}, and there is one value for both now',
+                'set reduce_zero_label of the data set as the label maps need it',
+            )
         if zero is not None and zero != _leaves_out_zero(new['type']):
             new['reduce_zero_label'] = zero
 
@@ -192,8 +237,11 @@ class DataUpgrade:
         """``val_evaluator`` and ``test_evaluator``."""
         metric = evaluation.take('metric', 'bbox' if self._detection else 'mIoU')
         evaluation.drop('pre_eval', 'efficient_test', 'gpu_collect', 'tmpdir')
-        rest = {name: evaluation.take(name) for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')
-                if evaluation.peek(name) is not None}
+        rest = {
+            name: evaluation.take(name)
+            for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')
+            if evaluation.peek(name) is not None
+        }
         new = {}
         for split in ('val', 'test'):
             if sets[split] is not None:

@@ -46,8 +46,11 @@ def _difference(base: Any, value: Any) -> Any:
 def _bare(value: Any) -> Any:
     """A value of a configuration without entries that change nothing."""
     if isinstance(value, dict):
-        return {key: _bare(entry) for key, entry in value.items()
-                if key not in _NOTES and (key not in _EMPTY or entry != _EMPTY[key])}
+        return {
+            key: _bare(entry)
+            for key, entry in value.items()
+            if key not in _NOTES and (key not in _EMPTY or entry != _EMPTY[key])
+        }
     if isinstance(value, (list, tuple)):
         return type(value)(_bare(entry) for entry in value)
     return value

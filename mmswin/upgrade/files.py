@@ -7,8 +7,14 @@ from mmswin.upgrade.report import Report
 from mmswin.upgrade.translate import render, upgrade_config
 
 
-def upgrade_file(old: str, new: str | None = None, base: str | None = None, pretrained: str | None = None,
-                 strict: bool = False, overwrite: bool = False) -> tuple[str | None, list[str], bool]:
+def upgrade_file(
+    old: str,
+    new: str | None = None,
+    base: str | None = None,
+    pretrained: str | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> tuple[str | None, list[str], bool]:
     """Upgrade a file and write the result.
 
     Args:

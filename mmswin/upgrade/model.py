@@ -8,8 +8,12 @@ from mmswin.runner.configure import dicts_in
 from mmswin.upgrade.report import Report, Section
 
 # Argument of the authors' class: argument of ours.
-_RENAMED = {'embed_dim': 'embed_dims', 'in_chans': 'in_channels', 'ape': 'use_abs_pos_embed',
-            'use_checkpoint': 'with_cp'}
+_RENAMED = {
+    'embed_dim': 'embed_dims',
+    'in_chans': 'in_channels',
+    'ape': 'use_abs_pos_embed',
+    'use_checkpoint': 'with_cp',
+}
 # Where a default of the authors' class is not ours.
 _AUTHORS_DEFAULTS = {'drop_path_rate': 0.2, 'embed_dims': 96, 'depths': (2, 2, 6, 2), 'num_heads': (3, 6, 12, 24)}
 _SEGMENTORS = ('EncoderDecoder', 'CascadeEncoderDecoder')
@@ -60,11 +64,18 @@ def _upgrade_swin(old: Section) -> dict[str, Any]:
     if authors:
         values = {**_AUTHORS_DEFAULTS, **values}
     if 'norm_layer' in values:
-        report.failed(f'{old.path}.norm_layer', values.pop('norm_layer'), 'a class cannot stand in a configuration',
-                      "write norm_cfg=dict(type='LN') or the norm of your choice")
+        report.failed(
+            f'{old.path}.norm_layer',
+            values.pop('norm_layer'),
+            'a class cannot stand in a configuration',
+            "write norm_cfg=dict(type='LN') or the norm of your choice",
+        )
     new: dict[str, Any] = {'type': 'mmswin.SwinTransformer'}
-    size = {name: tuple(values[name]) if name != 'embed_dims' else values[name]
-            for name in ('embed_dims', 'depths', 'num_heads') if values.get(name) is not None}
+    size = {
+        name: tuple(values[name]) if name != 'embed_dims' else values[name]
+        for name in ('embed_dims', 'depths', 'num_heads')
+        if values.get(name) is not None
+    }
     arch = next((name for name, sizes in SwinTransformer.variants.items() if sizes == size), None)
     if arch:
         new['arch'] = arch
@@ -75,9 +86,11 @@ def _upgrade_swin(old: Section) -> dict[str, Any]:
         # A reader expects to see how much of the network is dropped, whatever the default.
         if name == 'drop_path_rate' or name not in defaults or defaults[name] != plain:
             new[name] = value
-    report.done("model.backbone: type='mmswin.SwinTransformer'"
-                + (', embed_dim, depths and num_heads -> arch' if arch else ', embed_dim -> embed_dims')
-                + (', ape -> use_abs_pos_embed, use_checkpoint -> with_cp; defaults left out' if authors else ''))
+    report.done(
+        "model.backbone: type='mmswin.SwinTransformer'"
+        + (', embed_dim, depths and num_heads -> arch' if arch else ', embed_dim -> embed_dims')
+        + (', ape -> use_abs_pos_embed, use_checkpoint -> with_cp; defaults left out' if authors else '')
+    )
     return new
 
 
@@ -85,11 +98,14 @@ def _set_weights(backbone: dict[str, Any], weights: str | None, chosen: str | No
     source = chosen or weights
     if source:
         backbone['init_cfg'] = {'type': 'Pretrained', 'checkpoint': source}
-        report.done('model.pretrained -> model.backbone.init_cfg' if not chosen else
-                    '--pretrained -> model.backbone.init_cfg')
+        report.done(
+            'model.pretrained -> model.backbone.init_cfg' if not chosen else '--pretrained -> model.backbone.init_cfg'
+        )
     elif not backbone.get('init_cfg'):
-        report.remark('model.pretrained was None, so training starts from random weights. The authors named the file '
-                      'on the command line; name it with --pretrained FILE_OR_URL, or in model.backbone.init_cfg')
+        report.remark(
+            'model.pretrained was None, so training starts from random weights. The authors named the file '
+            'on the command line; name it with --pretrained FILE_OR_URL, or in model.backbone.init_cfg'
+        )
 
 
 def _rename_in_heads(model: dict[str, Any], report: Report) -> None:

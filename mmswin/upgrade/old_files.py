@@ -37,15 +37,18 @@ def _check_bases(path: Path, asked: Path) -> None:
         raise RunError(f'config {path} does not exist')
     for base in _bases_of(path):
         if '::' in base:
-            raise RunError(f'{path}: its _base_ {base!r} names an installed library, which only files for mmdet 3.x '
-                           'and mmseg 1.x do: there is nothing to upgrade')
+            raise RunError(
+                f'{path}: its _base_ {base!r} names an installed library, which only files for mmdet 3.x '
+                'and mmseg 1.x do: there is nothing to upgrade'
+            )
         wanted = path.parent / base
         if not wanted.is_file():
             if '.py' in base[:-3]:
                 raise RunError(f'{path}: its _base_ {base!r} is two names in one: put a comma between them')
             raise RunError(
                 f'{path}: its _base_ {base!r} is missing (looked for {wanted.resolve()}); give {asked.name} where it '
-                'stands in the old repository, or copy the folders that it inherits from beside it')
+                'stands in the old repository, or copy the folders that it inherits from beside it'
+            )
         _check_bases(wanted, asked)
 
 
@@ -67,11 +70,16 @@ def _bases_of(path: Path) -> list[str]:
 def _check_kind(path: Path, values: dict[str, Any]) -> None:
     new = [key for key in _NEW_KEYS if key in values]
     if new:
-        raise RunError(f'{path} has {new[0]}, which only files for mmdet 3.x and mmseg 1.x have: there is nothing to '
-                       "upgrade; to use this package's backbone, set type='mmswin.SwinTransformer' in it")
+        raise RunError(
+            f'{path} has {new[0]}, which only files for mmdet 3.x and mmseg 1.x have: there is nothing to '
+            "upgrade; to use this package's backbone, set type='mmswin.SwinTransformer' in it"
+        )
     if not isinstance(values.get('model'), dict) or 'type' not in values['model']:
-        raise RunError(f'{path} holds no model: give the configuration that one trains with, not one of the files in '
-                       '_base_ that it is made of')
+        raise RunError(
+            f'{path} holds no model: give the configuration that one trains with, not one of the files in '
+            '_base_ that it is made of'
+        )
     if not any(key in values for key in _OLD_KEYS):
-        raise RunError(f'{path} has a model and none of {", ".join(_OLD_KEYS)}: this is no configuration of mmdet 2.x '
-                       'or mmseg 0.x')
+        raise RunError(
+            f'{path} has a model and none of {", ".join(_OLD_KEYS)}: this is no configuration of mmdet 2.x or mmseg 0.x'
+        )

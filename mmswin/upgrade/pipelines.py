@@ -40,13 +40,27 @@ class Preprocessing:
         for name, value in values.items():
             value = list(value) if isinstance(value, (list, tuple)) and name in ('mean', 'std') else value
             if self.values.setdefault(name, value) != value:
-                report.failed(key, value, f'another pipeline says {self.values[name]!r}, and there is one data '
-                              f'preprocessor ({name}) for all', 'make them agree')
+                report.failed(
+                    key,
+                    value,
+                    f'another pipeline says {self.values[name]!r}, and there is one data preprocessor ({name}) for all',
+                    'make them agree',
+                )
 
     def config(self) -> dict[str, Any]:
         """``model.data_preprocessor``."""
-        names = ('mean', 'std', 'bgr_to_rgb', 'size', 'pad_size_divisor', 'size_divisor', 'pad_value', 'pad_val',
-                 'seg_pad_val', 'test_cfg')
+        names = (
+            'mean',
+            'std',
+            'bgr_to_rgb',
+            'size',
+            'pad_size_divisor',
+            'size_divisor',
+            'pad_value',
+            'pad_val',
+            'seg_pad_val',
+            'test_cfg',
+        )
         kind = 'DetDataPreprocessor' if self.scope == 'mmdet' else 'SegDataPreProcessor'
         new = {'type': kind, **{name: self.values[name] for name in names if name in self.values}}
         if self.masks:
@@ -72,10 +86,18 @@ class PipelineUpgrade:
         self._testing = False
         self._detection = scope == 'mmdet'
         self._translators: dict[str, Callable[[Section], list[dict[str, Any]]]] = {
-            'LoadAnnotations': self._load_annotations, 'Resize': self._resize, 'RandomFlip': self._flip,
-            'RandomCrop': self._crop, 'Normalize': self._normalize, 'Pad': self._pad, 'AutoAugment': self._choice,
-            'Albu': self._albu, 'Mosaic': self._swap_sides, 'MixUp': self._swap_sides,
-            'RandomAffine': self._swap_sides, 'MultiScaleFlipAug': self._single_view,
+            'LoadAnnotations': self._load_annotations,
+            'Resize': self._resize,
+            'RandomFlip': self._flip,
+            'RandomCrop': self._crop,
+            'Normalize': self._normalize,
+            'Pad': self._pad,
+            'AutoAugment': self._choice,
+            'Albu': self._albu,
+            'Mosaic': self._swap_sides,
+            'MixUp': self._swap_sides,
+            'RandomAffine': self._swap_sides,
+            'MultiScaleFlipAug': self._single_view,
         }
 
     def train(self, steps: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
@@ -83,8 +105,11 @@ class PipelineUpgrade:
         new = self._all(steps, path, max_bad_fraction=0.01)
         if any(step.get('type') in ('Collect', 'DefaultFormatBundle') for step in steps):
             new.append({'type': 'PackDetInputs' if self._detection else 'PackSegInputs'})
-        self.report.done('pipelines: Normalize and Pad -> model.data_preprocessor; DefaultFormatBundle and Collect -> '
-                         + new[-1]['type'] + '; img_scale -> scale')
+        self.report.done(
+            'pipelines: Normalize and Pad -> model.data_preprocessor; DefaultFormatBundle and Collect -> '
+            + new[-1]['type']
+            + '; img_scale -> scale'
+        )
         return new
 
     def test(self, steps: list[dict[str, Any]], path: str, with_mask: bool) -> list[dict[str, Any]]:
@@ -102,8 +127,10 @@ class PipelineUpgrade:
         if views is not None:
             self.several_views = several_views(views, new, end) or self.several_views
         if self.several_views is not None:
-            self.report.remark('the old test looked at several scales or at flipped images too: tools/test.py --tta '
-                               'does so by tta_pipeline; without --tta it tests one view')
+            self.report.remark(
+                'the old test looked at several scales or at flipped images too: tools/test.py --tta '
+                'does so by tta_pipeline; without --tta it tests one view'
+            )
         new += end
         self.report.done('MultiScaleFlipAug -> its transforms, with the annotations loaded for the evaluator')
         return new
@@ -130,17 +157,24 @@ class PipelineUpgrade:
 
     def _packing(self, old: Section) -> None:
         if old.peek('meta_keys') is not None:
-            self.report.failed(old.key('meta_keys'), old.peek('meta_keys'), 'the packing transforms name these anew',
-                               'set meta_keys of the packing transform at the end of the pipeline, if you need them')
+            self.report.failed(
+                old.key('meta_keys'),
+                old.peek('meta_keys'),
+                'the packing transforms name these anew',
+                'set meta_keys of the packing transform at the end of the pipeline, if you need them',
+            )
 
     def _check_order(self, steps: list[dict[str, Any]], path: str) -> None:
         names = [step.get('type') for step in steps]
-        later = names[names.index('Normalize') + 1:] if 'Normalize' in names else []
+        later = names[names.index('Normalize') + 1 :] if 'Normalize' in names else []
         for name in later:
             if name in _ON_PIXELS:
-                self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)],
-                                   'it came after Normalize, and images are normalised behind the pipeline now',
-                                   f'see whether {name} is right for pixels from 0 to 255')
+                self.report.failed(
+                    f'{path}.{names.index(name)}',
+                    steps[names.index(name)],
+                    'it came after Normalize, and images are normalised behind the pipeline now',
+                    f'see whether {name} is right for pixels from 0 to 255',
+                )
 
     def _load_image(self, old: Section, max_bad_fraction: float) -> dict[str, Any]:
         old.drop('type')
@@ -149,8 +183,10 @@ class PipelineUpgrade:
         if client and client.get('backend', 'disk') != 'disk':
             new['backend_args'] = client
             self.report.done('file_client_args -> backend_args')
-        self.report.done('LoadImageFromFile -> mmswin.LoadImageFromFile: training skips and counts bad images, up to '
-                         'one in a hundred')
+        self.report.done(
+            'LoadImageFromFile -> mmswin.LoadImageFromFile: training skips and counts bad images, up to '
+            'one in a hundred'
+        )
         return new
 
     def _load_annotations(self, old: Section) -> list[dict[str, Any]]:
@@ -176,8 +212,12 @@ class PipelineUpgrade:
         if scales is not None and len(scales) == 1:
             scale, scales = scales[0], None
         if scale is None:
-            self.report.failed(old.path, {'ratio_range': ratios}, 'a Resize without img_scale, relative to each image',
-                               'set scale, or use a Resize with scale_factor')
+            self.report.failed(
+                old.path,
+                {'ratio_range': ratios},
+                'a Resize without img_scale, relative to each image',
+                'set scale, or use a Resize with scale_factor',
+            )
             return [{'type': 'Resize', 'scale_factor': 1.0, **rest}]
         if scales is None and ratios is not None:
             return [{'type': 'RandomResize', 'scale': tuple(scale), 'ratio_range': tuple(ratios), **rest}]
@@ -216,8 +256,11 @@ class PipelineUpgrade:
                 values = {'test_cfg': values}
             self.preprocessing.set(old.path, values, self.report)
         elif not self._detection:
-            self.preprocessing.set(old.path, {'size': tuple(size), 'pad_val': old.take('pad_val', 0),
-                                              'seg_pad_val': old.take('seg_pad_val', 255)}, self.report)
+            self.preprocessing.set(
+                old.path,
+                {'size': tuple(size), 'pad_val': old.take('pad_val', 0), 'seg_pad_val': old.take('seg_pad_val', 255)},
+                self.report,
+            )
         else:
             rows, columns = size if size is not None else (None, None)
             fixed = {'size': (columns, rows)} if size is not None else {}
@@ -225,13 +268,18 @@ class PipelineUpgrade:
             self.report.remark('Pad to a fixed size stays in the pipeline and now pads before the normalisation')
             return [{'type': 'Pad', **fixed, **old.take_rest()}]
         if old.peek('pad_val') not in (None, 0, {'img': 0, 'masks': 0, 'seg': 255}):
-            self.report.failed(old.key('pad_val'), old.peek('pad_val'), 'not taken over',
-                               'set pad_value (mmdet) or pad_val (mmseg) of model.data_preprocessor')
+            self.report.failed(
+                old.key('pad_val'),
+                old.peek('pad_val'),
+                'not taken over',
+                'set pad_value (mmdet) or pad_val (mmseg) of model.data_preprocessor',
+            )
         return []
 
     def _choice(self, old: Section) -> list[dict[str, Any]]:
-        branches = [self._all(branch, f'{old.path}.policies.{index}', 0.01)
-                    for index, branch in enumerate(old.peek('policies'))]
+        branches = [
+            self._all(branch, f'{old.path}.policies.{index}', 0.01) for index, branch in enumerate(old.peek('policies'))
+        ]
         self.report.done('AutoAugment.policies -> RandomChoice.transforms')
         return [{'type': 'RandomChoice', 'transforms': branches}]
 

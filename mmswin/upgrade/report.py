@@ -29,7 +29,7 @@ class Untranslated:
     def __str__(self) -> str:
         shown = repr(self.value)
         if len(shown) > _SHOWN_VALUE:
-            shown = f'{shown[:_SHOWN_VALUE - 4]} ...'
+            shown = f'{shown[: _SHOWN_VALUE - 4]} ...'
         return f'{self.key} = {shown}: {self.reason}; {self.remedy}'
 
 

@@ -4,10 +4,16 @@ from typing import Any
 
 from mmswin.upgrade.report import Section
 
-_BACKENDS = {'TensorboardLoggerHook': 'TensorboardVisBackend', 'WandbLoggerHook': 'WandbVisBackend',
-             'MMDetWandbHook': 'WandbVisBackend', 'MMSegWandbHook': 'WandbVisBackend',
-             'MlflowLoggerHook': 'MLflowVisBackend', 'ClearMLLoggerHook': 'ClearMLVisBackend',
-             'NeptuneLoggerHook': 'NeptuneVisBackend', 'DvcliveLoggerHook': 'DVCLiveVisBackend'}
+_BACKENDS = {
+    'TensorboardLoggerHook': 'TensorboardVisBackend',
+    'WandbLoggerHook': 'WandbVisBackend',
+    'MMDetWandbHook': 'WandbVisBackend',
+    'MMSegWandbHook': 'WandbVisBackend',
+    'MlflowLoggerHook': 'MLflowVisBackend',
+    'ClearMLLoggerHook': 'ClearMLVisBackend',
+    'NeptuneLoggerHook': 'NeptuneVisBackend',
+    'DvcliveLoggerHook': 'DVCLiveVisBackend',
+}
 _TEXT_LOGGERS = ('TextLoggerHook',)
 _OWN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook')
 # Figures of mmdet's COCO evaluation, whose names have a prefix now.
@@ -24,20 +30,23 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
     if iterations:
         logger['log_metric_by_epoch'] = False
     checkpoint = _checkpoints(old, iterations, evaluation)
-    new: dict[str, Any] = {'default_hooks': {
-        'timer': {'type': 'IterTimerHook'},
-        'logger': logger,
-        'param_scheduler': {'type': 'ParamSchedulerHook'},
-        'checkpoint': checkpoint,
-        'sampler_seed': {'type': 'DistSamplerSeedHook'},
-        'visualization': {'type': f'{kind}VisualizationHook'},
-    }}
+    new: dict[str, Any] = {
+        'default_hooks': {
+            'timer': {'type': 'IterTimerHook'},
+            'logger': logger,
+            'param_scheduler': {'type': 'ParamSchedulerHook'},
+            'checkpoint': checkpoint,
+            'sampler_seed': {'type': 'DistSamplerSeedHook'},
+            'visualization': {'type': f'{kind}VisualizationHook'},
+        }
+    }
     new['custom_hooks'] = [{'type': name} for name in _OWN_HOOKS] + _custom_hooks(old)
     new['env_cfg'] = _environment(old)
     new['vis_backends'] = backends
     new['visualizer'] = {'type': f'{kind}LocalVisualizer', 'vis_backends': backends, 'name': 'visualizer'}
-    new['log_processor'] = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True} if not iterations else {
-        'by_epoch': False}
+    new['log_processor'] = (
+        {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True} if not iterations else {'by_epoch': False}
+    )
     new['log_level'] = old.take('log_level', 'INFO')
     new.update(_starting_point(old))
     for name in ('find_unused_parameters', 'work_dir', 'custom_imports'):
@@ -45,8 +54,12 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
             new[name] = old.peek(name)
         old.drop(name)
     if 'custom_imports' in new:
-        old.report.failed('custom_imports', new['custom_imports'], 'these modules are written for the old libraries',
-                          'bring them up to mmengine, or leave the line out')
+        old.report.failed(
+            'custom_imports',
+            new['custom_imports'],
+            'these modules are written for the old libraries',
+            'bring them up to mmengine, or leave the line out',
+        )
     _drop_what_ended(old)
     return new
 
@@ -102,8 +115,10 @@ def _environment(old: Section) -> dict[str, Any]:
     processes = old.section('dist_params')
     new = {
         'cudnn_benchmark': old.take('cudnn_benchmark', False),
-        'mp_cfg': {'mp_start_method': old.take('mp_start_method', 'fork'),
-                   'opencv_num_threads': old.take('opencv_num_threads', 0)},
+        'mp_cfg': {
+            'mp_start_method': old.take('mp_start_method', 'fork'),
+            'opencv_num_threads': old.take('opencv_num_threads', 0),
+        },
         'dist_cfg': {'backend': processes.take('backend', 'nccl'), **processes.take_rest()},
     }
     old.report.done('dist_params, cudnn_benchmark -> env_cfg')
@@ -115,16 +130,24 @@ def _starting_point(old: Section) -> dict[str, Any]:
     automatic = old.take('auto_resume', False)
     new: dict[str, Any] = {'load_from': resume or load, 'resume': bool(automatic)}
     if resume:
-        old.report.failed('resume_from', resume, 'a run of the old libraries cannot go on here: its file holds another '
-                          'optimizer state', 'load_from names the file now, so a new run starts from its weights')
+        old.report.failed(
+            'resume_from',
+            resume,
+            'a run of the old libraries cannot go on here: its file holds another optimizer state',
+            'load_from names the file now, so a new run starts from its weights',
+        )
     return new
 
 
 def _drop_what_ended(old: Section) -> None:
     flow = old.take('workflow')
     if flow is not None and [tuple(part) for part in flow] != [('train', 1)]:
-        old.report.failed('workflow', flow, 'validation is set in train_cfg and val_cfg now',
-                          'the loss on the validation set is no longer computed in between')
+        old.report.failed(
+            'workflow',
+            flow,
+            'validation is set in train_cfg and val_cfg now',
+            'the loss on the validation set is no longer computed in between',
+        )
     seed = old.take('seed')
     if seed is not None:
         old.report.failed('seed', seed, 'a seed is given to a run', f'call tools/train.py with --seed {seed}')

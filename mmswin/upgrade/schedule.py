@@ -4,8 +4,14 @@ from typing import Any
 
 from mmswin.upgrade.report import Section
 
-_OPTIMIZER_HOOKS = (None, 'OptimizerHook', 'DistOptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook',
-                    'GradientCumulativeFp16OptimizerHook')
+_OPTIMIZER_HOOKS = (
+    None,
+    'OptimizerHook',
+    'DistOptimizerHook',
+    'Fp16OptimizerHook',
+    'GradientCumulativeOptimizerHook',
+    'GradientCumulativeFp16OptimizerHook',
+)
 # Words of the old `lr_config`, beside those of a policy.
 _WARM_UPS = ('linear', 'constant')
 
@@ -19,8 +25,9 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     precision = _mixed_precision(old, hook)
     new: dict[str, Any] = {'type': 'OptimWrapper' if precision is None else 'AmpOptimWrapper'}
     new.update(precision or {})
-    new['constructor'] = ('mmswin.OptimWrapperConstructor'
-                          if constructor in (None, 'DefaultOptimizerConstructor') else constructor)
+    new['constructor'] = (
+        'mmswin.OptimWrapperConstructor' if constructor in (None, 'DefaultOptimizerConstructor') else constructor
+    )
     new['optimizer'] = optimizer.take_rest()
     if paramwise:
         new['paramwise_cfg'] = paramwise
@@ -35,8 +42,9 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
         report.failed(hook.key('type'), kind, 'not known what it does', 'see OptimWrapper of mmengine')
     hook.drop('coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')  # DDP sees to them
     hook.close('no option of the new optimizer wrapper', 'see OptimWrapper of mmengine')
-    report.done('optimizer, optimizer_config -> optim_wrapper'
-                + (', paramwise_cfg beside the optimizer' if paramwise else ''))
+    report.done(
+        'optimizer, optimizer_config -> optim_wrapper' + (', paramwise_cfg beside the optimizer' if paramwise else '')
+    )
     return new
 
 
@@ -68,8 +76,12 @@ def upgrade_length(old: Section) -> tuple[str, int]:
     runner.drop('meta')
     runner.close(f'no option of the new training loop ({name})', 'see the loops of mmengine')
     if (epochs is None) == (iterations is None):
-        old.report.failed('runner', {'type': name, 'max_epochs': epochs, 'max_iters': iterations},
-                          'it does not say how long to train', 'the new file trains 12 epochs: set train_cfg')
+        old.report.failed(
+            'runner',
+            {'type': name, 'max_epochs': epochs, 'max_iters': iterations},
+            'it does not say how long to train',
+            'the new file trains 12 epochs: set train_cfg',
+        )
         epochs, iterations = 12, None
     if name.endswith('Amp'):
         old.report.done(f'runner {name} (apex) -> the usual loop')
@@ -82,8 +94,12 @@ def upgrade_loop(unit: str, length: int, evaluation: Section) -> dict[str, Any]:
     interval, start = evaluation.take('interval', 1), evaluation.take('start')
     by_epoch = evaluation.take('by_epoch')
     if by_epoch is not None and by_epoch != (unit == 'epochs'):
-        evaluation.report.failed(evaluation.key('by_epoch'), by_epoch,
-                                 f'validation counts what training counts, {unit}', 'set train_cfg.val_interval')
+        evaluation.report.failed(
+            evaluation.key('by_epoch'),
+            by_epoch,
+            f'validation counts what training counts, {unit}',
+            'set train_cfg.val_interval',
+        )
     new = {'type': loop, f'max_{unit}': length, 'val_interval': interval}
     if start is not None:
         new['val_begin'] = start
@@ -103,15 +119,21 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
         old.report.failed('lr_config.by_epoch', True, 'the run is counted in iterations', 'set by_epoch=False')
     new = _policy(rates, policy.lower(), by_epoch, length, 0 if by_epoch else end)
     if new is None:
-        old.report.failed('lr_config', {'policy': policy, **rates.take_rest()}, 'no translation for this policy',
-                          'write a scheduler of mmengine into param_scheduler; until then the rate is constant')
+        old.report.failed(
+            'lr_config',
+            {'policy': policy, **rates.take_rest()},
+            'no translation for this policy',
+            'write a scheduler of mmengine into param_scheduler; until then the rate is constant',
+        )
         return warm_up
     rates.close(f'no translation for it with the policy {policy!r}', 'adjust param_scheduler')
     if new and policy.lower() in ('poly', 'cosineannealing') and end:
-        old.report.remark(f'the {policy} decay starts when the warm-up ends, as in all files for mmdet 3.x and mmseg '
-                          f'1.x; it used to run from iteration 0, at most {end / max(length, 1):.1%} of the rate lower'
-                          if not by_epoch else
-                          f'the {policy} decay runs from the first epoch, during the warm-up too, as it did')
+        old.report.remark(
+            f'the {policy} decay starts when the warm-up ends, as in all files for mmdet 3.x and mmseg '
+            f'1.x; it used to run from iteration 0, at most {end / max(length, 1):.1%} of the rate lower'
+            if not by_epoch
+            else f'the {policy} decay runs from the first epoch, during the warm-up too, as it did'
+        )
     return warm_up + new
 
 
@@ -121,8 +143,12 @@ def _warm_up(rates: Section) -> list[dict[str, Any]]:
     if kind is None or not length:
         return []
     if kind not in _WARM_UPS:
-        rates.report.failed(rates.key('warmup'), kind, 'mmengine has no such warm-up',
-                            f'{" and ".join(_WARM_UPS)} are translated; this file warms up linearly')
+        rates.report.failed(
+            rates.key('warmup'),
+            kind,
+            'mmengine has no such warm-up',
+            f'{" and ".join(_WARM_UPS)} are translated; this file warms up linearly',
+        )
     constant, linear = {'type': 'ConstantLR', 'factor': ratio}, {'type': 'LinearLR', 'start_factor': ratio}
     new = constant if kind == 'constant' else linear
     if by_epoch:
@@ -143,8 +169,11 @@ def _policy(rates: Section, policy: str, by_epoch: bool, length: int, begin: int
     if policy == 'poly':
         return [{'type': 'PolyLR', 'power': rates.take('power', 1.0), 'eta_min': rates.take('min_lr', 0.0), **span}]
     if policy == 'cosineannealing':
-        lowest = ({'eta_min_ratio': rates.take('min_lr_ratio')} if rates.peek('min_lr_ratio') is not None
-                  else {'eta_min': rates.take('min_lr') or 0.0})
+        lowest = (
+            {'eta_min_ratio': rates.take('min_lr_ratio')}
+            if rates.peek('min_lr_ratio') is not None
+            else {'eta_min': rates.take('min_lr') or 0.0}
+        )
         rates.drop('min_lr', 'min_lr_ratio')
         return [{'type': 'CosineAnnealingLR', 'T_max': length - begin, **lowest, **span}]
     if policy == 'exp':

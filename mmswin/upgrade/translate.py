@@ -82,8 +82,9 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     if batch is not None:
         new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
         report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')
-    scaling.close('it does not say how many images a step the learning rate is for',
-                  'set auto_scale_lr.base_batch_size')
+    scaling.close(
+        'it does not say how many images a step the learning rate is for', 'set auto_scale_lr.base_batch_size'
+    )
     new.update(upgrade_runtime(old, scope, unit, evaluation))
     evaluation.close('no option of the new evaluators', 'see CocoMetric of mmdet or IoUMetric of mmseg')
     _name_the_rest(old, values)
@@ -134,10 +135,11 @@ def render(upgraded: Upgraded, base: str | None = None, target: Path | None = No
         where = (target or Path('.') / 'new.py').resolve().parent
         found = _read_base(base)
         if found.get('default_scope') != upgraded.settings['default_scope']:
-            raise RunError(f'--base {base} is for {found.get("default_scope")}, and {upgraded.source} for '
-                           f'{upgraded.settings["default_scope"]}: name a configuration of the same library')
-        chapters = {'_base_': os.path.relpath(Path(base).resolve(), where),
-                    **differences(found, upgraded.settings)}
+            raise RunError(
+                f'--base {base} is for {found.get("default_scope")}, and {upgraded.source} for '
+                f'{upgraded.settings["default_scope"]}: name a configuration of the same library'
+            )
+        chapters = {'_base_': os.path.relpath(Path(base).resolve(), where), **differences(found, upgraded.settings)}
     for name, value in chapters.items():
         if name in _CHAPTERS and base is None:
             lines += ['', f'# {_CHAPTERS[name]}']
@@ -166,8 +168,14 @@ def _header(upgraded: Upgraded) -> list[str]:
 
 def _comment(line: str) -> list[str]:
     indent = '  ' if line.startswith('- ') else ''
-    return textwrap.wrap(line, WIDTH, initial_indent='# ', subsequent_indent=f'# {indent}', break_long_words=False,
-                         break_on_hyphens=False) or ['#']
+    return textwrap.wrap(
+        line,
+        WIDTH,
+        initial_indent='# ',
+        subsequent_indent=f'# {indent}',
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or ['#']
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
@@ -196,8 +204,10 @@ def _named(settings: dict[str, Any]) -> dict[str, Any]:
 def _with_names(node: Any, split: str, pipelines: dict[str, Any]) -> Any:
     """A loader whose pipelines are names; the pipelines go to ``pipelines``."""
     if isinstance(node, dict):
-        return {key: _pipeline_name(value, split, pipelines) if key == 'pipeline'
-                else _with_names(value, split, pipelines) for key, value in node.items()}
+        return {
+            key: _pipeline_name(value, split, pipelines) if key == 'pipeline' else _with_names(value, split, pipelines)
+            for key, value in node.items()
+        }
     if isinstance(node, (list, tuple)):
         return type(node)(_with_names(entry, split, pipelines) for entry in node)
     return node

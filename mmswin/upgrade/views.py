@@ -27,8 +27,11 @@ def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:
     return int(size[0] * ratio), int(size[1] * ratio)
 
 
-def several_views(views: dict[str, Any], steps: list[dict[str, Any]], end: list[dict[str, Any]],
-                  ) -> list[dict[str, Any]] | None:
+def several_views(
+    views: dict[str, Any],
+    steps: list[dict[str, Any]],
+    end: list[dict[str, Any]],
+) -> list[dict[str, Any]] | None:
     """``tta_pipeline`` for an old test, or None if it had a single view.
 
     Args:
@@ -50,8 +53,9 @@ def several_views(views: dict[str, Any], steps: list[dict[str, Any]], end: list[
     if flip:
         directions = views.get('flip_direction', 'horizontal')
         for direction in [directions] if isinstance(directions, str) else directions:
-            flips.append({'type': 'RandomFlip', 'prob': 1.0, **(
-                {'direction': direction} if direction != 'horizontal' else {})})
+            flips.append(
+                {'type': 'RandomFlip', 'prob': 1.0, **({'direction': direction} if direction != 'horizontal' else {})}
+            )
     *load, pack = end
     if 'meta_keys' in pack:
         pack = {**pack, 'meta_keys': (*pack['meta_keys'], 'flip', 'flip_direction')}

@@ -41,8 +41,9 @@ def legend(classes: Sequence[str], width: int) -> np.ndarray:
     return strip
 
 
-def compare_maps(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, number: int, title: str = '',
-                 side: int = 240) -> np.ndarray:
+def compare_maps(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, number: int, title: str = '', side: int = 240
+) -> np.ndarray:
     """An image (RGB, H x W x 3), its true and its predicted label map (H x W) side by side, with captions.
 
     Args:
@@ -58,8 +59,10 @@ def compare_maps(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, n
         ValueError: The three differ in size.
     """
     if not image.shape[:2] == truth.shape == prediction.shape:
-        raise ValueError(f'image, truth and prediction differ in size: {image.shape[:2]}, {truth.shape}, '
-                         f'{prediction.shape} (height, width)')
+        raise ValueError(
+            f'image, truth and prediction differ in size: {image.shape[:2]}, {truth.shape}, '
+            f'{prediction.shape} (height, width)'
+        )
     zoom = max(1, round(side / max(image.shape[:2])))
     large = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     maps = [paint(labels, number).repeat(zoom, 0).repeat(zoom, 1) for labels in (truth, prediction)]
@@ -68,8 +71,9 @@ def compare_maps(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, n
     return np.concatenate([parts[0], gap, parts[1], gap, parts[2]], axis=1)
 
 
-def draw_label_maps(predictions: str | Path, out_dir: str | Path, classes: Sequence[str],
-                    number: int = 12) -> list[Path]:
+def draw_label_maps(
+    predictions: str | Path, out_dir: str | Path, classes: Sequence[str], number: int = 12
+) -> list[Path]:
     """Pictures of the first images of a test, one by one and on one contact sheet.
 
     Args:
@@ -95,8 +99,9 @@ def draw_label_maps(predictions: str | Path, out_dir: str | Path, classes: Seque
             raise ValueError(f'{path} is missing or no image; it was there when {predictions} was made')
         truth, prediction = (np.asarray(result[key]['data'])[0] for key in ('gt_sem_seg', 'pred_sem_seg'))
         name = path.stem.rpartition('_')
-        pictures.append(compare_maps(image[..., ::-1], truth, prediction, len(classes),
-                                     name[0] + name[1] + name[2].lstrip('0')))
+        pictures.append(
+            compare_maps(image[..., ::-1], truth, prediction, len(classes), name[0] + name[1] + name[2].lstrip('0'))
+        )
         files.append(Path(out_dir) / f'{path.stem}.png')
         write_picture(files[-1], pictures[-1])
     sheet = contact_sheet(pictures, columns=2)

@@ -38,13 +38,19 @@ def draw_sweep(sweep: Sweep, shape: tuple[int, int], path: str | Path) -> None:
         power = sweep.exponent(seconds)
         timed.plot(pixels[: len(seconds)], 1000 * seconds, colour + marker + '-', label=f'{label}: measured')
         beyond = np.array([pixels[len(seconds) - 1], span[-1]])
-        timed.plot(beyond, 1000 * seconds[-1] * (beyond / beyond[0]) ** power, colour + '--',
-                   label=f'{label}: as pixels$^{{{power:.2f}}}$')
+        timed.plot(
+            beyond,
+            1000 * seconds[-1] * (beyond / beyond[0]) ** power,
+            colour + '--',
+            label=f'{label}: as pixels$^{{{power:.2f}}}$',
+        )
     _finish(counted, 'multiply-adds of the attention layer', '10$^9$ multiply-adds', marked, shape)
     _finish(timed, 'time of a forward pass', 'milliseconds', marked, shape)
     window = ' x '.join(map(str, sweep.window))
-    figure.suptitle(f'Attention of width {sweep.dim}, windows of {window} tokens, patches of '
-                    f'{" x ".join(map(str, sweep.patch))} pixels')
+    figure.suptitle(
+        f'Attention of width {sweep.dim}, windows of {window} tokens, patches of '
+        f'{" x ".join(map(str, sweep.patch))} pixels'
+    )
     figure.savefig(path, dpi=110)
 
 

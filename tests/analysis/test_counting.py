@@ -30,21 +30,47 @@ class GlobalAttention(nn.Module):
         return F.scaled_dot_product_attention(q, k, v)
 
 
-@pytest.mark.parametrize(('layer', 'shape', 'expected'), [
-    (lambda: nn.Linear(6, 10), (2, 7, 6), MultiplyAdds(layers=2 * 7 * 6 * 10)),
-    (lambda: nn.Linear(6, 10, bias=False), (2, 7, 6), MultiplyAdds(layers=2 * 7 * 6 * 10)),
-    (lambda: nn.Conv2d(4, 8, 3, padding=1, groups=2), (2, 4, 9, 5),
-     MultiplyAdds(layers=2 * 45 * 8 * 2 * 9, elementwise=2 * 45 * 8)),
-    (lambda: nn.Conv2d(4, 8, 3, stride=2, padding=1, bias=False), (1, 4, 9, 5), MultiplyAdds(layers=15 * 8 * 4 * 9)),
-    (lambda: nn.ConvTranspose2d(4, 8, 2, stride=2), (2, 4, 9, 5),
-     MultiplyAdds(layers=2 * 45 * 4 * 8 * 4, elementwise=2 * 180 * 8)),
-    (lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)), (1, 4, 6, 6),
-     MultiplyAdds(elementwise=(2 + 1 + 1) * 4 * 36)),
-    (lambda: nn.Sequential(nn.SyncBatchNorm(4), nn.GELU()), (1, 4, 6, 6), MultiplyAdds()),
-    (lambda: nn.LayerNorm(4, elementwise_affine=False), (1, 6, 4), MultiplyAdds(elementwise=24)),
-    (lambda: GlobalAttention(8), (2, 11, 8), MultiplyAdds(layers=2 * 11 * 8 * 24, products=2 * 2 * 11 * 11 * 8)),
-], ids=['linear', 'linear without bias', 'grouped convolution', 'strided convolution', 'transposed convolution',
-        'norm, rectifier, pooling', 'not counted', 'norm without weights', 'global attention'])
+@pytest.mark.parametrize(
+    ('layer', 'shape', 'expected'),
+    [
+        (lambda: nn.Linear(6, 10), (2, 7, 6), MultiplyAdds(layers=2 * 7 * 6 * 10)),
+        (lambda: nn.Linear(6, 10, bias=False), (2, 7, 6), MultiplyAdds(layers=2 * 7 * 6 * 10)),
+        (
+            lambda: nn.Conv2d(4, 8, 3, padding=1, groups=2),
+            (2, 4, 9, 5),
+            MultiplyAdds(layers=2 * 45 * 8 * 2 * 9, elementwise=2 * 45 * 8),
+        ),
+        (
+            lambda: nn.Conv2d(4, 8, 3, stride=2, padding=1, bias=False),
+            (1, 4, 9, 5),
+            MultiplyAdds(layers=15 * 8 * 4 * 9),
+        ),
+        (
+            lambda: nn.ConvTranspose2d(4, 8, 2, stride=2),
+            (2, 4, 9, 5),
+            MultiplyAdds(layers=2 * 45 * 4 * 8 * 4, elementwise=2 * 180 * 8),
+        ),
+        (
+            lambda: nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)),
+            (1, 4, 6, 6),
+            MultiplyAdds(elementwise=(2 + 1 + 1) * 4 * 36),
+        ),
+        (lambda: nn.Sequential(nn.SyncBatchNorm(4), nn.GELU()), (1, 4, 6, 6), MultiplyAdds()),
+        (lambda: nn.LayerNorm(4, elementwise_affine=False), (1, 6, 4), MultiplyAdds(elementwise=24)),
+        (lambda: GlobalAttention(8), (2, 11, 8), MultiplyAdds(layers=2 * 11 * 8 * 24, products=2 * 2 * 11 * 11 * 8)),
+    ],
+    ids=[
+        'linear',
+        'linear without bias',
+        'grouped convolution',
+        'strided convolution',
+        'transposed convolution',
+        'norm, rectifier, pooling',
+        'not counted',
+        'norm without weights',
+        'global attention',
+    ],
+)
 def test_layers(layer, shape, expected):
     with META:
         module, x = layer().eval(), torch.empty(shape)

@@ -17,8 +17,16 @@ from mmswin.registry import MODELS
 from mmswin.runner.errors import RunError
 from mmswin.visualization.scaling import draw_growth
 
-TINY = dict(type='mmswin.SwinTransformer', embed_dims=8, depths=(2, 1), num_heads=(1, 2), strides=(4, 2),
-            out_indices=(0, 1), window_size=(2, 4), drop_path_rate=0.0)
+TINY = dict(
+    type='mmswin.SwinTransformer',
+    embed_dims=8,
+    depths=(2, 1),
+    num_heads=(1, 2),
+    strides=(4, 2),
+    out_indices=(0, 1),
+    window_size=(2, 4),
+    drop_path_rate=0.0,
+)
 BYTES_PER_PIXEL = 256
 
 
@@ -78,8 +86,9 @@ def test_resident_memory_is_that_of_the_pass():
 def test_powers_are_fitted_to_what_was_measured():
     found = measure_growth(TINY, (32, 32), (0.01, 0.1, 1.0), run=invented)
     powers = found.exponents()
-    assert powers.keys() == {(mode, quantity) for mode in ('inference', 'training')
-                             for quantity in ('seconds', 'memory', 'saved')} - {('inference', 'saved')}
+    assert powers.keys() == {
+        (mode, quantity) for mode in ('inference', 'training') for quantity in ('seconds', 'memory', 'saved')
+    } - {('inference', 'saved')}
     assert powers['inference', 'seconds'] == powers['training', 'memory'] == pytest.approx(1)
     assert powers['training', 'saved'] == pytest.approx(2)
     assert found.points['inference'][0].value('seconds') == 2e-7 * found.points['inference'][0].pixels
@@ -92,8 +101,9 @@ def test_powers_are_fitted_to_what_was_measured():
 
 def test_sizes_beyond_the_memory_are_left_out_and_said():
     lines = []
-    found = measure_growth(TINY, (32, 32), (0.1, 0.2, 0.4), ['inference'], memory=30 * 2**20, run=invented,
-                           progress=lines.append)
+    found = measure_growth(
+        TINY, (32, 32), (0.1, 0.2, 0.4), ['inference'], memory=30 * 2**20, run=invented, progress=lines.append
+    )
     assert len(found.points['inference']) == 2 and len(lines) == 3
     assert 'would need about' in found.ends['inference'] and '0.0 GiB may be used' in found.ends['inference']
     assert found.ends['inference'] in growth_text(found) and 'these powers say little' in growth_text(found)
@@ -142,18 +152,23 @@ def test_the_backbone_of_a_config():
     backbone, step = growth.backbone_of(cfg)
     assert backbone == TINY and step == (16, 32)
     resnet = dict(type='ResNetV1c', depth=18, num_stages=4)
-    cfg = ConfigDict(default_scope='mmseg', model=dict(
-        type='EncoderDecoder', backbone=resnet, decode_head={**head, 'in_channels': 512}))
+    cfg = ConfigDict(
+        default_scope='mmseg',
+        model=dict(type='EncoderDecoder', backbone=resnet, decode_head={**head, 'in_channels': 512}),
+    )
     backbone, step = growth.backbone_of(cfg)
     assert backbone['type'] == 'mmseg.ResNetV1c' and step == (32, 32)
     assert measure(Order(backbone, 64, 64, 'inference', repetitions=1)).memory >= 0
 
 
-@pytest.mark.parametrize(('check', 'value', 'said'), [
-    (growth.check_sizes, [1.0, 0.0], '--megapixels 0: expected a positive number'),
-    (growth.check_device, 'gpu', '--device gpu: '),
-    (growth.check_device, 'meta', '--device meta: memory can be measured on cpu and cuda'),
-])
+@pytest.mark.parametrize(
+    ('check', 'value', 'said'),
+    [
+        (growth.check_sizes, [1.0, 0.0], '--megapixels 0: expected a positive number'),
+        (growth.check_device, 'gpu', '--device gpu: '),
+        (growth.check_device, 'meta', '--device meta: memory can be measured on cpu and cuda'),
+    ],
+)
 def test_bad_values_are_named(check, value, said):
     with pytest.raises(RunError) as error:
         check(value)

@@ -42,7 +42,8 @@ def test_mask_rcnn_heads_take_1000_proposals_and_100_masks():
 def test_a_larger_image_costs_backbone_and_neck_alone():
     small, large = (layers(measured('mask_rcnn_swin_t_coco', *size)) for size in ((256, 320), (256, 640)))
     assert {name: large[name] / small[name] for name in small} == pytest.approx(
-        {'backbone': 2, 'neck': 2, 'rpn_head': 2, 'roi_head.bbox_head': 1, 'roi_head.mask_head': 1}, rel=0.02)
+        {'backbone': 2, 'neck': 2, 'rpn_head': 2, 'roi_head.bbox_head': 1, 'roi_head.mask_head': 1}, rel=0.02
+    )
 
 
 def test_sparse_rcnn_takes_its_own_proposals():
@@ -91,10 +92,13 @@ def test_channels_of_the_image_are_the_backbone_s():
     assert more == 32 * 32 * 16 * 96
 
 
-@pytest.mark.parametrize(('config', 'said'), [
-    ('mmdet::htc/htc-without-semantic_r50_fpn_1x_coco.py', 'HybridTaskCascade with a HybridTaskCascadeRoIHead'),
-    ('mmdet::detr/detr_r50_8xb2-150e_coco.py', 'count a DETR'),
-])
+@pytest.mark.parametrize(
+    ('config', 'said'),
+    [
+        ('mmdet::htc/htc-without-semantic_r50_fpn_1x_coco.py', 'HybridTaskCascade with a HybridTaskCascadeRoIHead'),
+        ('mmdet::detr/detr_r50_8xb2-150e_coco.py', 'count a DETR'),
+    ],
+)
 def test_other_kinds_are_refused(config, said):
     from mmengine.hub import get_config
 

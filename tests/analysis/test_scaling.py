@@ -82,19 +82,36 @@ def test_sizes_beyond_the_budget_are_counted_and_not_timed(monkeypatch):
 
 def test_only_this_package_s_swin_has_windows():
     resnet = dict(type='mmdet.ResNet', depth=18)
-    cfg = ConfigDict(default_scope='mmdet', model=dict(
-        type='RetinaNet', backbone=resnet, neck=dict(type='FPN', in_channels=[64, 128], out_channels=8, num_outs=2),
-        bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8)))
+    cfg = ConfigDict(
+        default_scope='mmdet',
+        model=dict(
+            type='RetinaNet',
+            backbone=resnet,
+            neck=dict(type='FPN', in_channels=[64, 128], out_channels=8, num_outs=2),
+            bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8),
+        ),
+    )
     with pytest.raises(RunError, match='backbone of this config is a ResNet'):
         first_attention(cfg)
 
 
 def test_the_layer_is_the_config_s():
-    cfg = ConfigDict(default_scope='mmseg', model=dict(
-        type='EncoderDecoder',
-        backbone=dict(type='mmswin.SwinTransformer', embed_dims=12, depths=(1,) * 4, num_heads=(3, 3, 3, 3),
-                      window_size=(3, 5), patch_size=2, strides=(2, 2, 2, 2)),
-        decode_head=dict(type='FCNHead', in_channels=96, channels=4, num_classes=2)))
+    cfg = ConfigDict(
+        default_scope='mmseg',
+        model=dict(
+            type='EncoderDecoder',
+            backbone=dict(
+                type='mmswin.SwinTransformer',
+                embed_dims=12,
+                depths=(1,) * 4,
+                num_heads=(3, 3, 3, 3),
+                window_size=(3, 5),
+                patch_size=2,
+                strides=(2, 2, 2, 2),
+            ),
+            decode_head=dict(type='FCNHead', in_channels=96, channels=4, num_classes=2),
+        ),
+    )
     like, patch = first_attention(cfg)
     assert (like.qkv.in_features, like.num_heads, like.window, patch) == (12, 3, (3, 5), (2, 2))
     assert like(torch.zeros(1, 3, 5, 12)).shape == (1, 3, 5, 12)

@@ -46,7 +46,11 @@ def test_b2_position_embedding_is_loaded(tiny_swin, tmp_path, flat):
     if flat:  # as classifiers and mmdet have it
         weights['absolute_pos_embed'] = weights['absolute_pos_embed'].flatten(2).transpose(1, 2)
     model = SwinTransformer(
-        embed_dims=12, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 4), window_size=4, use_abs_pos_embed=True,
+        embed_dims=12,
+        depths=(2, 2, 2, 2),
+        num_heads=(1, 2, 3, 4),
+        window_size=4,
+        use_abs_pos_embed=True,
         init_cfg=_pretrained(_saved(tmp_path, {'model': weights})),
     )
     model.init_weights()
@@ -206,9 +210,7 @@ def test_b14_a_trace_serves_other_sizes(tiny_swin):
 def test_b14_export_with_dynamic_batch_and_size(tiny_swin):
     model = tiny_swin().eval()
     auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
-    program = torch.export.export(
-        model, (torch.randn(2, 3, 300, 430),), dynamic_shapes=((auto, static, auto, auto),)
-    )
+    program = torch.export.export(model, (torch.randn(2, 3, 300, 430),), dynamic_shapes=((auto, static, auto, auto),))
     for size in [(2, 3, 300, 430), (3, 3, 224, 224), (1, 3, 257, 611)]:
         x = torch.randn(size)
         for out, expected in zip(program.module()(x), model(x)):

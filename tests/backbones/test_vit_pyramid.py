@@ -34,10 +34,23 @@ def torchs_layer(block: nn.Module) -> nn.TransformerEncoderLayer:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         layer = nn.TransformerEncoderLayer(
-            width, block.attn.num_heads, block.mlp.fc1.out_features, dropout=0.0, activation='gelu',
-            layer_norm_eps=1e-6, batch_first=True, norm_first=True)
-    names = {'attn.qkv.': 'self_attn.in_proj_', 'attn.proj.': 'self_attn.out_proj.', 'mlp.fc1.': 'linear1.',
-             'mlp.fc2.': 'linear2.', 'norm1.': 'norm1.', 'norm2.': 'norm2.'}
+            width,
+            block.attn.num_heads,
+            block.mlp.fc1.out_features,
+            dropout=0.0,
+            activation='gelu',
+            layer_norm_eps=1e-6,
+            batch_first=True,
+            norm_first=True,
+        )
+    names = {
+        'attn.qkv.': 'self_attn.in_proj_',
+        'attn.proj.': 'self_attn.out_proj.',
+        'mlp.fc1.': 'linear1.',
+        'mlp.fc2.': 'linear2.',
+        'norm1.': 'norm1.',
+        'norm2.': 'norm2.',
+    }
     weights = {}
     for name, tensor in block.state_dict().items():
         ours = next(part for part in names if name.startswith(part))
@@ -60,7 +73,8 @@ def test_equals_torchs_encoder(size: tuple[int, int]) -> None:
     if (rows, columns) != (4, 4):
         grid = F.interpolate(grid, (rows, columns), mode='bicubic', align_corners=False)
     tokens = torch.cat(
-        [(model.cls_token + model.pos_embed[:, :1]).expand(2, -1, -1), (patches + grid).flatten(2).transpose(1, 2)], 1)
+        [(model.cls_token + model.pos_embed[:, :1]).expand(2, -1, -1), (patches + grid).flatten(2).transpose(1, 2)], 1
+    )
     for block in model.blocks:
         tokens = torchs_layer(block)(tokens)
     expected = model.norm(tokens)[:, 1:].transpose(1, 2).reshape(2, 24, rows, columns)
@@ -103,8 +117,9 @@ def test_the_pyramid_starts_as_interpolation() -> None:
     model.init_weights()
     model.eval()
     fine, middle, own, coarse = model(torch.randn(1, 3, 96, 96))
-    torch.testing.assert_close(middle[:, :, 1:-1, 1:-1],
-                               F.interpolate(own, scale_factor=2, mode='bilinear')[:, :, 1:-1, 1:-1])
+    torch.testing.assert_close(
+        middle[:, :, 1:-1, 1:-1], F.interpolate(own, scale_factor=2, mode='bilinear')[:, :, 1:-1, 1:-1]
+    )
     assert fine.shape[2:] == (24, 24)
     assert torch.equal(coarse, F.max_pool2d(own, 2))
 

@@ -27,11 +27,21 @@ def test_only_the_backbones_type_changes_and_what_must(path, library):
     ours, theirs = (recipes.prepare(cfg, side, 'training', Options(), None) for side in ('mmswin-sdpa', library))
     mine, stock = dict(ours.model.pop('backbone')), dict(theirs.model.pop('backbone'))
     assert ours.to_dict() == theirs.to_dict()
-    assert mine == {'type': 'mmswin.SwinTransformer', 'arch': 'tiny', 'attn_backend': 'sdpa', 'init_cfg': None,
-                    'drop_path_rate': cfg.model.backbone.drop_path_rate}
-    assert stock == {'type': f'{library}.SwinTransformer', 'embed_dims': 96, 'depths': (2, 2, 6, 2),
-                     'num_heads': (3, 6, 12, 24), 'init_cfg': None,
-                     'drop_path_rate': cfg.model.backbone.drop_path_rate}
+    assert mine == {
+        'type': 'mmswin.SwinTransformer',
+        'arch': 'tiny',
+        'attn_backend': 'sdpa',
+        'init_cfg': None,
+        'drop_path_rate': cfg.model.backbone.drop_path_rate,
+    }
+    assert stock == {
+        'type': f'{library}.SwinTransformer',
+        'embed_dims': 96,
+        'depths': (2, 2, 6, 2),
+        'num_heads': (3, 6, 12, 24),
+        'init_cfg': None,
+        'drop_path_rate': cfg.model.backbone.drop_path_rate,
+    }
     assert cfg.model.backbone.init_cfg is not None  # the recipe itself is as it was
 
 
@@ -120,8 +130,11 @@ def test_what_agrees_and_what_does_not():
 
 
 def test_predictions_agree_box_by_box_and_pixel_by_pixel():
-    boxes = {'bboxes': torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]]), 'labels': torch.tensor([1, 2]),
-             'scores': torch.tensor([0.9, 0.3])}
+    boxes = {
+        'bboxes': torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]]),
+        'labels': torch.tensor([1, 2]),
+        'scores': torch.tensor([0.9, 0.3]),
+    }
     turned = {name: value.flip(0) for name, value in boxes.items()}
     assert agreement.agreeing([turned], [boxes]) == 1
     assert agreement.agreeing([boxes | {'labels': torch.tensor([1, 3])}], [boxes]) == 0.5
@@ -212,8 +225,9 @@ def test_sides_that_compute_something_else_are_refused(tmp_path, monkeypatch):
         path.write_text("optim_wrapper = dict(type='OptimWrapper')")
     files = {'mmseg': Path('mmseg.pth'), 'mmswin': Path('mmswin.pth')}
     with pytest.raises(end_to_end.SideFailed, match='does not compute what it does with that of mmseg: loss is 4 and'):
-        end_to_end._measure(RunResult('a_recipe', 'training', 'default', 'mmseg'), runs, files, end_to_end.Settings(),
-                            tmp_path, print)
+        end_to_end._measure(
+            RunResult('a_recipe', 'training', 'default', 'mmseg'), runs, files, end_to_end.Settings(), tmp_path, print
+        )
 
 
 def test_configs_are_written_and_read_back(tmp_path):

@@ -47,12 +47,15 @@ def test_weights_reach_every_side_and_are_not_trivial(tensors):
         assert torch.equal(value, tensors[name]) and value.std() > 0, name
 
 
-@pytest.mark.parametrize('work, aligned, size', [
-    (Work(sizes=('2x800x1344',)), False, (2, 800, 1344)),
-    (Work(sizes=('2x800x1344',)), True, (2, 896, 1344)),
-    (Work(sizes=('1x64x64',)), True, (1, 448, 448)),
-    (Work(window_size=12, sizes=('1x800x1344',)), True, (1, 768, 1536)),
-])
+@pytest.mark.parametrize(
+    'work, aligned, size',
+    [
+        (Work(sizes=('2x800x1344',)), False, (2, 800, 1344)),
+        (Work(sizes=('2x800x1344',)), True, (2, 896, 1344)),
+        (Work(sizes=('1x64x64',)), True, (1, 448, 448)),
+        (Work(window_size=12, sizes=('1x800x1344',)), True, (1, 768, 1536)),
+    ],
+)
 def test_sizes_are_aligned_for_those_who_pad_otherwise(work, aligned, size):
     assert equality.gate_size(work, aligned) == size
 

@@ -76,7 +76,11 @@ def test_a_plan_on_the_cpu_and_going_on_with_it(tmp_path):
     values = planned.run('gpu', _plan(), 'cpu', 500.0, out, lines.append)
     assert json.loads(out.read_text()) == json.loads(json.dumps(values))
     assert [(one['name'], one['status']) for one in values['pieces']] == [
-        ('machine', 'done'), (planned.CEILINGS, 'done'), ('tiny', 'done'), ('endless', 'left out')]
+        ('machine', 'done'),
+        (planned.CEILINGS, 'done'),
+        ('tiny', 'done'),
+        ('endless', 'left out'),
+    ]
     assert values['results'][0]['sides']['mmswin-reference']['seconds'] and values['machine']['versions']['torch']
     text = out.with_suffix('.md').read_text()
     assert 'Swin-T 1x32x32 float32 inference' in text and '| endless | left out | 0 | it takes about 1000000 s' in text

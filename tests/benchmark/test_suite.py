@@ -39,8 +39,11 @@ def test_the_table_says_who_is_fastest_and_who_is_missing():
 def test_a_benchmark_on_the_cpu(tmp_path):
     shown = []
     values = suite.run(
-        [Work(mode='training', sizes=('1x32x32',))], ['mmswin-sdpa'], suite.Settings(2, 1, 1, ('tuned',)),
-        done=lambda values, result: shown.append((len(values['results']), report.table(result))))
+        [Work(mode='training', sizes=('1x32x32',))],
+        ['mmswin-sdpa'],
+        suite.Settings(2, 1, 1, ('tuned',)),
+        done=lambda values, result: shown.append((len(values['results']), report.table(result))),
+    )
     values = json.loads(json.dumps(values))
     (result,) = values['results']
     for side in result['sides'].values():
@@ -60,26 +63,32 @@ def test_a_side_that_dies_is_named(tmp_path, monkeypatch):
         cpu.run(Work(sizes=('1x32x32',)), [side], 'default', tmp_path / 'weights.pth', tmp_path, 1, 1, 1, print)
 
 
-@pytest.mark.parametrize('works, sides, settings, message', [
-    ([], ['mmdet'], suite.Settings(), 'nothing to time'),
-    ([Work()], ['mmdet2'], suite.Settings(), "side 'mmdet2' is unknown"),
-    ([Work()], ['mmdet'], suite.Settings(allocators=('jemalloc',)), "allocator 'jemalloc' is unknown"),
-    ([Work()], ['mmdet'], suite.Settings(rounds=0), '--rounds 0: give 1 or more'),
-    ([Work()], ['mmdet'], suite.Settings(repetitions=0), '--repetitions 0: give 1 or more'),
-    ([Work()], ['mmdet'], suite.Settings(threads=0), '--threads 0: give 1 or more'),
-    ([Work(device='gpu')], ['mmdet'], suite.Settings(), '--device gpu: torch knows no such device'),
-    ([Work(device='cuda:99')], ['mmdet'], suite.Settings(), '--device cuda:99: '),
-])
+@pytest.mark.parametrize(
+    'works, sides, settings, message',
+    [
+        ([], ['mmdet'], suite.Settings(), 'nothing to time'),
+        ([Work()], ['mmdet2'], suite.Settings(), "side 'mmdet2' is unknown"),
+        ([Work()], ['mmdet'], suite.Settings(allocators=('jemalloc',)), "allocator 'jemalloc' is unknown"),
+        ([Work()], ['mmdet'], suite.Settings(rounds=0), '--rounds 0: give 1 or more'),
+        ([Work()], ['mmdet'], suite.Settings(repetitions=0), '--repetitions 0: give 1 or more'),
+        ([Work()], ['mmdet'], suite.Settings(threads=0), '--threads 0: give 1 or more'),
+        ([Work(device='gpu')], ['mmdet'], suite.Settings(), '--device gpu: torch knows no such device'),
+        ([Work(device='cuda:99')], ['mmdet'], suite.Settings(), '--device cuda:99: '),
+    ],
+)
 def test_what_cannot_be_done_is_said_first(works, sides, settings, message):
     with pytest.raises(ValueError, match=message):
         suite.run(works, sides, settings)
 
 
-@pytest.mark.parametrize('changes, message', [
-    ({'arch': 'huge'}, "arch 'huge' is unknown; choose one of 'tiny'"),
-    ({'window_size': 0}, '--window-size 0: give 1 or more'),
-    ({'drop_path_rate': 1.0}, '--drop-path-rate 1: give 0 or more, and less than 1'),
-])
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'arch': 'huge'}, "arch 'huge' is unknown; choose one of 'tiny'"),
+        ({'window_size': 0}, '--window-size 0: give 1 or more'),
+        ({'drop_path_rate': 1.0}, '--drop-path-rate 1: give 0 or more, and less than 1'),
+    ],
+)
 def test_work_that_nobody_can_do_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Work(**changes)

@@ -47,11 +47,14 @@ def test_work_survives_json():
     assert work.label == 'Swin-S w12 5 sizes in turn bfloat16 training'
 
 
-@pytest.mark.parametrize('values, message', [
-    ({'mode': 'train'}, "mode 'train' is unknown"),
-    ({'precision': 'fp16'}, "precision 'fp16' is unknown"),
-    ({'sizes': ()}, 'no sizes'),
-])
+@pytest.mark.parametrize(
+    'values, message',
+    [
+        ({'mode': 'train'}, "mode 'train' is unknown"),
+        ({'precision': 'fp16'}, "precision 'fp16' is unknown"),
+        ({'sizes': ()}, 'no sizes'),
+    ],
+)
 def test_other_work_is_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Work(**values)

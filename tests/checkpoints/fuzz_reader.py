@@ -65,9 +65,13 @@ def good_files() -> list[bytes]:
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.randn(2, 3, 4, 4)).square().sum().backward()
     optimizer.step()
-    run = {'state_dict': model.state_dict(), 'optimizer': optimizer.state_dict(), 'message_hub': hub.state_dict(),
-           'meta': {'names': ('a', 'b'), 'bytes': b'abc', 'set': {1, 2}, 'size': torch.Size([1]), 'large': 2**70},
-           'param_schedulers': [{'milestones': Counter([1, 3])}]}
+    run = {
+        'state_dict': model.state_dict(),
+        'optimizer': optimizer.state_dict(),
+        'message_hub': hub.state_dict(),
+        'meta': {'names': ('a', 'b'), 'bytes': b'abc', 'set': {1, 2}, 'size': torch.Size([1]), 'large': 2**70},
+        'param_schedulers': [{'milestones': Counter([1, 3])}],
+    }
     weight = torch.randn(6, 8)
     views = {'model': {'a': weight, 'b': weight.t(), 'c': weight[2:], 'd': torch.zeros(0), 'e': torch.zeros(2).half()}}
     config = CfgNode(BASE=[''], DATA=CfgNode(SIZE=192, MEAN=(0.5, 0.5)), AMP=True, TAG=None, RATE=1e-3)
@@ -105,13 +109,13 @@ def damage_bytes(rng: random.Random, content: bytes) -> bytes:
         if kind == 0 and place < len(changed):
             changed[place] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            del changed[place:place + length]
+            del changed[place : place + length]
         elif kind == 2:
-            changed[place:place] = changed[other:other + length]
+            changed[place:place] = changed[other : other + length]
         elif kind == 3:
-            changed[place:place + 8] = (rng.choice(NUMBERS) % 2**64).to_bytes(8, 'little')[:length]
+            changed[place : place + 8] = (rng.choice(NUMBERS) % 2**64).to_bytes(8, 'little')[:length]
         else:
-            changed[place:place + 1] = bytes([rng.choice(OPCODES)])
+            changed[place : place + 1] = bytes([rng.choice(OPCODES)])
     return bytes(changed)
 
 
@@ -147,19 +151,20 @@ def damaged(rng: random.Random, files: list[bytes]) -> bytes:
     """One input."""
     content, kind = rng.choice(files), rng.randrange(6)
     if kind == 0:
-        return content[:rng.randrange(len(content))]
+        return content[: rng.randrange(len(content))]
     if kind == 1:
         other = rng.choice(files)
-        return content[:rng.randrange(len(content))] + other[rng.randrange(len(other)):]
+        return content[: rng.randrange(len(content))] + other[rng.randrange(len(other)) :]
     if kind == 2 or not content.startswith(b'PK'):
         return damage_bytes(rng, content)
     if kind == 3:  # the headers of the archive
         header = rng.choice([b'PK\x01\x02', b'PK\x03\x04', b'PK\x05\x06', b'PK\x06\x06'])
         start = content.find(header, rng.randrange(len(content))) + rng.randrange(4, 46)
-        return content[:start] + (rng.choice(NUMBERS) % 2**32).to_bytes(4, 'little') + content[start + 4:]
+        return content[:start] + (rng.choice(NUMBERS) % 2**32).to_bytes(4, 'little') + content[start + 4 :]
     compression = rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-    return _rewritten(content, compression,
-                      lambda name, record: damage_pickle(rng, record) if name.endswith('.pkl') else record)
+    return _rewritten(
+        content, compression, lambda name, record: damage_pickle(rng, record) if name.endswith('.pkl') else record
+    )
 
 
 def use(value: object) -> None:

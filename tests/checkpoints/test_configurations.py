@@ -247,19 +247,25 @@ PICKLES = {
     'key without a value': (SPACE + b'}(K\x01' + A + b'K\x01u' + b'(' + A + b'ub', 'a key without a value'),
     'appended': (NODE + b'Na', 'it appends to what is no list'),
     'entries of the class': (b'h\x00' + A + b'Ns', 'it sets entries of what is no dictionary'),
-    'hidden method of an OrderedDict': (b'ccollections\nOrderedDict\n)R}' + _text('values') + b'Nsb',
-                                        "the state of a OrderedDict has 'values', which is no attribute"),
+    'hidden method of an OrderedDict': (
+        b'ccollections\nOrderedDict\n)R}' + _text('values') + b'Nsb',
+        "the state of a OrderedDict has 'values', which is no attribute",
+    ),
     'deep nodes': ((NODE + A) * DEEP + NODE + b's' * DEEP, 'nests'),
     'deep namespaces': ((SPACE + b'}' + A) * DEEP + SPACE + b'sb' * DEEP, 'nests'),
     'deep state': (_state('__renamed_keys__', b']' * DEEP + b'a' * (DEEP - 1)), 'nests'),
-    'deep state of an OrderedDict': (b'ccollections\nOrderedDict\n)R}' + _text('_m') + b']' * DEEP + b'a' * (DEEP - 1)
-                                     + b'sb', 'nests'),
+    'deep state of an OrderedDict': (
+        b'ccollections\nOrderedDict\n)R}' + _text('_m') + b']' * DEEP + b'a' * (DEEP - 1) + b'sb',
+        'nests',
+    ),
     'circle of a node': (NODE + b'q\x03' + A + b'h\x03s', 'in a circle'),
     'circle of a namespace': (SPACE + b'q\x03}' + A + b'h\x03sb', 'in a circle'),
     'circle of a state': (_state('__renamed_keys__', b'h\x03'), 'in a circle'),
     'billion laughs': (_laughs(), 'nests'),
-    'one state many times': (b'}(' + b''.join(_text(f'a{i}') + b'N' for i in range(1000)) + b'uq\x03' + SPACE
-                             + b'h\x03b' * 100_000, 'would swell'),
+    'one state many times': (
+        b'}(' + b''.join(_text(f'a{i}') + b'N' for i in range(1000)) + b'uq\x03' + SPACE + b'h\x03b' * 100_000,
+        'would swell',
+    ),
     'a type of yacs': (b'cyacs.config\n_merge_a_into_b\n', 'needs the type yacs.config._merge_a_into_b'),
     'a method': (b'cyacs.config\nCfgNode.load_cfg\n', 'needs the type yacs.config.CfgNode.load_cfg'),
     'a parser': (b'cargparse\nArgumentParser\n)\x81', 'needs the type argparse.ArgumentParser'),

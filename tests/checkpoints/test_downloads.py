@@ -187,16 +187,19 @@ def test_checksums(server, cache):
     assert 'only sha256=HEX is known' in _refused(f'{server.base}/plain/d.pth#md5=0')
 
 
-@pytest.mark.parametrize(('how', 'part', 'requests'), [
-    ('404', 'the server answers 404: there is no such file', 1),
-    ('403', 'the server answers 403: the server refuses it', 1),
-    ('401', 'the file needs a login', 1),
-    ('500', 'the server answers 500', 4),
-    ('page', 'the server sent a web page and no file; perhaps it wants a login', 1),
-    ('pointer', 'is a git-lfs pointer', 1),
-    ('circle', 'the server answers 302: it redirects in a circle', 5),
-    ('elsewhere', 'redirects from http to ftp', 1),
-])
+@pytest.mark.parametrize(
+    ('how', 'part', 'requests'),
+    [
+        ('404', 'the server answers 404: there is no such file', 1),
+        ('403', 'the server answers 403: the server refuses it', 1),
+        ('401', 'the file needs a login', 1),
+        ('500', 'the server answers 500', 4),
+        ('page', 'the server sent a web page and no file; perhaps it wants a login', 1),
+        ('pointer', 'is a git-lfs pointer', 1),
+        ('circle', 'the server answers 302: it redirects in a circle', 5),
+        ('elsewhere', 'redirects from http to ftp', 1),
+    ],
+)
 def test_servers_that_refuse(server, cache, how, part, requests):
     message = _refused(f'{server.base}/{how}/file.pth')
     assert part in message
@@ -220,7 +223,9 @@ def test_no_network(monkeypatch, cache):
         message = _refused(f'http://127.0.0.1:{taken.getsockname()[1]}/file.pth')
     assert 'could not be downloaded: 127.0.0.1 cannot be reached (' in message
     assert '). Without a network, fetch it elsewhere and put it at ' in message
-    assert 'the name nowhere.invalid (or that of the proxy) is not known here' in _refused('https://nowhere.invalid/a.pth')
+    assert 'the name nowhere.invalid (or that of the proxy) is not known here' in _refused(
+        'https://nowhere.invalid/a.pth'
+    )
     assert 'that is no URL' in _refused('http://127.0.0.1:port/file.pth')
 
 
@@ -262,10 +267,16 @@ def test_a_full_disk(server, cache, monkeypatch):
 
     opened = transfer.Path.open
     with monkeypatch.context() as patch:
-        patch.setattr(transfer.Path, 'open', lambda path, mode='r', **kwargs: Full(opened(path, mode, **kwargs))
-                      if mode == 'wb' else opened(path, mode, **kwargs))
+        patch.setattr(
+            transfer.Path,
+            'open',
+            lambda path, mode='r', **kwargs: (
+                Full(opened(path, mode, **kwargs)) if mode == 'wb' else opened(path, mode, **kwargs)
+            ),
+        )
         assert f'{cache} cannot be written to: the disk is full; make room, or export TORCH_HOME=DIR' in _refused(
-            server.base + '/plain/file.pth')
+            server.base + '/plain/file.pth'
+        )
     monkeypatch.setattr(transfer.shutil, 'disk_usage', lambda _: SimpleNamespace(free=1000))
     assert 'it needs 300000 bytes, and 1000 are free in' in _refused(server.base + '/plain/file.pth')
     assert not (cache / 'file.pth').exists()

@@ -162,8 +162,15 @@ def _storage(numel, key='0', kind='FloatStorage'):
 
 
 def _tensor(storage, size, stride, offset=0):
-    return _call('torch._utils _rebuild_tensor_v2', storage, _number(offset), _tuple(*map(_number, size)),
-                 _tuple(*map(_number, stride)), b'\x89', _call('collections OrderedDict'))
+    return _call(
+        'torch._utils _rebuild_tensor_v2',
+        storage,
+        _number(offset),
+        _tuple(*map(_number, size)),
+        _tuple(*map(_number, stride)),
+        b'\x89',
+        _call('collections OrderedDict'),
+    )
 
 
 def _file(*items):
@@ -177,8 +184,12 @@ def _lying_dtype():
     fields = b'}' + _text('a') + _tuple(_call('numpy dtype', _text('O'), b'\x89', b'\x88'), b'K\0') + b's'
     state = _tuple(b'K\x03', _text('|'), b'N', _tuple(_text('a')), fields, b'K\x08', b'K\x08', b'K\0')
     void = _call('numpy dtype', _text('f8'), b'\x89', b'\x88') + state + b'b'
-    empty = _call('numpy.core.multiarray _reconstruct', b'cnumpy\nndarray\n', _tuple(b'K\0'),
-                  _call('_codecs encode', _text('b'), _text('latin1')))
+    empty = _call(
+        'numpy.core.multiarray _reconstruct',
+        b'cnumpy\nndarray\n',
+        _tuple(b'K\0'),
+        _call('_codecs encode', _text('b'), _text('latin1')),
+    )
     content = _call('_codecs encode', _text('A' * 8), _text('latin1'))
     return empty + _tuple(b'K\x01', _tuple(b'K\x01'), void, b'\x89', content) + b'b'
 
@@ -199,23 +210,38 @@ def test_a_pickle_made_by_hand_is_one(tmp_path):
 ONE = [b'\0' * 4]
 PICKLES = {
     # name: (pickle, storages, part of the message)
-    'numel beyond the record': (_file(_tensor(_storage(10**6), (1,), (1,))), ONE,
-                                'declares 4000000 bytes, 4 are there'),
+    'numel beyond the record': (
+        _file(_tensor(_storage(10**6), (1,), (1,))),
+        ONE,
+        'declares 4000000 bytes, 4 are there',
+    ),
     'terabytes': (_file(_tensor(_storage(10**12), (10**12,), (1,))), ONE, 'declares 4000000000000 bytes'),
     'negative numel': (_file(_tensor(_storage(-1), (1,), (1,))), ONE, 'unknown kind of storage'),
     'no record': (_file(_tensor(_storage(1, '7'), (1,), (1,))), ONE, "storage '7' declares 4 bytes, 0 are there"),
-    'size beyond the storage': (_file(_tensor(_storage(1), (1000, 1000), (1000, 1))), ONE,
-                                'a tensor of size (1000, 1000) does not fit into its 4 bytes'),
+    'size beyond the storage': (
+        _file(_tensor(_storage(1), (1000, 1000), (1000, 1))),
+        ONE,
+        'a tensor of size (1000, 1000) does not fit into its 4 bytes',
+    ),
     'stride beyond the storage': (_file(_tensor(_storage(1), (2,), (10**9,))), ONE, 'does not fit into its 4 bytes'),
     'offset beyond the storage': (_file(_tensor(_storage(1), (1,), (1,), 10**9)), ONE, 'does not fit into its 4 bytes'),
     'negative stride': (_file(_tensor(_storage(1), (2,), (-1,))), ONE, 'a tensor without a proper size'),
     'one number as many': (_file(_tensor(_storage(1), (10**6, 10**6), (0, 0))), ONE, 'would swell'),
-    'bytearray of gigabytes': (_file(_call('__builtin__ bytearray', _number(10**11))), ONE,
-                               'needs the type bytearray of a number'),
-    'tensor of gigabytes': (_file(_call('torch FloatTensor', _number(10**11))), ONE,
-                            'needs the type torch.FloatTensor'),
-    'copies of copies': (_file(_tuple(_tuple(_text('a' * 10**6), _text('latin1')) + b'q\x01',
-                                      *[b'c_codecs\nencode\nh\x01R'] * 5000)), ONE, 'would swell'),
+    'bytearray of gigabytes': (
+        _file(_call('__builtin__ bytearray', _number(10**11))),
+        ONE,
+        'needs the type bytearray of a number',
+    ),
+    'tensor of gigabytes': (
+        _file(_call('torch FloatTensor', _number(10**11))),
+        ONE,
+        'needs the type torch.FloatTensor',
+    ),
+    'copies of copies': (
+        _file(_tuple(_tuple(_text('a' * 10**6), _text('latin1')) + b'q\x01', *[b'c_codecs\nencode\nh\x01R'] * 5000)),
+        ONE,
+        'would swell',
+    ),
     'memory of the past': (_file(b'h\x63'), ONE, 'KeyError'),
     'place in memory': (_file(_text('a') + b'r\xff\xff\xff\x7f'), ONE, 'numbers its entries beyond all bounds'),
     'empty stack': (b'\x80\x02R.', ONE, 'IndexError'),
@@ -226,14 +252,17 @@ PICKLES = {
     'LONG': (b'\x80\x02L' + b'9' * 10**6 + b'L\n.', ONE, 'is damaged'),
     'INST': (b'\x80\x02(ios\nsystem\n.', ONE, 'the pickle instruction INST'),
     'REDUCE of a string': (_file(_text('a') + b')R'), ONE, 'needs the type something other than a known function'),
-    'equal hashes': (_file(b'}(' + b''.join(_number(i * (2**61 - 1)) + b'N' for i in range(1, 8)) + b'u'), ONE,
-                     'keys are neither names nor numbers'),
+    'equal hashes': (
+        _file(b'}(' + b''.join(_number(i * (2**61 - 1)) + b'N' for i in range(1, 8)) + b'u'),
+        ONE,
+        'keys are neither names nor numbers',
+    ),
     'deep lists': (_file(b']' * 100000 + b'a' * 99999), ONE, 'nests'),
     'deep tuples': (_file(b')' + b'\x85' * 100000), ONE, 'nests'),
     'billion laughs': (_file(_laughs()), ONE, 'nests'),
     'circle': (b'\x80\x02}q\x00' + _text('state_dict') + b'h\x00s.', ONE, 'refers to itself in a circle'),
     'endless instructions': (_file(b'(' + b'N' * 2_100_000 + b't'), ONE, 'more than 2000000 entries'),
-    'numpy dtype that lies': (_file(_lying_dtype()), ONE, "needs the type numpy.dtype(O)"),
+    'numpy dtype that lies': (_file(_lying_dtype()), ONE, 'needs the type numpy.dtype(O)'),
 }
 
 
@@ -374,14 +403,19 @@ def test_a_compressed_archive_of_weights_loads(tmp_path):
 
 def test_a_damaged_compressed_record_is_found(tmp_path, refuse):
     """torch would fill the rest of the record with what the memory held before."""
-    path = _zipped(tmp_path / 'file.pth', _file(_tensor(_storage(1000), (1000,), (1,))), [os.urandom(2000) * 2],
-                   zipfile.ZIP_DEFLATED, more=[('archive/.data/serialization_id', '1' * 40)])
+    path = _zipped(
+        tmp_path / 'file.pth',
+        _file(_tensor(_storage(1000), (1000,), (1,))),
+        [os.urandom(2000) * 2],
+        zipfile.ZIP_DEFLATED,
+        more=[('archive/.data/serialization_id', '1' * 40)],
+    )
     good = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         places = {entry.filename: entry.header_offset + 30 + len(entry.filename) for entry in archive.infolist()}
     for name in ('archive/data/0', 'archive/.data/serialization_id'):
         content = bytearray(good)
-        content[places[name]:places[name] + 4] = b'\xff\xff\xff\xff'
+        content[places[name] : places[name] + 4] = b'\xff\xff\xff\xff'
         path.write_bytes(content)
         assert 'is a damaged or truncated checkpoint' in refuse(path)
 

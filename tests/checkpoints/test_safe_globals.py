@@ -112,11 +112,15 @@ def test_a_whole_model_and_its_optimizer(tmp_path, loader):
 
 def test_numbers_of_every_kind(tmp_path, loader):
     saved = {
-        'python': random.getstate(), 'numpy': np.random.default_rng(0).bit_generator.state,
-        'torch': torch.get_rng_state(), 'empty': np.zeros((0, 3)), 'single': np.array(3.0),
+        'python': random.getstate(),
+        'numpy': np.random.default_rng(0).bit_generator.state,
+        'torch': torch.get_rng_state(),
+        'empty': np.zeros((0, 3)),
+        'single': np.array(3.0),
         'columns': np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         'numbers': [np.float32(1), np.int64(3), np.bool_(True), 2**70, -5, 1j, b''],
-        'half': np.arange(3, dtype=np.float16), 'milestones': Counter([1, 1, 3]),
+        'half': np.arange(3, dtype=np.float16),
+        'milestones': Counter([1, 1, 3]),
     }
     torch.save(saved, tmp_path / 'file.pth')
     loaded = loader(tmp_path / 'file.pth')
@@ -143,8 +147,11 @@ class Dangerous:
 @pytest.mark.parametrize(
     'payload',
     [
-        Dangerous(os.system, 'exit 1'), Dangerous(eval, '1'), Dangerous(setattr, HistoryBuffer, 'x', 1),
-        Dangerous(torch.load, 'x'), Dangerous(__import__, 'os'),
+        Dangerous(os.system, 'exit 1'),
+        Dangerous(eval, '1'),
+        Dangerous(setattr, HistoryBuffer, 'x', 1),
+        Dangerous(torch.load, 'x'),
+        Dangerous(__import__, 'os'),
     ],
 )
 def test_calls_are_refused_by_name(tmp_path, loader, payload):

@@ -59,7 +59,7 @@ def _move(header):
         (None, 60, 'is truncated: its header needs'),
         (None, -4, "is truncated: 'b' ends at byte 32 of 28"),
         (_grow, None, "is damaged: the place of 'a' does not fit its shape"),
-        (_move, None, "overlap others or leave a gap"),
+        (_move, None, 'overlap others or leave a gap'),
         (lambda header: header['a'].pop('shape'), None, "is damaged: its header does not place 'a'"),
         (lambda header: header['a'].update(shape=[-4, -1]), None, "the place of 'a' does not fit its shape"),
         (lambda header: header['a'].update(shape=[2**40, 2**40]), None, "the place of 'a' does not fit its shape"),

@@ -53,8 +53,11 @@ def test_a_distilled_classifier_leaves_its_second_token_behind() -> None:
     weights = classifier()
     position = weights['pos_embed']
     distilled = {
-        **weights, 'dist_token': torch.ones(1, 1, 24), 'head_dist.weight': torch.zeros(10, 24),
-        'pos_embed': torch.cat([position[:, :1], torch.full((1, 1, 24), 9.0), position[:, 1:]], dim=1)}
+        **weights,
+        'dist_token': torch.ones(1, 1, 24),
+        'head_dist.weight': torch.zeros(10, 24),
+        'pos_embed': torch.cat([position[:, :1], torch.full((1, 1, 24), 9.0), position[:, 1:]], dim=1),
+    }
     model = ViTPyramid(**SMALL)
     model.load_state_dict(distilled, strict=False)
     assert_loaded(model, weights)
@@ -97,8 +100,11 @@ def test_its_own_weights_load_strictly_alone_and_in_a_detector() -> None:
     assert_loaded(model, weights)
 
     detector = nn.ModuleDict({'backbone': ViTPyramid(**SMALL), 'neck': nn.Linear(2, 2)})
-    whole = {**{f'backbone.{name}': tensor for name, tensor in weights.items()},
-             'neck.weight': torch.ones(2, 2), 'neck.bias': torch.ones(2)}
+    whole = {
+        **{f'backbone.{name}': tensor for name, tensor in weights.items()},
+        'neck.weight': torch.ones(2, 2),
+        'neck.bias': torch.ones(2),
+    }
     detector.load_state_dict(whole, strict=True)
     assert_loaded(detector['backbone'], weights)
 

@@ -27,9 +27,10 @@ CONFIGS = ROOT / 'configs'
 # Configuration: the recipe whose weights it starts from, and the layers that depend on the number of classes.
 TWINS = {
     'mask_rcnn_swin_t_finetune': ('mask_rcnn_swin_t_coco', ('fc_cls', 'fc_reg', 'mask_head.conv_logits')),
-    'cascade_mask_rcnn_swin_t_finetune': ('cascade_mask_rcnn_swin_t_coco',
-                                          ('fc_cls', 'fc_reg', 'mask_head.0.conv_logits', 'mask_head.1.conv_logits',
-                                           'mask_head.2.conv_logits')),
+    'cascade_mask_rcnn_swin_t_finetune': (
+        'cascade_mask_rcnn_swin_t_coco',
+        ('fc_cls', 'fc_reg', 'mask_head.0.conv_logits', 'mask_head.1.conv_logits', 'mask_head.2.conv_logits'),
+    ),
     'faster_rcnn_swin_t_finetune': ('faster_rcnn_swin_t_coco', ('fc_cls', 'fc_reg')),
     'upernet_swin_t_finetune': ('upernet_swin_t_ade20k', ('conv_seg',)),
 }
@@ -78,8 +79,11 @@ def test_classes_are_said_once(name: str, tmp_path: Path) -> None:
     text = (CONFIGS / f'{name}.py').read_text()
     head, _, rest = text.partition('_base_ = ')
     lines = head.splitlines()
-    changed = {'classes': "classes = ('a', 'b', 'c', 'd')", 'palette': 'palette = [(1, 1, 1)] * 4',
-               'data_root': "data_root = 'elsewhere/'"}
+    changed = {
+        'classes': "classes = ('a', 'b', 'c', 'd')",
+        'palette': 'palette = [(1, 1, 1)] * 4',
+        'data_root': "data_root = 'elsewhere/'",
+    }
     lines = [changed.get(line.split(' =')[0], line) for line in lines]
     assert all(line in lines for line in changed.values())
     copy = tmp_path / 'copy.py'
@@ -117,13 +121,17 @@ def test_a_checkpoint_with_other_classes_fills_the_rest(mmdet_scope: None) -> No
     match = check_weights(ours, {'state_dict': theirs.state_dict()}, 'coco.pth', 'load')
     assert match.summary().endswith(
         '6 of another shape, which start anew (roi_head.bbox_head.fc_cls.weight/bias, '
-        'roi_head.bbox_head.fc_reg.weight/bias, roi_head.mask_head.conv_logits.weight/bias)')
+        'roi_head.bbox_head.fc_reg.weight/bias, roi_head.mask_head.conv_logits.weight/bias)'
+    )
     assert torch.equal(ours.backbone.patch_embed.proj.weight, theirs.backbone.patch_embed.proj.weight)
     assert torch.equal(ours.roi_head.bbox_head.shared_fcs[0].weight, theirs.roi_head.bbox_head.shared_fcs[0].weight)
     assert torch.equal(ours.roi_head.bbox_head.fc_cls.weight, before)
     # and what is no detector of this kind is refused still
-    backbone_alone = {key.removeprefix('backbone.'): value for key, value in theirs.state_dict().items()
-                      if key.startswith('backbone.')}
+    backbone_alone = {
+        key.removeprefix('backbone.'): value
+        for key, value in theirs.state_dict().items()
+        if key.startswith('backbone.')
+    }
     with pytest.raises(CheckpointError, match='perhaps it is a backbone alone'):
         check_weights(ours, backbone_alone, 'classifier.pth', 'load')
     heads_alone = {key: value for key, value in theirs.state_dict().items() if not key.startswith('backbone.')}
@@ -146,7 +154,7 @@ def test_learning_rates_fall_towards_the_image_and_new_layers_learn_faster(name:
         elif key.startswith('backbone.patch_embed'):
             factor = 0.8**13
         elif key.startswith('backbone.layers.2.blocks.0.'):
-            factor = 0.8**(13 - 5)
+            factor = 0.8 ** (13 - 5)
         elif not key.startswith('backbone.'):
             factor = 1.0
         else:
@@ -193,10 +201,22 @@ def _write_data(root: Path) -> None:
             cv2.imwrite(str(root / split / f'{number}.jpg'), pixels)
             images.append({'id': number, 'file_name': f'{number}.jpg', 'width': 64, 'height': 48})
             corners = [12, 10, 40, 10, 40, 30, 12, 30]
-            entries.append({'id': number, 'image_id': number, 'category_id': 7 + number % 2, 'iscrowd': 0,
-                            'bbox': [12, 10, 28, 20], 'area': 560, 'segmentation': [corners]})
-        content = {'images': images, 'annotations': entries,
-                   'categories': [{'id': 7, 'name': 'cat'}, {'id': 8, 'name': 'dog'}]}
+            entries.append(
+                {
+                    'id': number,
+                    'image_id': number,
+                    'category_id': 7 + number % 2,
+                    'iscrowd': 0,
+                    'bbox': [12, 10, 28, 20],
+                    'area': 560,
+                    'segmentation': [corners],
+                }
+            )
+        content = {
+            'images': images,
+            'annotations': entries,
+            'categories': [{'id': 7, 'name': 'cat'}, {'id': 8, 'name': 'dog'}],
+        }
         (root / 'annotations' / f'{split}.json').write_text(json.dumps(content))
 
 
@@ -226,13 +246,23 @@ def test_ones_own_data_through_the_tools(tmp_path: Path) -> None:
         head.num_classes = 80
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.save({'state_dict': MODELS.build(cfg).state_dict()}, tmp_path / 'coco.pth')
-    environment = {**os.environ, 'MMSWIN_DATA_DIR': str(tmp_path / 'mine'), 'OMP_NUM_THREADS': '1',
-                   'CUDA_VISIBLE_DEVICES': '-1', 'PYTHONPATH': str(ROOT)}
+    environment = {
+        **os.environ,
+        'MMSWIN_DATA_DIR': str(tmp_path / 'mine'),
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '-1',
+        'PYTHONPATH': str(ROOT),
+    }
     command = [sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', 'w', '--load-from', 'coco.pth']
-    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert done.returncode == 0, done.stdout
-    for text in ('CocoDataset: 4 images, 2 classes', 'learning rate 1.25e-05 (auto_scale_lr: 0.0001 x 2 / 16)',
-                 '6 of another shape, which start anew (roi_head.bbox_head.fc_cls.weight/bias',
-                 'Layer-wise learning-rate decay 0.8', 'coco/bbox_mAP'):
+    for text in (
+        'CocoDataset: 4 images, 2 classes',
+        'learning rate 1.25e-05 (auto_scale_lr: 0.0001 x 2 / 16)',
+        '6 of another shape, which start anew (roi_head.bbox_head.fc_cls.weight/bias',
+        'Layer-wise learning-rate decay 0.8',
+        'coco/bbox_mAP',
+    ):
         assert text in done.stdout, text

@@ -51,8 +51,10 @@ SWINS = {
     'faster_rcnn_swin_t_coco': Recipe('tiny', 0.2, masks=False),
     'atss_swin_t_coco': Recipe('tiny', 0.2, masks=False, crops=False),
     'sparse_rcnn_swin_t_coco': Recipe('tiny', 0.2, masks=False, crops=False),
-    **{f'cascade_mask_rcnn_swin_t_{ablation}_coco': Recipe('tiny', 0.2)
-       for ablation in ('no_shift', 'no_pos', 'abs_pos', 'abs_rel_pos', 'rel_pos_no_content')},
+    **{
+        f'cascade_mask_rcnn_swin_t_{ablation}_coco': Recipe('tiny', 0.2)
+        for ablation in ('no_shift', 'no_pos', 'abs_pos', 'abs_rel_pos', 'rel_pos_no_content')
+    },
 }
 RECIPES = {
     **SWINS,
@@ -168,7 +170,7 @@ def test_backbone_numbers(name: str) -> None:
     assert (cfg.model.backbone.arch, cfg.model.backbone.drop_path_rate) == (arch, drop_path)
     assert cfg.model.backbone.init_cfg == {
         'type': 'Pretrained',
-        'checkpoint': f'{RELEASES}swin_{arch}_patch4_window7_224.pth'
+        'checkpoint': f'{RELEASES}swin_{arch}_patch4_window7_224.pth',
     }
     backbone = model_of(name).backbone
     assert cfg.model.neck.in_channels == [CHANNELS[arch][i] for i in backbone.out_indices]
@@ -218,9 +220,14 @@ def test_optimizer_parameter_groups(name: str) -> None:
         expected = 0.0 if any(word in parameter_name for word in without) else 0.05
         assert decay[parameter] == expected, parameter_name
     names = [parameter_name for parameter_name, parameter in model.named_parameters() if decay[parameter] == 0]
-    for example in ('backbone.absolute_pos_embed', 'backbone.patch_embed.norm.weight', 'backbone.norm3.bias',
-                    'backbone.layers.1.blocks.0.attn.relative_position_bias_table',
-                    'backbone.layers.0.blocks.1.norm2.bias', 'backbone.layers.2.downsample.norm.weight'):
+    for example in (
+        'backbone.absolute_pos_embed',
+        'backbone.patch_embed.norm.weight',
+        'backbone.norm3.bias',
+        'backbone.layers.1.blocks.0.attn.relative_position_bias_table',
+        'backbone.layers.0.blocks.1.norm2.bias',
+        'backbone.layers.2.downsample.norm.weight',
+    ):
         assert example in names
     assert 'backbone.layers.0.blocks.0.mlp.fc1.weight' not in names and 'neck.lateral_convs.0.conv.weight' not in names
 
@@ -258,8 +265,11 @@ def test_data_and_runtime(name: str) -> None:
     cfg = load(name)
     assert cfg.train_dataloader.batch_size == 2
     assert cfg.auto_scale_lr == {'enable': False, 'base_batch_size': 16}
-    for loader, part in ((cfg.train_dataloader, 'train2017'), (cfg.val_dataloader, 'val2017'),
-                         (cfg.test_dataloader, 'val2017')):
+    for loader, part in (
+        (cfg.train_dataloader, 'train2017'),
+        (cfg.val_dataloader, 'val2017'),
+        (cfg.test_dataloader, 'val2017'),
+    ):
         dataset = loader.dataset
         assert (dataset.type, dataset.data_root) == ('CocoDataset', 'data/coco/')
         assert dataset.ann_file == f'annotations/instances_{part}.json'
@@ -279,8 +289,11 @@ def test_augmentation_numbers(name: str) -> None:
     pipeline = cfg.train_dataloader.dataset.pipeline
     crops = RECIPES[name].crops
     assert [step.type for step in pipeline] == [
-        'mmswin.LoadImageFromFile', 'LoadAnnotations', 'RandomFlip', 'RandomChoice' if crops else 'RandomChoiceResize',
-        'PackDetInputs'
+        'mmswin.LoadImageFromFile',
+        'LoadAnnotations',
+        'RandomFlip',
+        'RandomChoice' if crops else 'RandomChoiceResize',
+        'PackDetInputs',
     ]
     assert pipeline[0].max_bad_fraction == 0.01
     assert pipeline[2].prob == 0.5
@@ -297,17 +310,25 @@ def test_augmentation_numbers(name: str) -> None:
 
 def check_crops(choice: ConfigDict, full: dict) -> None:
     assert 'prob' not in choice and len(choice.transforms) == 2
-    (resize, ), (coarse, crop, fine) = choice.transforms
+    (resize,), (coarse, crop, fine) = choice.transforms
     assert resize.to_dict() == full and fine.to_dict() == full
     assert coarse.scales == [(400, 1333), (500, 1333), (600, 1333)] and coarse.keep_ratio
     assert crop.to_dict() == {
-        'type': 'RandomCrop', 'crop_type': 'absolute_range', 'crop_size': (384, 600), 'allow_negative_crop': True}
+        'type': 'RandomCrop',
+        'crop_type': 'absolute_range',
+        'crop_size': (384, 600),
+        'allow_negative_crop': True,
+    }
 
 
 def sample(path: Path) -> dict:
     """What a dataset hands to the pipeline for an image of 640x480 with one object in the corner."""
-    instance = {'bbox': [600, 450, 640, 480], 'bbox_label': 3, 'ignore_flag': 0,
-                'mask': [[600, 450, 640, 450, 640, 480, 600, 480]]}
+    instance = {
+        'bbox': [600, 450, 640, 480],
+        'bbox_label': 3,
+        'ignore_flag': 0,
+        'mask': [[600, 450, 640, 450, 640, 480, 600, 480]],
+    }
     return {'img_path': str(path), 'img_id': 1, 'height': 480, 'width': 640, 'instances': [instance]}
 
 
@@ -400,30 +421,36 @@ def test_box_only_twin_trains_on_boxes_alone(name: str, tmp_path: Path) -> None:
     images = [{'id': number, 'file_name': f'{number}.jpg', 'width': 96, 'height': 80} for number in range(4)]
     for entry in images:
         cv2.imwrite(str(tmp_path / entry['file_name']), np.full((80, 96, 3), 99, dtype=np.uint8))
-    annotations = [{'id': number, 'image_id': number, 'category_id': 1, 'bbox': [10, 10, 50, 40], 'area': 2000}
-                   for number in range(4)]
+    annotations = [
+        {'id': number, 'image_id': number, 'category_id': 1, 'bbox': [10, 10, 50, 40], 'area': 2000}
+        for number in range(4)
+    ]
     cfg = load(name)
     names = build_classes()
     categories = [{'id': number + 1, 'name': label} for number, label in enumerate(names)]
     (tmp_path / 'boxes.json').write_text(
-        json.dumps({'images': images, 'annotations': annotations, 'categories': categories}))
+        json.dumps({'images': images, 'annotations': annotations, 'categories': categories})
+    )
     # The recipe's 512 regions in each box stage take minutes on a CPU.
     cfg.model.train_cfg.rpn_proposal.max_per_img = 50
     rcnn = cfg.model.train_cfg.rcnn
     for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
         stage.sampler.num = 16
-    small = [dict(step, scale=(96, 96)) if step.type == 'Resize' else step
-             for step in cfg.test_dataloader.dataset.pipeline]
-    cfg.merge_from_dict({
-        'work_dir': str(tmp_path / 'work'),
-        'model.backbone.init_cfg': None,
-        'train_dataloader.num_workers': 0,
-        'train_dataloader.persistent_workers': False,
-        'train_dataloader.dataset.data_root': str(tmp_path),
-        'train_dataloader.dataset.ann_file': 'boxes.json',
-        'train_dataloader.dataset.data_prefix.img': '',
-        'train_cfg.max_epochs': 1,
-    })
+    small = [
+        dict(step, scale=(96, 96)) if step.type == 'Resize' else step for step in cfg.test_dataloader.dataset.pipeline
+    ]
+    cfg.merge_from_dict(
+        {
+            'work_dir': str(tmp_path / 'work'),
+            'model.backbone.init_cfg': None,
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.persistent_workers': False,
+            'train_dataloader.dataset.data_root': str(tmp_path),
+            'train_dataloader.dataset.ann_file': 'boxes.json',
+            'train_dataloader.dataset.data_prefix.img': '',
+            'train_cfg.max_epochs': 1,
+        }
+    )
     cfg.train_dataloader.dataset.pipeline = small
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None

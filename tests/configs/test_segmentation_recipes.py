@@ -29,8 +29,10 @@ RECIPES = {
     'upernet_swin_b_in22k_ade20k_640x640': ('base', 'swin_base_patch4_window7_224_22k', 640, 121),
     'upernet_swin_l_in22k_ade20k_640x640': ('large', 'swin_large_patch4_window7_224_22k', 640, 234),
     # Of these the paper does not give the parameters; test_table_rows.py says how they differ from Swin-T.
-    **{f'upernet_swin_t_{ablation}_ade20k': ('tiny', 'swin_tiny_patch4_window7_224', 512, None)
-       for ablation in ('no_shift', 'no_pos', 'abs_pos', 'abs_rel_pos', 'rel_pos_no_content')},
+    **{
+        f'upernet_swin_t_{ablation}_ade20k': ('tiny', 'swin_tiny_patch4_window7_224', 512, None)
+        for ablation in ('no_shift', 'no_pos', 'abs_pos', 'abs_rel_pos', 'rel_pos_no_content')
+    },
 }
 SWINS = list(RECIPES)
 RECIPES |= {
@@ -40,8 +42,14 @@ RECIPES |= {
 NAMES = list(RECIPES)
 # Trained as mmsegmentation does, since the paper quotes its figure.
 SGD = 'upernet_r101_ade20k'
-CHANNELS = {'tiny': [96, 192, 384, 768], 'small': [96, 192, 384, 768], 'base': [128, 256, 512, 1024],
-            'large': [192, 384, 768, 1536], 'deit-small': [384] * 4, 'r101': [256, 512, 1024, 2048]}
+CHANNELS = {
+    'tiny': [96, 192, 384, 768],
+    'small': [96, 192, 384, 768],
+    'base': [128, 256, 512, 1024],
+    'large': [192, 384, 768, 1536],
+    'deit-small': [384] * 4,
+    'r101': [256, 512, 1024, 2048],
+}
 DEPTHS = {'tiny': [2, 2, 6, 2], 'small': [2, 2, 18, 2], 'base': [2, 2, 18, 2], 'large': [2, 2, 18, 2]}
 RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 
@@ -167,8 +175,11 @@ def test_optimizer_parameter_groups(name: str) -> None:
         expected = 0.0 if any(word in parameter_name for word in without) else 0.01
         assert decay[parameter] == expected, parameter_name
     named = dict(model.named_parameters())
-    for example in ('backbone.absolute_pos_embed', 'backbone.norm3.bias',
-                    'backbone.layers.1.blocks.0.attn.relative_position_bias_table'):
+    for example in (
+        'backbone.absolute_pos_embed',
+        'backbone.norm3.bias',
+        'backbone.layers.1.blocks.0.attn.relative_position_bias_table',
+    ):
         assert decay[named[example]] == 0.0
     assert decay[named['decode_head.conv_seg.weight']] == 0.01
 
@@ -180,7 +191,8 @@ def test_schedule(name: str) -> None:
     assert cfg.train_cfg.to_dict() == {'type': 'IterBasedTrainLoop', 'max_iters': 160000, 'val_interval': 16000}
     if name == SGD:
         assert [one.to_dict() for one in cfg.param_scheduler] == [
-            {'type': 'PolyLR', 'power': 0.9, 'eta_min': 1e-4, 'by_epoch': False, 'begin': 0, 'end': 160000}]
+            {'type': 'PolyLR', 'power': 0.9, 'eta_min': 1e-4, 'by_epoch': False, 'begin': 0, 'end': 160000}
+        ]
         return
     if name != 'upernet_swin_t_ade20k':
         assert cfg.param_scheduler == load('upernet_swin_t_ade20k').param_scheduler
@@ -206,8 +218,11 @@ def test_data_and_runtime(name: str) -> None:
     cfg = load(name)
     assert cfg.train_dataloader.batch_size == 2
     assert cfg.train_dataloader.sampler.type == 'InfiniteSampler' and cfg.train_dataloader.sampler.shuffle
-    for loader, part in ((cfg.train_dataloader, 'training'), (cfg.val_dataloader, 'validation'),
-                         (cfg.test_dataloader, 'validation')):
+    for loader, part in (
+        (cfg.train_dataloader, 'training'),
+        (cfg.val_dataloader, 'validation'),
+        (cfg.test_dataloader, 'validation'),
+    ):
         dataset = loader.dataset
         assert (dataset.type, dataset.data_root) == ('ADE20KDataset', 'data/ade/ADEChallengeData2016')
         assert dataset.data_prefix == {'img_path': f'images/{part}', 'seg_map_path': f'annotations/{part}'}
@@ -256,8 +271,13 @@ class Files:
 
     def sample(self) -> dict:
         """What the data set hands to the pipeline."""
-        return {'img_path': str(self.image), 'seg_map_path': str(self.map), 'label_map': None,
-                'reduce_zero_label': True, 'seg_fields': []}
+        return {
+            'img_path': str(self.image),
+            'seg_map_path': str(self.map),
+            'label_map': None,
+            'reduce_zero_label': True,
+            'seg_fields': [],
+        }
 
 
 @pytest.fixture(scope='module')
@@ -299,8 +319,10 @@ def test_multi_scale_testing_takes_multiples_of_the_training_scale(name: str, fi
     enable_tta(cfg)
     assert cfg.model.type == 'SegTTAModel' and cfg.model.module.type == 'EncoderDecoder'
     packed = Compose(cfg.test_dataloader.dataset.pipeline)(files.sample())
-    views = {(min(inputs.shape[1:]), sample.flip)
-             for inputs, sample in zip(packed['inputs'], packed['data_samples'], strict=True)}
+    views = {
+        (min(inputs.shape[1:]), sample.flip)
+        for inputs, sample in zip(packed['inputs'], packed['data_samples'], strict=True)
+    }
     assert views == {(int(crop * ratio), flip) for ratio in RATIOS for flip in (False, True)}
     assert len(packed['inputs']) == 12
     assert {tuple(sample.gt_sem_seg.data.shape) for sample in packed['data_samples']} == {(1, 256, 340)}

@@ -24,8 +24,10 @@ ABLATIONS = {
     'abs_rel_pos': {'use_abs_pos_embed': True},
     'rel_pos_no_content': {'use_content_term': False},
 }
-MAIN = {'cascade_mask_rcnn_swin_t_{}_coco': 'cascade_mask_rcnn_swin_t_coco',
-        'upernet_swin_t_{}_ade20k': 'upernet_swin_t_ade20k'}
+MAIN = {
+    'cascade_mask_rcnn_swin_t_{}_coco': 'cascade_mask_rcnn_swin_t_coco',
+    'upernet_swin_t_{}_ade20k': 'upernet_swin_t_ade20k',
+}
 DEIT_S = 'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth'
 
 
@@ -75,31 +77,39 @@ def test_ablations_differ_from_swin_in_their_switch_alone(ablation: str, pattern
 
 def test_every_row_of_table_4_has_its_configurations() -> None:
     found = {path.stem for path in CONFIGS.glob('*_swin_t_*_coco.py')} | {
-        path.stem for path in CONFIGS.glob('*_swin_t_*_ade20k.py')}
+        path.stem for path in CONFIGS.glob('*_swin_t_*_ade20k.py')
+    }
     assert found - {'cascade_mask_rcnn_swin_t_1x_coco', 'mask_rcnn_swin_t_1x_coco'} == {
-        pattern.format(ablation) for pattern in MAIN for ablation in ABLATIONS}
+        pattern.format(ablation) for pattern in MAIN for ablation in ABLATIONS
+    }
 
 
-@pytest.mark.parametrize(('name', 'main', 'widths'), [
-    ('cascade_mask_rcnn_r50_coco', 'cascade_mask_rcnn_swin_t_coco', ['neck.in_channels']),
-    ('cascade_mask_rcnn_deit_s_coco', 'cascade_mask_rcnn_swin_t_coco', ['neck.in_channels']),
-    ('cascade_mask_rcnn_x101_32x4d_coco', 'cascade_mask_rcnn_r50_coco', []),
-    ('cascade_mask_rcnn_x101_64x4d_coco', 'cascade_mask_rcnn_r50_coco', []),
-    ('sparse_rcnn_r50_coco', 'sparse_rcnn_swin_t_coco', ['neck.in_channels']),
-    ('atss_r50_coco', 'atss_swin_t_coco', ['neck.in_channels', 'neck.start_level']),
-    ('upernet_deit_s_ade20k', 'upernet_swin_t_ade20k', ['decode_head.in_channels', 'auxiliary_head.in_channels']),
-])
+@pytest.mark.parametrize(
+    ('name', 'main', 'widths'),
+    [
+        ('cascade_mask_rcnn_r50_coco', 'cascade_mask_rcnn_swin_t_coco', ['neck.in_channels']),
+        ('cascade_mask_rcnn_deit_s_coco', 'cascade_mask_rcnn_swin_t_coco', ['neck.in_channels']),
+        ('cascade_mask_rcnn_x101_32x4d_coco', 'cascade_mask_rcnn_r50_coco', []),
+        ('cascade_mask_rcnn_x101_64x4d_coco', 'cascade_mask_rcnn_r50_coco', []),
+        ('sparse_rcnn_r50_coco', 'sparse_rcnn_swin_t_coco', ['neck.in_channels']),
+        ('atss_r50_coco', 'atss_swin_t_coco', ['neck.in_channels', 'neck.start_level']),
+        ('upernet_deit_s_ade20k', 'upernet_swin_t_ade20k', ['decode_head.in_channels', 'auxiliary_head.in_channels']),
+    ],
+)
 def test_rows_differ_in_the_backbone_alone(name: str, main: str, widths: list[str]) -> None:
     assert without(name, 'backbone', *widths) == without(main, 'backbone', *widths)
 
 
-@pytest.mark.parametrize(('name', 'depth', 'groups', 'checkpoint'), [
-    ('cascade_mask_rcnn_r50_coco', 50, 1, 'torchvision://resnet50'),
-    ('atss_r50_coco', 50, 1, 'torchvision://resnet50'),
-    ('sparse_rcnn_r50_coco', 50, 1, 'torchvision://resnet50'),
-    ('cascade_mask_rcnn_x101_32x4d_coco', 101, 32, 'open-mmlab://resnext101_32x4d'),
-    ('cascade_mask_rcnn_x101_64x4d_coco', 101, 64, 'open-mmlab://resnext101_64x4d'),
-])
+@pytest.mark.parametrize(
+    ('name', 'depth', 'groups', 'checkpoint'),
+    [
+        ('cascade_mask_rcnn_r50_coco', 50, 1, 'torchvision://resnet50'),
+        ('atss_r50_coco', 50, 1, 'torchvision://resnet50'),
+        ('sparse_rcnn_r50_coco', 50, 1, 'torchvision://resnet50'),
+        ('cascade_mask_rcnn_x101_32x4d_coco', 101, 32, 'open-mmlab://resnext101_32x4d'),
+        ('cascade_mask_rcnn_x101_64x4d_coco', 101, 64, 'open-mmlab://resnext101_64x4d'),
+    ],
+)
 def test_convolutional_backbones(name: str, depth: int, groups: int, checkpoint: str) -> None:
     """mmdetection's habits: the first stage frozen, batch norms with the statistics that they came with."""
     cfg = parsed(name).model.backbone
@@ -116,10 +126,13 @@ def test_convolutional_backbones(name: str, depth: int, groups: int, checkpoint:
     assert norms and not any(norm.training for norm in norms)
 
 
-@pytest.mark.parametrize(('name', 'theirs'), [
-    ('atss_r50_coco', 'mmdet::atss/atss_r50_fpn_1x_coco.py'),
-    ('sparse_rcnn_r50_coco', 'mmdet::sparse_rcnn/sparse-rcnn_r50_fpn_300-proposals_crop-ms-480-800-3x_coco.py'),
-])
+@pytest.mark.parametrize(
+    ('name', 'theirs'),
+    [
+        ('atss_r50_coco', 'mmdet::atss/atss_r50_fpn_1x_coco.py'),
+        ('sparse_rcnn_r50_coco', 'mmdet::sparse_rcnn/sparse-rcnn_r50_fpn_300-proposals_crop-ms-480-800-3x_coco.py'),
+    ],
+)
 def test_single_files_of_mmdetection_are_taken_whole(name: str, theirs: str) -> None:
     assert parsed(name).model.to_dict() == get_config(theirs).model.to_dict()
 
@@ -137,8 +150,9 @@ def test_atss_leaves_out_the_first_map() -> None:
     assert len(model.neck.lateral_convs) == 3 and len(model.neck.fpn_convs) == 5
 
 
-@pytest.mark.parametrize(('name', 'drop_path', 'decay'), [
-    ('cascade_mask_rcnn_deit_s_coco', 0.2, 0.05), ('upernet_deit_s_ade20k', 0.3, 0.01)])
+@pytest.mark.parametrize(
+    ('name', 'drop_path', 'decay'), [('cascade_mask_rcnn_deit_s_coco', 0.2, 0.05), ('upernet_deit_s_ade20k', 0.3, 0.01)]
+)
 def test_deit_s(name: str, drop_path: float, decay: float) -> None:
     cfg = parsed(name)
     assert cfg.model.backbone.init_cfg == {'type': 'Pretrained', 'checkpoint': DEIT_S}
@@ -156,11 +170,15 @@ def test_deit_s(name: str, drop_path: float, decay: float) -> None:
 
 def test_files_of_all_backbones_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('MMSWIN_PRETRAINED_DIR', '/cache')
-    files = {'cascade_mask_rcnn_r50_coco': 'resnet50-0676ba61', 'atss_r50_coco': 'resnet50-0676ba61',
-             'sparse_rcnn_r50_coco': 'resnet50-0676ba61', 'upernet_r101_ade20k': 'resnet101_v1c-e67eebb6',
-             'cascade_mask_rcnn_x101_64x4d_coco': 'resnext101_64x4d-ee2c6f71',
-             'upernet_deit_s_ade20k': 'deit_small_patch16_224-cd65a155',
-             'sparse_rcnn_swin_t_coco': 'swin_tiny_patch4_window7_224'}
+    files = {
+        'cascade_mask_rcnn_r50_coco': 'resnet50-0676ba61',
+        'atss_r50_coco': 'resnet50-0676ba61',
+        'sparse_rcnn_r50_coco': 'resnet50-0676ba61',
+        'upernet_r101_ade20k': 'resnet101_v1c-e67eebb6',
+        'cascade_mask_rcnn_x101_64x4d_coco': 'resnext101_64x4d-ee2c6f71',
+        'upernet_deit_s_ade20k': 'deit_small_patch16_224-cd65a155',
+        'sparse_rcnn_swin_t_coco': 'swin_tiny_patch4_window7_224',
+    }
     for name, file in files.items():
         cfg = Config.fromfile(CONFIGS / f'{name}.py')
         assert cfg.model.backbone.init_cfg.checkpoint == f'/cache/{file}.pth', name

@@ -59,8 +59,10 @@ def test_what_was_not_verified_is_said(source, monkeypatch):
     assert any('nothing to prove by running it' in line for line in _convert(source, 'authors', 'authors.pth'))
 
 
-@pytest.mark.parametrize('target, more', [
-    ('timm', ''), ('authors', ''), ('torchvision', '; 5 more (indices and masks) follow from the window size')])
+@pytest.mark.parametrize(
+    'target, more',
+    [('timm', ''), ('authors', ''), ('torchvision', '; 5 more (indices and masks) follow from the window size')],
+)
 def test_all_that_is_written_is_compared(source, target, more):
     exported = convert_file(str(source), source.parent / 'target.pth', target, say=(said := []).append)
     count = len(exported.tensors) - (5 if more else 0)

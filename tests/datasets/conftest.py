@@ -29,12 +29,20 @@ class Data:
                 images.append({'id': number, 'file_name': f'{number:03d}.jpg', 'width': 80, 'height': 60})
                 (root / f'{split}2017' / images[-1]['file_name']).write_bytes(jpeg)
             annotations = [
-                {'id': number, 'image_id': (number - 1) % NUM_IMAGES + 1, 'category_id': number % 3 + 1,
-                 'bbox': [10, 10, 40, 30], 'area': 1200, 'iscrowd': 0, 'segmentation': [[10, 10, 50, 10, 50, 40]]}
+                {
+                    'id': number,
+                    'image_id': (number - 1) % NUM_IMAGES + 1,
+                    'category_id': number % 3 + 1,
+                    'bbox': [10, 10, 40, 30],
+                    'area': 1200,
+                    'iscrowd': 0,
+                    'segmentation': [[10, 10, 50, 10, 50, 40]],
+                }
                 for number in range(1, 3 * NUM_IMAGES + 1)
             ]
-            categories = [{'id': number, 'name': name, 'supercategory': 'animal'}
-                          for number, name in enumerate(NAMES, 1)]
+            categories = [
+                {'id': number, 'name': name, 'supercategory': 'animal'} for number, name in enumerate(NAMES, 1)
+            ]
             self.parts[split] = {'images': images, 'annotations': annotations, 'categories': categories}
         self.cfg: dict[str, Any] = {
             'default_scope': 'mmdet',
@@ -44,16 +52,18 @@ class Data:
             },
         }
         for split in ('train', 'val'):
-            self.cfg[f'{split}_dataloader'] = {'dataset': {
-                'type': 'CocoDataset',
-                'data_root': f'{root}/',
-                'ann_file': f'annotations/instances_{split}2017.json',
-                'data_prefix': {'img': f'{split}2017/'},
-                'metainfo': {'classes': NAMES},
-                'filter_cfg': {'filter_empty_gt': True, 'min_size': 32},
-                'test_mode': split != 'train',
-                'pipeline': [{'type': 'mmswin.LoadImageFromFile'}, {'type': 'LoadAnnotations', 'with_mask': True}],
-            }}
+            self.cfg[f'{split}_dataloader'] = {
+                'dataset': {
+                    'type': 'CocoDataset',
+                    'data_root': f'{root}/',
+                    'ann_file': f'annotations/instances_{split}2017.json',
+                    'data_prefix': {'img': f'{split}2017/'},
+                    'metainfo': {'classes': NAMES},
+                    'filter_cfg': {'filter_empty_gt': True, 'min_size': 32},
+                    'test_mode': split != 'train',
+                    'pipeline': [{'type': 'mmswin.LoadImageFromFile'}, {'type': 'LoadAnnotations', 'with_mask': True}],
+                }
+            }
         self.cfg['val_evaluator'] = {'type': 'CocoMetric', 'ann_file': str(self.file('val'))}
 
     def file(self, split: str = 'train') -> Path:
@@ -74,12 +84,12 @@ class Data:
         for split, part in self.parts.items():
             self.file(split).write_text(json.dumps(part))
 
-    def check(self, splits: tuple[str, ...] = ('train', ), decode: bool = False, write: bool = True) -> list[Finding]:
+    def check(self, splits: tuple[str, ...] = ('train',), decode: bool = False, write: bool = True) -> list[Finding]:
         if write:
             self.write()
         return check_config(self.cfg, splits, decode=decode)
 
-    def only(self, splits: tuple[str, ...] = ('train', ), **options: bool) -> tuple[str, str]:
+    def only(self, splits: tuple[str, ...] = ('train',), **options: bool) -> tuple[str, str]:
         """Level and message of the one finding."""
         findings = self.check(splits, **options)
         assert len(findings) == 1, '\n'.join(map(str, findings))

@@ -24,7 +24,7 @@ def test_sound_data_gives_no_findings(data) -> None:
 
 def test_unknown_split() -> None:
     with pytest.raises(ValueError, match='unknown split validation: expected train, val or test'):
-        check_config({}, ('validation', ))
+        check_config({}, ('validation',))
 
 
 # --- places
@@ -54,9 +54,13 @@ def test_a_variable_that_the_config_does_not_follow(data, monkeypatch: pytest.Mo
     assert 'does not follow' not in data.only()[1]
 
 
-@pytest.mark.parametrize('name, holds', [
-    ('mask_rcnn_swin_t_finetune', 'annotations/train.json, train/'),
-    ('upernet_swin_t_finetune', 'images/train, labels/train')])
+@pytest.mark.parametrize(
+    'name, holds',
+    [
+        ('mask_rcnn_swin_t_finetune', 'annotations/train.json, train/'),
+        ('upernet_swin_t_finetune', 'images/train, labels/train'),
+    ],
+)
 def test_ones_own_data_are_not_got_from_elsewhere(name: str, holds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('MMSWIN_DATA_DIR', 'nowhere')
     cfg = Config.fromfile(Path(__file__).resolve().parents[2] / 'configs' / f'{name}.py')
@@ -92,51 +96,58 @@ def test_remote_data_is_said_to_be_unchecked(data) -> None:
     assert level == 'warning' and 's3://bucket/coco/, which cannot be checked from here' in message
 
 
-
 # --- evaluation
 
 
 def test_metric_reads_a_file_that_does_not_exist(data) -> None:
     data.cfg['val_evaluator']['ann_file'] = 'data/coco/annotations/instances_val2017.json'
-    level, message = data.only(('val', ))
+    level, message = data.only(('val',))
     assert level == 'error' and 'the annotation file of the metric' in message
     assert f'--cfg-options val_evaluator.ann_file={data.file("val")}' in message
 
 
 def test_metric_reads_another_file(data) -> None:
     data.cfg['val_evaluator'] = [{'type': 'CocoMetric', 'ann_file': str(data.file('train'))}]
-    level, message = data.only(('val', ))
+    level, message = data.only(('val',))
     assert level == 'error' and 'results would be compared with the annotations of other images' in message
     assert '--cfg-options val_evaluator.0.ann_file=' in message
 
 
 def test_metric_needs_iscrowd(data) -> None:
     del data.parts['val']['annotations'][0]['iscrowd']
-    level, message = data.only(('val', ))
+    level, message = data.only(('val',))
     assert level == 'error' and "the key 'iscrowd' is missing in 1 of 30 annotations" in message
 
 
 def test_images_to_predict_on_need_no_annotations(data) -> None:
     del data.parts['val']['annotations']
     data.cfg['test_dataloader'] = data.cfg['val_dataloader']
-    level, message = data.only(('val', ))
+    level, message = data.only(('val',))
     assert level == 'error' and "the list 'annotations' is missing" in message
-    assert data.check(('test', )) == []
-
+    assert data.check(('test',)) == []
 
 
 # --- wrappers, other kinds of data, surroundings
 
 
-@pytest.mark.parametrize(('wrap', 'where'), [
-    (lambda inner: {'type': 'RepeatDataset', 'times': 2, 'dataset': inner}, 'train_dataloader.dataset.dataset'),
-    (lambda inner: {'type': 'ClassBalancedDataset', 'dataset': inner}, 'train_dataloader.dataset.dataset'),
-    (lambda inner: {'type': 'ConcatDataset', 'datasets': [
-        dict(inner, metainfo={'classes': ('cat', 'dog', 'bird')}), inner]},
-     'train_dataloader.dataset.datasets.1'),
-    (lambda inner: {'type': 'MultiImageMixDataset', 'dataset': {'type': 'RepeatDataset', 'dataset': inner}},
-     'train_dataloader.dataset.dataset.dataset'),
-])
+@pytest.mark.parametrize(
+    ('wrap', 'where'),
+    [
+        (lambda inner: {'type': 'RepeatDataset', 'times': 2, 'dataset': inner}, 'train_dataloader.dataset.dataset'),
+        (lambda inner: {'type': 'ClassBalancedDataset', 'dataset': inner}, 'train_dataloader.dataset.dataset'),
+        (
+            lambda inner: {
+                'type': 'ConcatDataset',
+                'datasets': [dict(inner, metainfo={'classes': ('cat', 'dog', 'bird')}), inner],
+            },
+            'train_dataloader.dataset.datasets.1',
+        ),
+        (
+            lambda inner: {'type': 'MultiImageMixDataset', 'dataset': {'type': 'RepeatDataset', 'dataset': inner}},
+            'train_dataloader.dataset.dataset.dataset',
+        ),
+    ],
+)
 def test_wrapped_datasets(data, wrap: Callable[[dict], dict], where: str) -> None:
     data.dataset['metainfo'] = {'classes': ('cat', 'dog', 'horse')}
     data.cfg['train_dataloader']['dataset'] = wrap(data.dataset)
@@ -146,16 +157,23 @@ def test_wrapped_datasets(data, wrap: Callable[[dict], dict], where: str) -> Non
 
 def test_segmentation_directories(tmp_path: Path) -> None:
     (tmp_path / 'images').mkdir()
-    cfg = {'default_scope': 'mmseg', 'train_dataloader': {'dataset': {
-        'type': 'BaseSegDataset', 'data_root': str(tmp_path),
-        'data_prefix': {'img_path': 'images', 'seg_map_path': 'annotations'}}}}
-    findings = check_config(cfg, ('train', ))
+    cfg = {
+        'default_scope': 'mmseg',
+        'train_dataloader': {
+            'dataset': {
+                'type': 'BaseSegDataset',
+                'data_root': str(tmp_path),
+                'data_prefix': {'img_path': 'images', 'seg_map_path': 'annotations'},
+            }
+        },
+    }
+    findings = check_config(cfg, ('train',))
     assert len(findings) == 1 and findings[0].level == 'error'
     assert 'train_dataloader.dataset.data_prefix.seg_map_path' in findings[0].message
     assert 'COCO' not in findings[0].message
     (tmp_path / 'annotations').mkdir()
     cfg['train_dataloader']['dataset']['type'] = 'BaseCDDataset'
-    report = inspect_config(cfg, ('train', ))
+    report = inspect_config(cfg, ('train',))
     assert report.findings == []
     assert report.summaries == [
         'train: train_dataloader.dataset exists; the contents of a BaseCDDataset are not checked'

@@ -19,16 +19,19 @@ def test_truncated_annotation_file(data) -> None:
         assert f'{data.file()} is truncated: the JSON text ends in the middle, after {cut} bytes' in message, cut
 
 
-@pytest.mark.parametrize(('content', 'expected'), [
-    (b'', 'is empty (0 bytes)'),
-    (b'PK\x03\x04\xff\xfe\xff', 'is not JSON: it is a zip archive, unpack it'),
-    (b'\xff\xd8\xff\xe0\x00', 'is not JSON: it is not text'),
-    (b'<html>404 Not Found</html>\n', 'is not JSON: Expecting value at line 1, column 1'),
-    (b'[1, 2, 3]', 'it holds a JSON list, and COCO is an object with images, annotations, categories'),
-    (b'{"metainfo": {}, "data_list": []}', "the list 'images' is missing (found: metainfo, data_list)"),
-    (b'{"images": [], "annotations": []}', "the list 'categories' is missing (found: images, annotations)"),
-    (b'{"images": [7], "annotations": [], "categories": []}', 'images[0] is a JSON int, expected an object'),
-])
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        (b'', 'is empty (0 bytes)'),
+        (b'PK\x03\x04\xff\xfe\xff', 'is not JSON: it is a zip archive, unpack it'),
+        (b'\xff\xd8\xff\xe0\x00', 'is not JSON: it is not text'),
+        (b'<html>404 Not Found</html>\n', 'is not JSON: Expecting value at line 1, column 1'),
+        (b'[1, 2, 3]', 'it holds a JSON list, and COCO is an object with images, annotations, categories'),
+        (b'{"metainfo": {}, "data_list": []}', "the list 'images' is missing (found: metainfo, data_list)"),
+        (b'{"images": [], "annotations": []}', "the list 'categories' is missing (found: images, annotations)"),
+        (b'{"images": [7], "annotations": [], "categories": []}', 'images[0] is a JSON int, expected an object'),
+    ],
+)
 def test_files_that_are_not_coco(data, content: bytes, expected: str) -> None:
     data.write()
     data.file().write_bytes(content)
@@ -36,12 +39,15 @@ def test_files_that_are_not_coco(data, content: bytes, expected: str) -> None:
     assert level == 'error' and message.startswith(str(data.file())) and expected in message
 
 
-@pytest.mark.parametrize(('section', 'key', 'expected'), [
-    ('images', 'file_name', "the key 'file_name' is missing in 1 of 10 images (first in images[4])"),
-    ('images', 'width', "the key 'width' is missing in 1 of 10 images"),
-    ('annotations', 'bbox', "the key 'bbox' is missing in 1 of 30 annotations"),
-    ('annotations', 'area', "the key 'area' is missing in 1 of 30 annotations"),
-])
+@pytest.mark.parametrize(
+    ('section', 'key', 'expected'),
+    [
+        ('images', 'file_name', "the key 'file_name' is missing in 1 of 10 images (first in images[4])"),
+        ('images', 'width', "the key 'width' is missing in 1 of 10 images"),
+        ('annotations', 'bbox', "the key 'bbox' is missing in 1 of 30 annotations"),
+        ('annotations', 'area', "the key 'area' is missing in 1 of 30 annotations"),
+    ],
+)
 def test_missing_keys(data, section: str, key: str, expected: str) -> None:
     del data.train[section][4][key]
     level, message = data.only()
@@ -55,12 +61,12 @@ def test_boxes_that_are_no_boxes(data, box: Any) -> None:
     assert level == 'error' and 'annotations[7] has bbox' in message and 'expected 4 finite numbers' in message
 
 
-
 # --- ids
 
 
-@pytest.mark.parametrize(('section', 'kind'), [('images', 'image'), ('annotations', 'annotation'),
-                                               ('categories', 'category')])
+@pytest.mark.parametrize(
+    ('section', 'kind'), [('images', 'image'), ('annotations', 'annotation'), ('categories', 'category')]
+)
 def test_duplicate_ids(data, section: str, kind: str) -> None:
     data.train[section].append(dict(data.train[section][1], name='fish', file_name='001.jpg'))
     messages = [finding.message for finding in data.check() if finding.level == 'error']
@@ -84,8 +90,9 @@ def test_image_ids_of_another_type(data) -> None:
         annotation['image_id'] = str(annotation['image_id'])
     findings = data.check()
     assert 'image_id is a str there and the id of an image a int' in findings[0].message
-    assert any(finding.level == 'error' and 'none of its 10 images can be used' in finding.message
-               for finding in findings)
+    assert any(
+        finding.level == 'error' and 'none of its 10 images can be used' in finding.message for finding in findings
+    )
 
 
 def test_annotation_of_an_unlisted_category(data) -> None:
@@ -95,17 +102,19 @@ def test_annotation_of_an_unlisted_category(data) -> None:
     assert '1 of 30 annotations have a category_id that is not listed (44; listed: 1, 2, 3)' in message
 
 
-
 # --- boxes and masks
 
 
-@pytest.mark.parametrize(('box', 'expected'), [
-    ([10, 10, 0, 5], '1 boxes have a width or height of zero or less (in 004.jpg)'),
-    ([10, 10, 5, -5], '1 boxes have a width or height of zero or less (in 004.jpg)'),
-    ([0.1, 0.1, 0.5, 0.3], '1 boxes are narrower than a pixel (in 004.jpg)'),
-    ([200, 10, 20, 20], '1 boxes lie wholly outside their image (in 004.jpg)'),
-    ([50, 30, 70, 55], '1 boxes reach beyond the edge of their image (in 004.jpg)'),
-])
+@pytest.mark.parametrize(
+    ('box', 'expected'),
+    [
+        ([10, 10, 0, 5], '1 boxes have a width or height of zero or less (in 004.jpg)'),
+        ([10, 10, 5, -5], '1 boxes have a width or height of zero or less (in 004.jpg)'),
+        ([0.1, 0.1, 0.5, 0.3], '1 boxes are narrower than a pixel (in 004.jpg)'),
+        ([200, 10, 20, 20], '1 boxes lie wholly outside their image (in 004.jpg)'),
+        ([50, 30, 70, 55], '1 boxes reach beyond the edge of their image (in 004.jpg)'),
+    ],
+)
 def test_boxes_that_cannot_be_right(data, box: list[float], expected: str) -> None:
     data.train['annotations'][3]['bbox'] = box
     level, message = data.only()

@@ -69,18 +69,23 @@ def test_classes_in_another_order(data) -> None:
     assert "metainfo=dict(classes=('cat', 'dog', 'bird'))" in message
 
 
-@pytest.mark.parametrize(('change', 'option'), [
-    (lambda model: model['roi_head']['bbox_head'][1].update(num_classes=80), 'model.roi_head.bbox_head.1.num_classes'),
-    (lambda model: model['roi_head']['mask_head'].update(num_classes=80), 'model.roi_head.mask_head.num_classes'),
-    (lambda model: model.update(bbox_head={'num_classes': 80}), 'model.bbox_head.num_classes'),
-])
+@pytest.mark.parametrize(
+    ('change', 'option'),
+    [
+        (
+            lambda model: model['roi_head']['bbox_head'][1].update(num_classes=80),
+            'model.roi_head.bbox_head.1.num_classes',
+        ),
+        (lambda model: model['roi_head']['mask_head'].update(num_classes=80), 'model.roi_head.mask_head.num_classes'),
+        (lambda model: model.update(bbox_head={'num_classes': 80}), 'model.bbox_head.num_classes'),
+    ],
+)
 def test_num_classes_of_any_head(data, change: Callable[[dict], None], option: str) -> None:
     change(data.cfg['model'])
     level, message = data.only()
     assert level == 'error'
     assert f'has 3 classes (cat, dog, bird), and the model expects another number: {option}=80' in message
     assert f'--cfg-options {option}=3' in message
-
 
 
 # --- what is left to learn

@@ -42,7 +42,7 @@ def test_a_pipeline_that_cannot_skip(data) -> None:
 
 def test_testing_cannot_skip(data) -> None:
     bad_images(data, 1, 'val')
-    level, message = data.only(('val', ))
+    level, message = data.only(('val',))
     assert level == 'error' and 'This pipeline cannot skip an image: restore the files' in message
     assert 'mmswin.LoadImageFromFile' not in message
 
@@ -58,7 +58,7 @@ def test_all_images_elsewhere(data) -> None:
 def test_images_that_do_not_decode(data) -> None:
     folder = data.root / 'train2017'
     whole = (folder / '001.jpg').read_bytes()
-    (folder / '001.jpg').write_bytes(whole[:len(whole) // 2])
+    (folder / '001.jpg').write_bytes(whole[: len(whole) // 2])
     (folder / '002.jpg').write_bytes(b'not an image at all')
     (folder / '003.jpg').write_bytes(b'')
     assert data.check() == []

@@ -60,15 +60,16 @@ def test_is_found_by_its_name_in_a_config() -> None:
 
 
 def test_a_good_file_loads_as_in_mmcv(tmp_path: Path) -> None:
-    path, = make_images(tmp_path, 1, {})
+    (path,) = make_images(tmp_path, 1, {})
     result = LoadImageFromFile(to_float32=True)({'img_path': str(path)})
     assert result['img'].shape == (8, 8, 3) and result['img'].dtype == np.float32
     assert result['img_shape'] == result['ori_shape'] == (8, 8)
 
 
 @pytest.mark.parametrize('contents', [None, b'', b'no image', b'\xff\xd8\xff\xe0\x00'])
-def test_a_few_bad_files_are_skipped_named_once_and_counted(tmp_path: Path, log: pytest.LogCaptureFixture,
-                                                            contents: bytes | None) -> None:
+def test_a_few_bad_files_are_skipped_named_once_and_counted(
+    tmp_path: Path, log: pytest.LogCaptureFixture, contents: bytes | None
+) -> None:
     paths = make_images(tmp_path, 300, {7: contents, 99: contents})
     images = dataset(paths)
     generator = np.random.default_rng(0)
@@ -129,7 +130,8 @@ def test_bad_files_of_all_workers_are_too_many(tmp_path: Path, monkeypatch: pyte
 def test_counts_survive_into_spawned_processes(tmp_path: Path) -> None:
     transform = LoadImageFromFile()
     process = torch.multiprocessing.get_context('spawn').Process(
-        target=transform, args=({'img_path': str(tmp_path / 'missing.jpg')}, ))
+        target=transform, args=({'img_path': str(tmp_path / 'missing.jpg')},)
+    )
     process.start()
     process.join()
     assert process.exitcode == 0 and transform.num_bad == 1

@@ -161,7 +161,7 @@ def test_a_shape_is_painted_where_its_polygon_is(form: str) -> None:
     image = np.full((56, 64, 3), -1000, np.float32)
     draw(image, shape, rng)
     painted = image.max(axis=2) > -500  # more than half covered
-    (part,), = visible_parts([shape.outline], 56, 64)
+    ((part,),) = visible_parts([shape.outline], 56, 64)
     runs = coco_mask.frPyObjects([[v for xy in part.exterior.coords[:-1] for v in xy]], 56, 64)
     mask = coco_mask.decode(runs)[..., 0].astype(bool)
     assert (painted & mask).sum() / (painted | mask).sum() > 0.93
@@ -170,7 +170,8 @@ def test_a_shape_is_painted_where_its_polygon_is(form: str) -> None:
 def digest(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob('*')) if path.is_file()
+        for path in sorted(root.rglob('*'))
+        if path.is_file()
     }
 
 

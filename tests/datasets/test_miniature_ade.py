@@ -37,8 +37,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scenes(root: Path, split: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Images and label maps of a split as arrays."""
-    return [(np.array(Image.open(path)), np.array(Image.open(root / 'annotations' / split / f'{path.stem}.png')))
-            for path in sorted((root / 'images' / split).glob('*.jpg'))]
+    return [
+        (np.array(Image.open(path)), np.array(Image.open(root / 'annotations' / split / f'{path.stem}.png')))
+        for path in sorted((root / 'images' / split).glob('*.jpg'))
+    ]
 
 
 def test_layout_is_that_of_ade20k(root: Path) -> None:
@@ -83,8 +85,11 @@ def test_objects_have_mostly_the_colours_of_their_class(root: Path) -> None:
             if (labels == value).sum() > 100:
                 means.setdefault(int(value), []).append(image[labels == value].mean(axis=0))
     centres = {value: np.median(colours, axis=0) for value, colours in means.items()}
-    right = [value == min(centres, key=lambda other: np.abs(centres[other] - colour).sum())
-             for value, colours in means.items() for colour in colours]
+    right = [
+        value == min(centres, key=lambda other: np.abs(centres[other] - colour).sum())
+        for value, colours in means.items()
+        for colour in colours
+    ]
     assert len(right) > 50 and np.mean(right) > 0.6
 
 
@@ -99,8 +104,10 @@ def test_ade20k_configurations_run_on_it_unchanged(tmp_path: Path, monkeypatch: 
     values = np.concatenate([labels.ravel() for _, labels in scenes(tmp_path / 'ade', 'training')])
     assert values.max() <= 150 and len(np.unique(values)) > 30
     dataset = ADE20KDataset(
-        data_root=str(tmp_path / 'ade'), pipeline=[dict(type='mmseg.LoadAnnotations')],
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'))
+        data_root=str(tmp_path / 'ade'),
+        pipeline=[dict(type='mmseg.LoadAnnotations')],
+        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
+    )
     assert len(dataset) == 4
     raw, loaded = scenes(tmp_path / 'ade', 'validation')[0][1], dataset[0]['gt_seg_map']
     assert (loaded[raw > 0] == raw[raw > 0] - 1).all() and (loaded[raw == 0] == 255).all()
@@ -109,7 +116,8 @@ def test_ade20k_configurations_run_on_it_unchanged(tmp_path: Path, monkeypatch: 
 def digest(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob('*')) if path.is_file()
+        for path in sorted(root.rglob('*'))
+        if path.is_file()
     }
 
 

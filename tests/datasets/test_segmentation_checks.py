@@ -36,19 +36,26 @@ class Data:
                 Image.fromarray(self.labels).save(root / 'annotations' / split / f'{index}.png')
         self.cfg: dict[str, Any] = {
             'default_scope': 'mmseg',
-            'model': {'backbone': {'num_classes': 9}, 'decode_head': {'num_classes': 3},
-                      'auxiliary_head': [{'num_classes': 3}, {'num_classes': 3}]},
+            'model': {
+                'backbone': {'num_classes': 9},
+                'decode_head': {'num_classes': 3},
+                'auxiliary_head': [{'num_classes': 3}, {'num_classes': 3}],
+            },
         }
         for name, split in (('train', 'training'), ('val', 'validation')):
-            self.cfg[f'{name}_dataloader'] = {'dataset': {
-                'type': 'BaseSegDataset',
-                'data_root': str(root),
-                'data_prefix': {'img_path': f'images/{split}', 'seg_map_path': f'annotations/{split}'},
-                'metainfo': {'classes': NAMES},
-                'reduce_zero_label': True,
-                'pipeline': [{'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': 0.01 if name == 'train' else 0.0},
-                             {'type': 'LoadAnnotations'}],
-            }}
+            self.cfg[f'{name}_dataloader'] = {
+                'dataset': {
+                    'type': 'BaseSegDataset',
+                    'data_root': str(root),
+                    'data_prefix': {'img_path': f'images/{split}', 'seg_map_path': f'annotations/{split}'},
+                    'metainfo': {'classes': NAMES},
+                    'reduce_zero_label': True,
+                    'pipeline': [
+                        {'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': 0.01 if name == 'train' else 0.0},
+                        {'type': 'LoadAnnotations'},
+                    ],
+                }
+            }
 
     @property
     def dataset(self) -> dict[str, Any]:
@@ -62,7 +69,7 @@ class Data:
 
     def only(self, split: str = 'train', **options: bool) -> tuple[str, str]:
         """Level and message of the one finding."""
-        findings = check_config(self.cfg, (split, ), **options)
+        findings = check_config(self.cfg, (split,), **options)
         assert len(findings) == 1, '\n'.join(map(str, findings))
         return findings[0].level, findings[0].message
 
@@ -82,15 +89,19 @@ def test_sound_data_gives_no_findings(data: Data) -> None:
     ]
 
 
-@pytest.mark.parametrize('change', [
-    lambda labels: np.where(labels == 0, 255, labels).astype(np.uint8),
-    lambda labels: np.where(labels == 0, 65535, labels).astype(np.uint16),
-    lambda labels: np.minimum(labels, 2),
-    lambda labels: np.zeros_like(labels),
-], ids=['255', '16 bits', 'a class less', 'one map without labels'])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda labels: np.where(labels == 0, 255, labels).astype(np.uint8),
+        lambda labels: np.where(labels == 0, 65535, labels).astype(np.uint16),
+        lambda labels: np.minimum(labels, 2),
+        lambda labels: np.zeros_like(labels),
+    ],
+    ids=['255', '16 bits', 'a class less', 'one map without labels'],
+)
 def test_harmless_maps_give_no_findings(data: Data, change: Callable) -> None:
     data.write_maps(change(data.labels), 0)
-    assert check_config(data.cfg, ('train', )) == []
+    assert check_config(data.cfg, ('train',)) == []
 
 
 def test_palette_maps_are_read_as_numbers(data: Data) -> None:
@@ -99,7 +110,7 @@ def test_palette_maps_are_read_as_numbers(data: Data) -> None:
         image.putdata(data.labels.ravel().tolist())
         image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
         image.save(data.root / MAPS / f'{index}.png')
-    assert check_config(data.cfg, ('train', )) == []
+    assert check_config(data.cfg, ('train',)) == []
 
 
 # --- places
@@ -136,7 +147,7 @@ def test_no_label_maps_named(data: Data) -> None:
     level, message = data.only()
     assert level == 'error' and "data_prefix has no 'seg_map_path'" in message and 'LoadAnnotations' in message
     data.dataset['pipeline'].pop()
-    assert check_config(data.cfg, ('train', )) == [], 'images to predict on'
+    assert check_config(data.cfg, ('train',)) == [], 'images to predict on'
 
 
 # --- pairs
@@ -144,7 +155,7 @@ def test_no_label_maps_named(data: Data) -> None:
 
 def test_images_with_another_ending(data: Data) -> None:
     data.dataset['img_suffix'] = '.png'
-    findings = check_config(data.cfg, ('train', ))
+    findings = check_config(data.cfg, ('train',))
     assert [finding.level for finding in findings] == ['error']
     assert f"no image in '{data.root}/{IMAGES}' ends in '.png'; it holds files with .jpg (6)" in findings[0].message
     assert 'train_dataloader.dataset.img_suffix' in findings[0].message
@@ -181,9 +192,11 @@ def test_label_maps_without_image(data: Data) -> None:
 def test_images_of_a_list(data: Data) -> None:
     (data.root / 'split.txt').write_text('1\n9\n')
     data.dataset['ann_file'] = 'split.txt'
-    levels = {finding.message.split(':')[0]: finding.level for finding in check_config(data.cfg, ('train', ))}
-    assert levels == {f"1 of 2 label maps are not in '{data.root}/{MAPS}'": 'error',
-                      '1 of 2 images (50.00%) are missing or do not decode': 'error'}
+    levels = {finding.message.split(':')[0]: finding.level for finding in check_config(data.cfg, ('train',))}
+    assert levels == {
+        f"1 of 2 label maps are not in '{data.root}/{MAPS}'": 'error',
+        '1 of 2 images (50.00%) are missing or do not decode': 'error',
+    }
     (data.root / 'split.txt').write_text('')
     assert 'ann_file lists no images' in data.only()[1]
 
@@ -193,7 +206,7 @@ def test_pairs_in_folders_below(data: Data) -> None:
         (data.root / part / 'street').mkdir()
         for index in (1, 2):
             shutil.move(data.root / part / f'{index}{suffix}', data.root / part / 'street')
-    assert check_config(data.cfg, ('train', )) == []
+    assert check_config(data.cfg, ('train',)) == []
     (data.root / MAPS / 'street' / '1.png').unlink()
     assert 'street/1.png is missing' in data.only()[1]
 
@@ -241,7 +254,7 @@ def test_truncated_label_map(data: Data) -> None:
 def test_truncated_image_is_found_by_reading_to_the_end(data: Data) -> None:
     path = data.root / IMAGES / '5.jpg'
     path.write_bytes(path.read_bytes()[:-200])
-    assert check_config(data.cfg, ('train', )) == []
+    assert check_config(data.cfg, ('train',)) == []
     level, message = data.only(decode=True)
     assert level == 'error' and '1 of 6 images (16.67%)' in message and '5.jpg (image file is truncated' in message
     assert 'At most 1.00% may be skipped' in message
@@ -296,7 +309,7 @@ def test_reduce_zero_label_where_zero_is_a_class(data: Data) -> None:
     assert 'If 0 is the class wall, then it is ignored here' in message and 'the IoU of tree will be nan' in message
     assert '--cfg-options train_dataloader.dataset.reduce_zero_label=False' in message
     data.dataset['reduce_zero_label'] = False
-    assert check_config(data.cfg, ('train', )) == []
+    assert check_config(data.cfg, ('train',)) == []
 
 
 def test_a_class_that_validation_lacks_is_a_warning(data: Data) -> None:
@@ -323,7 +336,7 @@ def test_black_and_white_masks(data: Data) -> None:
 def test_a_sample_is_read_unless_all_are_asked_for(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmentation_checks, 'SAMPLE', 3)
     data.write_maps(np.full_like(data.labels, 9), 1)
-    report = inspect_config(data.cfg, ('train', ))
+    report = inspect_config(data.cfg, ('train',))
     assert report.findings == [] and 'values of 3 of 6 label maps' in report.summaries[0]
     assert '1 values are beyond the classes: 9 (the first in 1.png)' in data.only(decode=True)[1]
     data.write_maps(np.full_like(data.labels, 9), 2)
@@ -339,11 +352,14 @@ def test_a_class_that_a_sample_lacks_is_a_warning(data: Data, monkeypatch: pytes
 # --- configuration
 
 
-@pytest.mark.parametrize(('change', 'option'), [
-    (lambda model: model['decode_head'].update(num_classes=150), 'model.decode_head.num_classes'),
-    (lambda model: model['auxiliary_head'][1].update(num_classes=150), 'model.auxiliary_head.1.num_classes'),
-    (lambda model: model.update(auxiliary_head={'num_classes': 150}), 'model.auxiliary_head.num_classes'),
-])
+@pytest.mark.parametrize(
+    ('change', 'option'),
+    [
+        (lambda model: model['decode_head'].update(num_classes=150), 'model.decode_head.num_classes'),
+        (lambda model: model['auxiliary_head'][1].update(num_classes=150), 'model.auxiliary_head.1.num_classes'),
+        (lambda model: model.update(auxiliary_head={'num_classes': 150}), 'model.auxiliary_head.num_classes'),
+    ],
+)
 def test_num_classes_of_any_head(data: Data, change: Callable[[dict], None], option: str) -> None:
     change(data.cfg['model'])
     level, message = data.only()
@@ -367,7 +383,7 @@ def ade20k(data: Data, **options: Any) -> None:
 
 def test_classes_and_numbering_of_ade20k_are_known(data: Data) -> None:
     ade20k(data)
-    assert check_config(data.cfg, ('train', )) == []
+    assert check_config(data.cfg, ('train',)) == []
 
 
 def test_numbering_that_ade20k_does_not_have(data: Data) -> None:
@@ -392,7 +408,7 @@ def test_some_classes_of_ade20k(data: Data) -> None:
     ade20k(data, metainfo={'classes': ('sky', 'wall')})
     data.cfg['model'] = {'decode_head': {'num_classes': 2}}
     data.write_maps(data.labels * 50)
-    assert check_config(data.cfg, ('train', )) == []
+    assert check_config(data.cfg, ('train',)) == []
     data.cfg['model'] = {'decode_head': {'num_classes': 150}}
     assert 'has 2 classes (sky, wall)' in data.only()[1]
 
@@ -412,10 +428,13 @@ def test_pipeline_against_the_dataset(data: Data) -> None:
     assert 'LoadAnnotations(reduce_zero_label=False) and the dataset reduce_zero_label=True' in message
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda inner: {'type': 'RepeatDataset', 'times': 2, 'dataset': inner},
-    lambda inner: {'type': 'ConcatDataset', 'datasets': [inner]},
-])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda inner: {'type': 'RepeatDataset', 'times': 2, 'dataset': inner},
+        lambda inner: {'type': 'ConcatDataset', 'datasets': [inner]},
+    ],
+)
 def test_wrapped_datasets(data: Data, wrap: Callable[[dict], dict]) -> None:
     data.write_maps(np.full_like(data.labels, 9), 1)
     data.cfg['train_dataloader']['dataset'] = wrap(data.dataset)

@@ -62,9 +62,17 @@ def _sample(image: torch.Tensor, original: tuple[int, int] | None = None, flip: 
 
     height, width = image.shape[1:]
     original = original or (height, width)
-    return DetDataSample(metainfo={
-        'img_id': 1, 'img_path': 'x.jpg', 'ori_shape': original, 'img_shape': (height, width),
-        'scale_factor': (width / original[1], height / original[0]), 'flip': flip is not None, 'flip_direction': flip})
+    return DetDataSample(
+        metainfo={
+            'img_id': 1,
+            'img_path': 'x.jpg',
+            'ori_shape': original,
+            'img_shape': (height, width),
+            'scale_factor': (width / original[1], height / original[0]),
+            'flip': flip is not None,
+            'flip_direction': flip,
+        }
+    )
 
 
 def _plain(model: torch.nn.Module, image: torch.Tensor, **kwargs) -> InstanceData:
@@ -73,8 +81,10 @@ def _plain(model: torch.nn.Module, image: torch.Tensor, **kwargs) -> InstanceDat
 
 
 def _merged(model: torch.nn.Module, *views: tuple[torch.Tensor, dict], rule: dict = RULE) -> InstanceData:
-    data = {'inputs': [[image] for image, _ in views],
-            'data_samples': [[_sample(image, **kwargs)] for image, kwargs in views]}
+    data = {
+        'inputs': [[image] for image, _ in views],
+        'data_samples': [[_sample(image, **kwargs)] for image, kwargs in views],
+    }
     with torch.no_grad():
         return InstanceTTAModel(rule, module=model).test_step(data)[0].pred_instances
 
@@ -164,9 +174,10 @@ def test_an_image_without_boxes_among_others(detector: torch.nn.Module) -> None:
     model = copy.deepcopy(detector)
     images = [_image(), _image(48, 64, seed=3)]
     alone = [_merged(model, (image, {}), (image.flip(-1), {'flip': 'horizontal'})) for image in images]
-    data = {'inputs': [images, [image.flip(-1) for image in images]],
-            'data_samples': [[_sample(image) for image in images],
-                             [_sample(image, flip='horizontal') for image in images]]}
+    data = {
+        'inputs': [images, [image.flip(-1) for image in images]],
+        'data_samples': [[_sample(image) for image in images], [_sample(image, flip='horizontal') for image in images]],
+    }
     with torch.no_grad():
         # Padding to the larger image may change what the network sees, so the boxes are those of this very batch.
         together = InstanceTTAModel(RULE, module=model).test_step(copy.deepcopy(data))
@@ -195,13 +206,16 @@ def test_boxes_go_there_and_back() -> None:
 def _found(boxes: list, flip: bool) -> ConfigDict:
     sample = _sample(torch.zeros(3, 20, 40), flip='horizontal' if flip else None)
     sample.pred_instances = InstanceData(
-        bboxes=torch.tensor(boxes).reshape(-1, 4), scores=torch.tensor([0.9, 0.5][:len(boxes)]),
-        labels=torch.zeros(len(boxes), dtype=torch.long))
+        bboxes=torch.tensor(boxes).reshape(-1, 4),
+        scores=torch.tensor([0.9, 0.5][: len(boxes)]),
+        labels=torch.zeros(len(boxes), dtype=torch.long),
+    )
     return sample
 
 
 def test_boxes_alone_are_merged_and_may_be_none() -> None:
     """mmdet's own class returns a list of tuples for an image without boxes, at which the test stops."""
+
     class Boxes(torch.nn.Module):
         with_mask = False
 
@@ -234,8 +248,12 @@ def test_other_ways_to_predict_masks_are_refused() -> None:
 
     for detector, head in ((MaskRCNN, StandardRoIHead), (CascadeRCNN, CascadeRoIHead), (MaskRCNN, DoubleHeadRoIHead)):
         assert masks_can_be_merged(detector, head)
-    for detector, head in ((HybridTaskCascade, HybridTaskCascadeRoIHead), (MaskScoringRCNN, MaskScoringRoIHead),
-                           (MaskRCNN, PointRendRoIHead), (RetinaNet, StandardRoIHead)):
+    for detector, head in (
+        (HybridTaskCascade, HybridTaskCascadeRoIHead),
+        (MaskScoringRCNN, MaskScoringRoIHead),
+        (MaskRCNN, PointRendRoIHead),
+        (RetinaNet, StandardRoIHead),
+    ):
         assert not masks_can_be_merged(detector, head)
 
     class Other(torch.nn.Module):

@@ -303,7 +303,9 @@ def test_compilers_fit_into_memory():
 
 def test_gpus_are_what_a_working_driver_reports():
     assert machine.find_gpus(lambda _: 'NVIDIA H200, 9.0\nNVIDIA A100, 8.0\n') == [
-        Gpu('NVIDIA H200', '9.0'), Gpu('NVIDIA A100', '8.0')]
+        Gpu('NVIDIA H200', '9.0'),
+        Gpu('NVIDIA A100', '8.0'),
+    ]
     assert machine.find_gpus(lambda _: None) == []
 
 

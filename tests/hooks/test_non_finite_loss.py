@@ -17,8 +17,9 @@ from mmswin.runner.errors import NonFiniteLossError
 
 
 def runner(iteration: int = 6) -> SimpleNamespace:
-    return SimpleNamespace(iter=iteration, epoch=1, message_hub=MessageHub('test'),
-                           logger=SimpleNamespace(error=lambda message: None))
+    return SimpleNamespace(
+        iter=iteration, epoch=1, message_hub=MessageHub('test'), logger=SimpleNamespace(error=lambda message: None)
+    )
 
 
 def sample(**meta) -> BaseDataElement:
@@ -42,7 +43,8 @@ def test_finite_losses_pass():
 def test_iteration_terms_and_images_are_named(value):
     with pytest.raises(NonFiniteLossError) as caught:
         NonFiniteLossHook().after_train_iter(
-            runner(), 0, BATCH, outputs(loss=value, loss_cls=1.0, loss_bbox=value, acc=0.5))
+            runner(), 0, BATCH, outputs(loss=value, loss_cls=1.0, loss_bbox=value, acc=0.5)
+        )
     message = str(caught.value)
     for text in ('iteration 7 (epoch 2)', f'loss_bbox={value:g}', '42 (a/42.jpg)', 'b/7.png', 'no checkpoint'):
         assert text in message
@@ -82,12 +84,15 @@ def test_runs_before_the_checkpoint_hook():
     assert get_priority(NonFiniteLossHook.priority) < get_priority(CheckpointHook.priority)
 
 
-@pytest.mark.parametrize('batch', [
-    {'inputs': [], 'data_samples': [sample(img_id=3)]},
-    {'inputs': {}, 'data_samples': {'sup': [sample(img_id=3)]}},
-    {'sup': {'data_samples': [sample(img_id=3)]}},
-    [sample(img_id=3)],
-])
+@pytest.mark.parametrize(
+    'batch',
+    [
+        {'inputs': [], 'data_samples': [sample(img_id=3)]},
+        {'inputs': {}, 'data_samples': {'sup': [sample(img_id=3)]}},
+        {'sup': {'data_samples': [sample(img_id=3)]}},
+        [sample(img_id=3)],
+    ],
+)
 def test_images_of_wrapped_batches_are_found(batch):
     assert image_ids(batch) == ['3']
 

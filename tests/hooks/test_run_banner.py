@@ -31,15 +31,27 @@ class Data(list):
 @pytest.fixture
 def runner():
     log, warnings = [], []
-    cfg = Config({
-        'model': {'backbone': {'type': 'mmswin.SwinTransformer', 'arch': 'tiny'}, 'norm_cfg': {'type': 'SyncBN'}},
-        'optim_wrapper': {'optimizer': {'lr': 1e-4}}, 'auto_scale_lr': {'enable': False, 'base_batch_size': 16}})
+    cfg = Config(
+        {
+            'model': {'backbone': {'type': 'mmswin.SwinTransformer', 'arch': 'tiny'}, 'norm_cfg': {'type': 'SyncBN'}},
+            'optim_wrapper': {'optimizer': {'lr': 1e-4}},
+            'auto_scale_lr': {'enable': False, 'base_batch_size': 16},
+        }
+    )
     return SimpleNamespace(
-        model=Detector(), cfg=cfg, iter=0, max_iters=120, max_epochs=3, work_dir='w',
+        model=Detector(),
+        cfg=cfg,
+        iter=0,
+        max_iters=120,
+        max_epochs=3,
+        work_dir='w',
         train_dataloader=SimpleNamespace(dataset=Data(range(80)), batch_size=2),
         train_loop=SimpleNamespace(_max_epochs=3),
-        optim_wrapper=SimpleNamespace(_accumulative_counts=1), warnings=warnings, log=log,
-        logger=SimpleNamespace(info=log.append, warning=warnings.append))
+        optim_wrapper=SimpleNamespace(_accumulative_counts=1),
+        warnings=warnings,
+        log=log,
+        logger=SimpleNamespace(info=log.append, warning=warnings.append),
+    )
 
 
 def banner(runner, **attributes) -> str:
@@ -53,9 +65,17 @@ def banner(runner, **attributes) -> str:
 
 def test_what_trains_on_what(runner):
     text = banner(runner, precision='float16 autocast', notes=['a note'])
-    for part in ('Detector, backbone mmswin.SwinTransformer (tiny)', '80 images, 3 classes', 'CPU, 1 process',
-                 'float16 autocast', '1 BN layers (the config has SyncBN', '120 iterations in 3 epochs',
-                 'random weights', 'results    w', 'a note'):
+    for part in (
+        'Detector, backbone mmswin.SwinTransformer (tiny)',
+        '80 images, 3 classes',
+        'CPU, 1 process',
+        'float16 autocast',
+        '1 BN layers (the config has SyncBN',
+        '120 iterations in 3 epochs',
+        'random weights',
+        'results    w',
+        'a note',
+    ):
         assert part in text
     assert len(text.splitlines()) <= 12
 

@@ -24,9 +24,16 @@ def runner(tmp_path):
     def save_checkpoint(out_dir, filename, meta, by_epoch, backend_args):
         torch.save({'meta': meta}, f'{out_dir}/{filename}')
 
-    return SimpleNamespace(iter=6, epoch=1, work_dir=str(tmp_path), model=layer, optim_wrapper=wrapper,
-                           save_checkpoint=save_checkpoint, warnings=warnings,
-                           logger=SimpleNamespace(warning=warnings.append, error=warnings.append))
+    return SimpleNamespace(
+        iter=6,
+        epoch=1,
+        work_dir=str(tmp_path),
+        model=layer,
+        optim_wrapper=wrapper,
+        save_checkpoint=save_checkpoint,
+        warnings=warnings,
+        logger=SimpleNamespace(warning=warnings.append, error=warnings.append),
+    )
 
 
 @pytest.fixture(autouse=True)

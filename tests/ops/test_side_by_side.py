@@ -199,8 +199,11 @@ def test_modes_are_the_callers(three_threads, inference, autocast):
 def test_casts_of_the_caller_stay_kept(three_threads):
     weight, x = torch.randn(8, 8, requires_grad=True), torch.randn(4, 8)
     kept = []
-    with torch.autocast('cpu', dtype=torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(
-        lambda tensor: kept.append(tensor.data_ptr()) or tensor, lambda tensor: tensor
+    with (
+        torch.autocast('cpu', dtype=torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: kept.append(tensor.data_ptr()) or tensor, lambda tensor: tensor
+        ),
     ):
         (x.requires_grad_() @ weight).sum()
         first = set(kept)

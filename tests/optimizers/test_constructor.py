@@ -26,7 +26,8 @@ def wrapper_of(**options) -> OptimWrapper:
     cfg = dict(
         constructor='mmswin.OptimWrapperConstructor',
         optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
-        paramwise_cfg=dict(custom_keys=dict(weight=dict(decay_mult=0.0))))
+        paramwise_cfg=dict(custom_keys=dict(weight=dict(decay_mult=0.0))),
+    )
     return build_optim_wrapper(torch.nn.Linear(2, 2), cfg | options)
 
 

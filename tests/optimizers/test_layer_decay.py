@@ -46,16 +46,19 @@ CFG = dict(
         custom_keys=dict(
             absolute_pos_embed=dict(decay_mult=0.0),
             relative_position_bias_table=dict(decay_mult=0.0),
-            norm=dict(decay_mult=0.0))))
+            norm=dict(decay_mult=0.0),
+        ),
+    ),
+)
 
 
 def tiny(**options) -> SwinTransformer:
     return SwinTransformer(
-        embed_dims=12, depths=(2, 2, 6, 2), num_heads=(1, 1, 1, 1), use_abs_pos_embed=True, **options)
+        embed_dims=12, depths=(2, 2, 6, 2), num_heads=(1, 1, 1, 1), use_abs_pos_embed=True, **options
+    )
 
 
 class Detector(nn.Module):
-
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
@@ -84,7 +87,7 @@ def test_table_for_depths_2_2_6_2(prefix: str) -> None:
             continue
         start = next(start for start in LAYERS if name.removeprefix(prefix).startswith(start))
         matched.add(start)
-        assert group['lr'] == pytest.approx(LR * RATE**(13 - LAYERS[start]), rel=1e-12), name
+        assert group['lr'] == pytest.approx(LR * RATE ** (13 - LAYERS[start]), rel=1e-12), name
         free = ('absolute_pos_embed', 'relative_position_bias_table', 'norm')
         assert group['weight_decay'] == (0.0 if any(word in name for word in free) else 0.05), name
     assert matched == set(LAYERS)
@@ -103,14 +106,14 @@ def test_the_optimizer_steps_by_it() -> None:
     after = dict(model.named_parameters())
     for name, layer in (('patch_embed.proj.weight', 0), ('layers.2.blocks.3.mlp.fc1.bias', 8), ('norm3.bias', 13)):
         moved = (before[name] - after[name]).abs().max().item()
-        assert moved == pytest.approx(LR * RATE**(13 - layer), rel=1e-3)
+        assert moved == pytest.approx(LR * RATE ** (13 - layer), rel=1e-3)
 
 
 def test_other_rules_multiply() -> None:
     cfg = copy.deepcopy(CFG)
     cfg['paramwise_cfg'] = dict(
-        decay_rate=RATE, norm_decay_mult=0.0, bias_lr_mult=2.0,
-        custom_keys={'layers.1.blocks.0.mlp': dict(lr_mult=3.0)})
+        decay_rate=RATE, norm_decay_mult=0.0, bias_lr_mult=2.0, custom_keys={'layers.1.blocks.0.mlp': dict(lr_mult=3.0)}
+    )
     found = groups(Detector(tiny()), cfg)
     assert found['backbone.layers.1.blocks.0.mlp.fc1.weight']['lr'] == pytest.approx(3 * LR * RATE**10)
     assert found['backbone.layers.3.blocks.1.attn.qkv.bias']['lr'] == pytest.approx(2 * LR * RATE)
@@ -135,22 +138,35 @@ def test_a_rate_of_one_changes_nothing() -> None:
 
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_in_models_of_both_libraries(scope: str) -> None:
-    backbone = dict(
-        type='mmswin.SwinTransformer', embed_dims=12, depths=(2, 2, 6, 2), num_heads=(1, 1, 1, 1))
+    backbone = dict(type='mmswin.SwinTransformer', embed_dims=12, depths=(2, 2, 6, 2), num_heads=(1, 1, 1, 1))
     if scope == 'mmdet':
         cfg = dict(
-            type='RetinaNet', backbone=backbone,
+            type='RetinaNet',
+            backbone=backbone,
             neck=dict(type='FPN', in_channels=[12, 24, 48, 96], out_channels=8, num_outs=5),
             bbox_head=dict(
-                type='RetinaHead', num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1,
+                type='RetinaHead',
+                num_classes=3,
+                in_channels=8,
+                feat_channels=8,
+                stacked_convs=1,
                 anchor_generator=dict(type='AnchorGenerator', scales=[8], ratios=[1.0], strides=[4, 8, 16, 32, 64]),
-                bbox_coder=dict(type='DeltaXYWHBBoxCoder')))
+                bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+            ),
+        )
     else:
         cfg = dict(
-            type='EncoderDecoder', backbone=backbone,
+            type='EncoderDecoder',
+            backbone=backbone,
             decode_head=dict(
-                type='UPerHead', in_channels=[12, 24, 48, 96], in_index=[0, 1, 2, 3], channels=8, num_classes=3,
-                norm_cfg=dict(type='BN')))
+                type='UPerHead',
+                in_channels=[12, 24, 48, 96],
+                in_index=[0, 1, 2, 3],
+                channels=8,
+                num_classes=3,
+                norm_cfg=dict(type='BN'),
+            ),
+        )
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(cfg)
         found = groups(model)
@@ -159,14 +175,17 @@ def test_in_models_of_both_libraries(scope: str) -> None:
     assert {group['lr'] for name, group in found.items() if not name.startswith('backbone.')} == {LR}
 
 
-@pytest.mark.parametrize(('paramwise', 'message'), [
-    (None, 'needs optim_wrapper.paramwise_cfg.decay_rate, .* got None'),
-    (dict(decay_rate=0), 'above 0 and at most 1 .* got 0'),
-    (dict(decay_rate=1.2), 'got 1.2'),
-    (dict(decay_rate='0.8'), "got '0.8'"),
-    (dict(decay_rate=0.8, num_layers=12), 'num_layers is not an option'),
-    (dict(decay_rate=0.8, decay_type='stage_wise'), "decay_type must be 'layer_wise'"),
-])
+@pytest.mark.parametrize(
+    ('paramwise', 'message'),
+    [
+        (None, 'needs optim_wrapper.paramwise_cfg.decay_rate, .* got None'),
+        (dict(decay_rate=0), 'above 0 and at most 1 .* got 0'),
+        (dict(decay_rate=1.2), 'got 1.2'),
+        (dict(decay_rate='0.8'), "got '0.8'"),
+        (dict(decay_rate=0.8, num_layers=12), 'num_layers is not an option'),
+        (dict(decay_rate=0.8, decay_type='stage_wise'), "decay_type must be 'layer_wise'"),
+    ],
+)
 def test_options_are_checked(paramwise: dict | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=LR, weight_decay=0.05)), paramwise)

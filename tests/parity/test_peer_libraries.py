@@ -43,7 +43,8 @@ def _build(name):
         model = swin(img_size=256, embed_dim=12, window_size=4, num_classes=5, **LISTS)
         if 'features' in name:
             model = importlib.import_module('timm.models._features').FeatureListNet(
-                model, out_indices=(0, 1, 2, 3), flatten_sequential=True)
+                model, out_indices=(0, 1, 2, 3), flatten_sequential=True
+            )
     else:
         model = _transformers(name)
     torch.manual_seed(0)

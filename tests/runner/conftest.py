@@ -46,18 +46,37 @@ class Toy(BaseModel):
         return {'loss': (self.layer(values) - 1).square().mean()}
 
 
-def build_toy_runner(work_dir: Path, train_cfg: dict, sampler: str = 'DefaultSampler', hooks: tuple = (),
-                     loader: dict | None = None, model: BaseModel | None = None,
-                     runner_class: type[Runner] = Runner, optimizer: dict | None = None, **kwargs: Any) -> Runner:
+def build_toy_runner(
+    work_dir: Path,
+    train_cfg: dict,
+    sampler: str = 'DefaultSampler',
+    hooks: tuple = (),
+    loader: dict | None = None,
+    model: BaseModel | None = None,
+    runner_class: type[Runner] = Runner,
+    optimizer: dict | None = None,
+    **kwargs: Any,
+) -> Runner:
     """A Runner over :class:`Numbers` in batches of two, without default checkpoints."""
     torch.manual_seed(0)
     return runner_class(
-        model or Toy(), str(work_dir), train_cfg=train_cfg,
-        train_dataloader={'dataset': Numbers(), 'batch_size': 2, 'num_workers': 0,
-                          'sampler': {'type': sampler, 'shuffle': True}, **(loader or {})},
+        model or Toy(),
+        str(work_dir),
+        train_cfg=train_cfg,
+        train_dataloader={
+            'dataset': Numbers(),
+            'batch_size': 2,
+            'num_workers': 0,
+            'sampler': {'type': sampler, 'shuffle': True},
+            **(loader or {}),
+        },
         optim_wrapper={'optimizer': optimizer or {'type': 'AdamW', 'lr': 0.1}},
-        custom_hooks=list(hooks), experiment_name=uuid.uuid4().hex, log_level='ERROR', default_scope='mmengine',
-        **{'randomness': {'seed': 0}, 'default_hooks': {'checkpoint': None, 'logger': None}, **kwargs})
+        custom_hooks=list(hooks),
+        experiment_name=uuid.uuid4().hex,
+        log_level='ERROR',
+        default_scope='mmengine',
+        **{'randomness': {'seed': 0}, 'default_hooks': {'checkpoint': None, 'logger': None}, **kwargs},
+    )
 
 
 @pytest.fixture

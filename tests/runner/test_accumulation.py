@@ -24,10 +24,12 @@ class Gradients(Hook):
     def before_train(self, runner) -> None:
         named = dict(runner.model.named_parameters())
         optimizer = runner.optim_wrapper.optimizer
-        optimizer.register_step_pre_hook(lambda *_: self.gradients.append(
-            {name: p.grad.clone() for name, p in named.items()}))
-        optimizer.register_step_post_hook(lambda *_: self.parameters.append(
-            {name: p.detach().clone() for name, p in named.items()}))
+        optimizer.register_step_pre_hook(
+            lambda *_: self.gradients.append({name: p.grad.clone() for name, p in named.items()})
+        )
+        optimizer.register_step_post_hook(
+            lambda *_: self.parameters.append({name: p.detach().clone() for name, p in named.items()})
+        )
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         self.batches.append(data_batch)
@@ -44,7 +46,7 @@ class Images(torch.utils.data.Dataset):
         self.labels = torch.randint(0, 2, (8, 8, 8), generator=generator)
         if ignored:
             for number, labels in enumerate(self.labels):
-                labels[number + 1:] = 255
+                labels[number + 1 :] = 255
 
     def __len__(self) -> int:
         return 8
@@ -58,8 +60,9 @@ class Segmenter(BaseModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = SwinTransformer(embed_dims=8, depths=(2,), num_heads=(2,), strides=(4,), window_size=4,
-                                        out_indices=(0,), drop_path_rate=0.0)
+        self.backbone = SwinTransformer(
+            embed_dims=8, depths=(2,), num_heads=(2,), strides=(4,), window_size=4, out_indices=(0,), drop_path_rate=0.0
+        )
         self.head = nn.Conv2d(8, 2, 1)
         self.double()
 
@@ -68,14 +71,20 @@ class Segmenter(BaseModel):
         return {'loss': nn.functional.cross_entropy(scores, torch.stack(list(labels)), ignore_index=255)}
 
 
-def train(toy_runner, directory: Path, batch: int, accumulated: int, ignored: bool = False,
-          iterations: int | None = None) -> Gradients:
+def train(
+    toy_runner, directory: Path, batch: int, accumulated: int, ignored: bool = False, iterations: int | None = None
+) -> Gradients:
     """Train on the same eight images, in the same order."""
     noted = Gradients()
     torch.manual_seed(0)
     runner = toy_runner(
-        directory, {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': iterations or 8 // batch}, hooks=(noted,),
-        loader={'dataset': Images(ignored), 'batch_size': batch}, model=Segmenter(), runner_class=Runner)
+        directory,
+        {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': iterations or 8 // batch},
+        hooks=(noted,),
+        loader={'dataset': Images(ignored), 'batch_size': batch},
+        model=Segmenter(),
+        runner_class=Runner,
+    )
     runner.optim_wrapper = {**runner.optim_wrapper, 'accumulative_counts': accumulated}
     runner.train()
     return noted

@@ -38,11 +38,23 @@ def build(toy_runner, numbers, tmp_path):
         validation = {}
         if scores:
             validation = {
-                'val_dataloader': {'dataset': numbers, 'batch_size': 5, 'num_workers': 0,
-                                   'sampler': {'type': 'DefaultSampler', 'shuffle': False}},
-                'val_cfg': {}, 'val_evaluator': Evaluator(Scores(scores))}
-        return toy_runner(tmp_path / 'run', EPOCHS, runner_class=Runner,
-                          default_hooks={'logger': None, 'checkpoint': hook}, **validation, **kwargs)
+                'val_dataloader': {
+                    'dataset': numbers,
+                    'batch_size': 5,
+                    'num_workers': 0,
+                    'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+                },
+                'val_cfg': {},
+                'val_evaluator': Evaluator(Scores(scores)),
+            }
+        return toy_runner(
+            tmp_path / 'run',
+            EPOCHS,
+            runner_class=Runner,
+            default_hooks={'logger': None, 'checkpoint': hook},
+            **validation,
+            **kwargs,
+        )
 
     return make
 
@@ -83,8 +95,10 @@ def test_kill_between_saving_and_deleting_is_made_good_by_the_next_run(build, tm
         pass
 
     runner = build(hook={'max_keep_ckpts': 2})
-    monkeypatch.setattr('mmswin.hooks.checkpoint.CheckpointHook._delete',
-                        lambda self, steps: (_ for _ in ()).throw(Killed) if steps else None)
+    monkeypatch.setattr(
+        'mmswin.hooks.checkpoint.CheckpointHook._delete',
+        lambda self, steps: (_ for _ in ()).throw(Killed) if steps else None,
+    )
     with pytest.raises(Killed):
         runner.train()
     assert names(tmp_path / 'run') == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
@@ -111,8 +125,13 @@ def test_no_room_ends_the_run_with_the_last_good_one(build, tmp_path, monkeypatc
         build().train()
     assert names(tmp_path / 'run') == ['epoch_1.pth', 'epoch_2.pth']
     assert (tmp_path / 'run' / 'last_checkpoint').read_text().endswith('epoch_2.pth')
-    for text in ('epoch_3.pth could not be saved: No space left on device', 'Training stops',
-                 'the last whole checkpoint is', 'epoch_2.pth', '--resume'):
+    for text in (
+        'epoch_3.pth could not be saved: No space left on device',
+        'Training stops',
+        'the last whole checkpoint is',
+        'epoch_2.pth',
+        '--resume',
+    ):
         assert text in str(caught.value)
     assert not list((tmp_path / 'run').glob('*tmp*'))
 

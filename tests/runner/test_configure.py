@@ -18,8 +18,10 @@ def test_work_dir_is_the_option_else_the_configs_else_the_name(tmp_path):
 
 def test_loaders_without_workers_keep_none_alive(tmp_path):
     path = tmp_path / 'my_config.py'
-    path.write_text('train_dataloader = dict(num_workers=2, persistent_workers=True)\n'
-                    'val_dataloader = dict(num_workers=2, persistent_workers=True)\n')
+    path.write_text(
+        'train_dataloader = dict(num_workers=2, persistent_workers=True)\n'
+        'val_dataloader = dict(num_workers=2, persistent_workers=True)\n'
+    )
     cfg = configure.load_config(str(path), {'train_dataloader.num_workers': 0}, None)
     assert cfg.train_dataloader == dict(num_workers=0, persistent_workers=False)
     assert cfg.val_dataloader == dict(num_workers=2, persistent_workers=True)
@@ -59,12 +61,15 @@ def test_custom_hooks_that_are_none(given):
         configure.add_hooks(Config({'custom_hooks': given}), 'mmswin.RunBannerHook')
 
 
-@pytest.mark.parametrize(('train_cfg', 'expected'), [
-    ({'type': 'EpochBasedTrainLoop', 'max_epochs': 3}, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}),
-    ({'by_epoch': True, 'max_epochs': 3}, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}),
-    ({'by_epoch': False, 'max_iters': 3}, {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': 3}),
-    ({'type': 'mmdet.TeacherLoop', 'max_epochs': 3}, {'type': 'mmdet.TeacherLoop', 'max_epochs': 3}),
-])
+@pytest.mark.parametrize(
+    ('train_cfg', 'expected'),
+    [
+        ({'type': 'EpochBasedTrainLoop', 'max_epochs': 3}, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}),
+        ({'by_epoch': True, 'max_epochs': 3}, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}),
+        ({'by_epoch': False, 'max_iters': 3}, {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': 3}),
+        ({'type': 'mmdet.TeacherLoop', 'max_epochs': 3}, {'type': 'mmdet.TeacherLoop', 'max_epochs': 3}),
+    ],
+)
 def test_mmengines_loops_are_replaced_and_others_kept(train_cfg, expected):
     cfg = Config({'train_cfg': train_cfg})
     configure.use_resumable_loop(cfg)
@@ -72,8 +77,15 @@ def test_mmengines_loops_are_replaced_and_others_kept(train_cfg, expected):
 
 
 def test_sync_norm_is_replaced_everywhere():
-    cfg = Config({'model': {'neck': {'norm_cfg': {'type': 'SyncBN'}}, 'heads': [{'norm_cfg': {'type': 'MMSyncBN'}}],
-                            'backbone': {'norm_cfg': {'type': 'LN'}}}})
+    cfg = Config(
+        {
+            'model': {
+                'neck': {'norm_cfg': {'type': 'SyncBN'}},
+                'heads': [{'norm_cfg': {'type': 'MMSyncBN'}}],
+                'backbone': {'norm_cfg': {'type': 'LN'}},
+            }
+        }
+    )
     assert configure.replace_sync_norm(cfg) == 2
     assert cfg.model.neck.norm_cfg.type == cfg.model.heads[0].norm_cfg.type == 'BN'
     assert cfg.model.backbone.norm_cfg.type == 'LN'
@@ -88,13 +100,16 @@ def test_one_process_or_gpus_change_nothing(monkeypatch):
         assert cfg.model.norm_cfg.type == 'SyncBN'
 
 
-@pytest.mark.parametrize(('hooks', 'expected'), [
-    (None, {'type': 'mmswin.CheckpointHook', 'interval': 1}),
-    ({'logger': None}, {'type': 'mmswin.CheckpointHook', 'interval': 1}),
-    ({'checkpoint': {'type': 'CheckpointHook', 'interval': 7}}, {'type': 'mmswin.CheckpointHook', 'interval': 7}),
-    ({'checkpoint': {'type': 'TheirHook'}}, {'type': 'TheirHook'}),
-    ({'checkpoint': None}, None),
-])
+@pytest.mark.parametrize(
+    ('hooks', 'expected'),
+    [
+        (None, {'type': 'mmswin.CheckpointHook', 'interval': 1}),
+        ({'logger': None}, {'type': 'mmswin.CheckpointHook', 'interval': 1}),
+        ({'checkpoint': {'type': 'CheckpointHook', 'interval': 7}}, {'type': 'mmswin.CheckpointHook', 'interval': 7}),
+        ({'checkpoint': {'type': 'TheirHook'}}, {'type': 'TheirHook'}),
+        ({'checkpoint': None}, None),
+    ],
+)
 def test_mmengines_checkpoint_hook_is_replaced_and_no_other(hooks, expected):
     cfg = Config({} if hooks is None else {'default_hooks': hooks})
     configure.use_whole_checkpoints(cfg)

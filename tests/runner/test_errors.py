@@ -15,11 +15,13 @@ from mmswin.runner.errors import NonFiniteLossError, RunError, plain_message, ru
 def raising(error: BaseException):
     def work() -> None:
         raise error
+
     return work
 
 
-@pytest.mark.parametrize(('error', 'status'), [
-    (RunError('no such key'), 2), (CheckpointError('cut off'), 2), (NonFiniteLossError('nan'), 1)])
+@pytest.mark.parametrize(
+    ('error', 'status'), [(RunError('no such key'), 2), (CheckpointError('cut off'), 2), (NonFiniteLossError('nan'), 1)]
+)
 def test_known_errors_are_one_line(capsys, monkeypatch, error, status):
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     assert run_tool(raising(error)) == status

@@ -64,6 +64,7 @@ def batches(sampler: str, aspect_ratio: bool, skipped_passes: int) -> BatchSampl
     indices.set_epoch(skipped_passes)
     if aspect_ratio:
         from mmdet.datasets.samplers import AspectRatioBatchSampler
+
         return AspectRatioBatchSampler(indices, batch_size=2)
     return BatchSampler(indices, batch_size=2, drop_last=False)
 
@@ -76,8 +77,9 @@ def resume_late(toy_runner, directory: Path, train_cfg: dict, sampler: str, aspe
     directory.mkdir(exist_ok=True)
 
     def run(hook: EndAfter, **options):
-        runner = toy_runner(directory, train_cfg, sampler, hooks=[hook], loader={'dataset': Large(), **loader},
-                            **options)
+        runner = toy_runner(
+            directory, train_cfg, sampler, hooks=[hook], loader={'dataset': Large(), **loader}, **options
+        )
         with pytest.raises(KeyboardInterrupt):
             runner.train()
         return runner
@@ -92,8 +94,10 @@ def resume_late(toy_runner, directory: Path, train_cfg: dict, sampler: str, aspe
     assert runner.train_dataloader.dataset.read == 2 * MORE
 
 
-CASES = pytest.mark.parametrize(('train_cfg', 'sampler', 'aspect_ratio'), [
-    (ITERATIONS, 'InfiniteSampler', False), (ITERATIONS, 'DefaultSampler', False), (EPOCHS, 'DefaultSampler', True)])
+CASES = pytest.mark.parametrize(
+    ('train_cfg', 'sampler', 'aspect_ratio'),
+    [(ITERATIONS, 'InfiniteSampler', False), (ITERATIONS, 'DefaultSampler', False), (EPOCHS, 'DefaultSampler', True)],
+)
 
 
 @CASES

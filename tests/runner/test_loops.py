@@ -41,15 +41,16 @@ def interrupted(toy_runner, tmp_path, stop, train_cfg, sampler, **options):
     first = toy_runner(tmp_path, train_cfg, sampler, hooks=[StopAfter(stop)], **options)
     with pytest.raises(KeyboardInterrupt):
         first.train()
-    second = toy_runner(tmp_path, train_cfg, sampler, resume=True, load_from=str(tmp_path / 'stop.pth'),
-                        **options)
+    second = toy_runner(tmp_path, train_cfg, sampler, resume=True, load_from=str(tmp_path / 'stop.pth'), **options)
     second.train()
     return first.model.seen, second
 
 
 @pytest.mark.parametrize('stop', [1, 5, 7, 10, 14])
-@pytest.mark.parametrize(('train_cfg', 'sampler'), [
-    (EPOCHS, 'DefaultSampler'), (ITERATIONS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')])
+@pytest.mark.parametrize(
+    ('train_cfg', 'sampler'),
+    [(EPOCHS, 'DefaultSampler'), (ITERATIONS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')],
+)
 def test_resumed_run_goes_on_where_it_stopped(toy_runner, tmp_path, stop, train_cfg, sampler, monkeypatch):
     monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
     whole = toy_runner(tmp_path / 'whole', train_cfg, sampler)
@@ -71,8 +72,9 @@ def test_skipped_samples_are_not_read(toy_runner, tmp_path):
 
 def test_mmengines_loop_repeats_the_epoch(toy_runner, tmp_path):
     """Why the loops exist: should this fail, mmengine has learnt to resume inside an epoch."""
-    _, resumed = interrupted(toy_runner, tmp_path, 7, {'type': 'EpochBasedTrainLoop', 'max_epochs': 3},
-                             'DefaultSampler')
+    _, resumed = interrupted(
+        toy_runner, tmp_path, 7, {'type': 'EpochBasedTrainLoop', 'max_epochs': 3}, 'DefaultSampler'
+    )
     assert resumed.iter > 15
 
 
@@ -87,12 +89,15 @@ def test_epoch_restarts_when_the_position_makes_no_sense(toy_runner, tmp_path):
     assert (loop.epoch, loop.iter) == (2, 45)
 
 
-@pytest.mark.parametrize(('train_cfg', 'sampler', 'persistent'), [
-    (EPOCHS, 'DefaultSampler', False),
-    (EPOCHS, 'DefaultSampler', True),
-    # torch takes 5 s to end each worker of a loader that is left in the middle of a pass.
-    pytest.param(ITERATIONS, 'InfiniteSampler', True, marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    ('train_cfg', 'sampler', 'persistent'),
+    [
+        (EPOCHS, 'DefaultSampler', False),
+        (EPOCHS, 'DefaultSampler', True),
+        # torch takes 5 s to end each worker of a loader that is left in the middle of a pass.
+        pytest.param(ITERATIONS, 'InfiniteSampler', True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_same_with_loader_workers(toy_runner, tmp_path, train_cfg, sampler, persistent):
     """A loader with workers asks its sampler for two passes when it starts, and persistent workers keep the sampler."""
     whole = toy_runner(tmp_path / 'whole', train_cfg, sampler)
@@ -132,9 +137,19 @@ class Nothing(BaseMetric):
 def test_validation_that_was_cut_off_comes_first_on_resuming(toy_runner, numbers, tmp_path, train_cfg):
     def train(hook: CutOff, **options) -> list[int]:
         runner = toy_runner(
-            tmp_path, train_cfg, hooks=[hook], val_cfg={}, val_evaluator=Evaluator(Nothing()),
-            val_dataloader={'dataset': numbers, 'batch_size': 5, 'num_workers': 0,
-                            'sampler': {'type': 'DefaultSampler', 'shuffle': False}}, **options)
+            tmp_path,
+            train_cfg,
+            hooks=[hook],
+            val_cfg={},
+            val_evaluator=Evaluator(Nothing()),
+            val_dataloader={
+                'dataset': numbers,
+                'batch_size': 5,
+                'num_workers': 0,
+                'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+            },
+            **options,
+        )
         with pytest.raises(KeyboardInterrupt) if hook.iteration else nullcontext():
             runner.train()
         return hook.validated

@@ -16,11 +16,13 @@ from mmswin.runner.precision import BFloat16OptimWrapper, keep_boxes_float32, se
 @pytest.fixture
 def hardware(monkeypatch):
     """Pretend a kind of machine."""
+
     def pretend(gpu: bool, bf16: bool = True) -> None:
         monkeypatch.setattr(precision, 'has_accelerator', lambda: gpu)
         monkeypatch.setattr(precision, 'is_cuda_available', lambda: gpu)
         monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bf16)
         monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'Some GPU')
+
     return pretend
 
 
@@ -28,15 +30,18 @@ def config(kind: str = 'AmpOptimWrapper', **more) -> Config:
     return Config({'optim_wrapper': {'type': kind, 'optimizer': {'type': 'SGD', 'lr': 0.1}, **more}})
 
 
-@pytest.mark.parametrize(('gpu', 'bf16', 'amp', 'wrapper', 'said'), [
-    (False, False, None, 'OptimWrapper', 'float32 (no GPU'),
-    (False, False, 'auto', 'mmswin.BFloat16OptimWrapper', 'bfloat16'),
-    (False, False, 'bf16', 'mmswin.BFloat16OptimWrapper', 'bfloat16'),
-    (True, True, None, 'AmpOptimWrapper', 'float16 autocast, loss scale 512.0'),
-    (True, True, 'auto', 'mmswin.BFloat16OptimWrapper', 'bfloat16'),
-    (True, False, 'auto', 'AmpOptimWrapper', 'float16 autocast'),
-    (True, True, 'fp16', 'AmpOptimWrapper', 'float16 autocast'),
-])
+@pytest.mark.parametrize(
+    ('gpu', 'bf16', 'amp', 'wrapper', 'said'),
+    [
+        (False, False, None, 'OptimWrapper', 'float32 (no GPU'),
+        (False, False, 'auto', 'mmswin.BFloat16OptimWrapper', 'bfloat16'),
+        (False, False, 'bf16', 'mmswin.BFloat16OptimWrapper', 'bfloat16'),
+        (True, True, None, 'AmpOptimWrapper', 'float16 autocast, loss scale 512.0'),
+        (True, True, 'auto', 'mmswin.BFloat16OptimWrapper', 'bfloat16'),
+        (True, False, 'auto', 'AmpOptimWrapper', 'float16 autocast'),
+        (True, True, 'fp16', 'AmpOptimWrapper', 'float16 autocast'),
+    ],
+)
 def test_wrapper_fits_hardware_and_wish(hardware, gpu, bf16, amp, wrapper, said):
     hardware(gpu, bf16)
     cfg = config(loss_scale=512.0)
@@ -83,7 +88,8 @@ def test_roi_extractors_get_float32_features_and_exact_boxes():
     from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 
     extractor = SingleRoIExtractor(
-        roi_layer={'type': 'RoIAlign', 'output_size': 2, 'sampling_ratio': 0}, out_channels=4, featmap_strides=[4])
+        roi_layer={'type': 'RoIAlign', 'output_size': 2, 'sampling_ratio': 0}, out_channels=4, featmap_strides=[4]
+    )
     assert keep_boxes_float32(nn.ModuleList([extractor])) == 1
     ramp = torch.arange(300.0).expand(1, 4, 4, 300).contiguous()
     rois = torch.tensor([[0.0, 1001.0, 0.0, 1009.0, 8.0]])
@@ -101,14 +107,22 @@ def test_proposals_come_from_float32_outputs():
 
     with DefaultScope.overwrite_default_scope('mmdet'):
         head = RPNHead(
-            in_channels=4, feat_channels=4,
+            in_channels=4,
+            feat_channels=4,
             anchor_generator={'type': 'AnchorGenerator', 'scales': [2], 'ratios': [1.0], 'strides': [8]},
-            train_cfg=Config({
-                'assigner': {'type': 'MaxIoUAssigner', 'pos_iou_thr': 0.7, 'neg_iou_thr': 0.3, 'min_pos_iou': 0.3},
-                'sampler': {'type': 'RandomSampler', 'num': 8, 'pos_fraction': 0.5, 'add_gt_as_proposals': False},
-                'allowed_border': -1, 'pos_weight': -1, 'debug': False})._cfg_dict,
-            test_cfg=Config({'nms_pre': 50, 'max_per_img': 9, 'min_bbox_size': 0,
-                             'nms': {'type': 'nms', 'iou_threshold': 0.7}})._cfg_dict)
+            train_cfg=Config(
+                {
+                    'assigner': {'type': 'MaxIoUAssigner', 'pos_iou_thr': 0.7, 'neg_iou_thr': 0.3, 'min_pos_iou': 0.3},
+                    'sampler': {'type': 'RandomSampler', 'num': 8, 'pos_fraction': 0.5, 'add_gt_as_proposals': False},
+                    'allowed_border': -1,
+                    'pos_weight': -1,
+                    'debug': False,
+                }
+            )._cfg_dict,
+            test_cfg=Config(
+                {'nms_pre': 50, 'max_per_img': 9, 'min_bbox_size': 0, 'nms': {'type': 'nms', 'iou_threshold': 0.7}}
+            )._cfg_dict,
+        )
     assert keep_boxes_float32(head) == 1
     truth = DetDataSample(metainfo={'img_shape': (64, 64), 'pad_shape': (64, 64), 'batch_input_shape': (64, 64)})
     truth.gt_instances = InstanceData(bboxes=torch.tensor([[8.0, 8.0, 30.0, 30.0]]), labels=torch.tensor([0]))

@@ -12,8 +12,9 @@ from mmswin.runner.preflight import build_model, check_pretrained, check_weights
 
 
 def model(classes: int = 3) -> nn.Module:
-    return nn.ModuleDict({'backbone': nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)),
-                          'head': nn.Linear(4, classes)})
+    return nn.ModuleDict(
+        {'backbone': nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), 'head': nn.Linear(4, classes)}
+    )
 
 
 def test_own_weights_match_and_are_loaded():
@@ -34,15 +35,19 @@ def test_missing_mismatched_and_unexpected_are_told_apart():
     assert (match.matched, match.total) == (5, 8)
     assert match.summary() == (
         '5 of 8 tensors of the model match, 1 missing (backbone.0.weight), 2 of another shape, which start anew '
-        '(head.weight/bias), 1 in the file only (neck.weight)')
+        '(head.weight/bias), 1 in the file only (neck.weight)'
+    )
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda state: {'state_dict': state, 'meta': {}},
-    lambda state: {'model': state},
-    lambda state: {'state_dict': {f'module.{name}': value for name, value in state.items()}},
-    lambda state: state,
-])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: {'state_dict': state, 'meta': {}},
+        lambda state: {'model': state},
+        lambda state: {'state_dict': {f'module.{name}': value for name, value in state.items()}},
+        lambda state: state,
+    ],
+)
 def test_weights_are_found_in_the_usual_wrappings(wrap):
     state = dict(model().state_dict())
     assert state_dict_of(wrap(state)).keys() == state.keys()

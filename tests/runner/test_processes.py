@@ -72,6 +72,7 @@ def test_process_ends_when_its_launcher_was_killed(tmp_path, monkeypatch, stops_
     launcher = os.fork()
     if launcher == 0:
         if os.fork() == 0:
+
             def asked(signum, frame) -> None:
                 (tmp_path / ('stopped' if stops_when_asked else 'deaf')).touch()
                 if stops_when_asked:

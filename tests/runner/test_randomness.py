@@ -91,19 +91,37 @@ class StopAfter(Hook):
 def train(toy_runner, tmp_path):
     """Trains and returns the losses; may stop after an iteration and go on with another Runner."""
 
-    def run(train_cfg: dict, sampler: str, stop: int = 0, validate: bool = True, randomness: dict | None = None,
-            **loader) -> list[float]:
+    def run(
+        train_cfg: dict, sampler: str, stop: int = 0, validate: bool = True, randomness: dict | None = None, **loader
+    ) -> list[float]:
         def build(name: str, **options):
             model = Dropping()
             nn.init.ones_(model.layer.weight)
             nn.init.zeros_(model.layer.bias)
-            validation = {
-                'val_dataloader': {'dataset': Augmented(), 'batch_size': 5, 'num_workers': 0,
-                                   'sampler': {'type': 'DefaultSampler', 'shuffle': False}},
-                'val_cfg': {}, 'val_evaluator': Evaluator(Nothing())} if validate else {}
-            return toy_runner(tmp_path / name, train_cfg, sampler, model=model,
-                              loader={'dataset': Augmented(), **loader}, randomness=randomness or {'seed': 0},
-                              **validation, **options)
+            validation = (
+                {
+                    'val_dataloader': {
+                        'dataset': Augmented(),
+                        'batch_size': 5,
+                        'num_workers': 0,
+                        'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+                    },
+                    'val_cfg': {},
+                    'val_evaluator': Evaluator(Nothing()),
+                }
+                if validate
+                else {}
+            )
+            return toy_runner(
+                tmp_path / name,
+                train_cfg,
+                sampler,
+                model=model,
+                loader={'dataset': Augmented(), **loader},
+                randomness=randomness or {'seed': 0},
+                **validation,
+                **options,
+            )
 
         if not stop:
             runner = build('whole')
@@ -122,20 +140,27 @@ def train(toy_runner, tmp_path):
 
 
 @pytest.mark.parametrize('stop', [2, 5, 7])
-@pytest.mark.parametrize(('train_cfg', 'sampler'), [
-    (EPOCHS, 'DefaultSampler'), (ITERATIONS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')])
+@pytest.mark.parametrize(
+    ('train_cfg', 'sampler'),
+    [(EPOCHS, 'DefaultSampler'), (ITERATIONS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')],
+)
 def test_resumed_losses_are_equal_to_the_bit(train, train_cfg, sampler, stop):
     whole = train(train_cfg, sampler)
     assert len(set(whole)) == 15
     assert train(train_cfg, sampler, stop) == whole
 
 
-@pytest.mark.parametrize(('train_cfg', 'sampler', 'loader'), [
-    (EPOCHS, 'DefaultSampler', {'num_workers': 2}),
-    (EPOCHS, 'DefaultSampler', {'num_workers': 3, 'persistent_workers': True, 'prefetch_factor': 3}),
-    # torch takes 5 s to end each worker of a loader that is left in the middle of a pass.
-    pytest.param(ITERATIONS, 'InfiniteSampler', {'num_workers': 2, 'persistent_workers': True}, marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    ('train_cfg', 'sampler', 'loader'),
+    [
+        (EPOCHS, 'DefaultSampler', {'num_workers': 2}),
+        (EPOCHS, 'DefaultSampler', {'num_workers': 3, 'persistent_workers': True, 'prefetch_factor': 3}),
+        # torch takes 5 s to end each worker of a loader that is left in the middle of a pass.
+        pytest.param(
+            ITERATIONS, 'InfiniteSampler', {'num_workers': 2, 'persistent_workers': True}, marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_loader_workers_and_validations_change_nothing(train, train_cfg, sampler, loader):
     assert train(train_cfg, sampler, stop=7, **loader) == train(train_cfg, sampler, validate=False)
 
@@ -190,7 +215,7 @@ def test_two_processes_augment_an_image_as_one_does(monkeypatch, begin):
 
     def seen(rank: int, processes: int, indices: list[int], size: int) -> dict[int, list[float]]:
         monkeypatch.setattr(randomness, 'get_dist_info', lambda: (rank, processes))
-        batches = [indices[i:i + size] for i in range(0, len(indices), size)]
+        batches = [indices[i : i + size] for i in range(0, len(indices), size)]
         sampler = SeededBatchSampler(batches, lambda: 11)
         with sampler.beginning_at(begin):
             return {index: draws() for batch in iter(sampler) for index in batch}

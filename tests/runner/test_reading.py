@@ -35,8 +35,16 @@ class Linear(BaseModule):
 def hostile(tmp_path):
     """A checkpoint that would make the directory 'ran', with all that a run is resumed from."""
     weights = {'layer.weight': torch.full((1, 1), 7.0), 'layer.bias': torch.zeros(1)}
-    torch.save({'state_dict': weights, 'optimizer': {}, 'message_hub': {}, 'meta': {'iter': 1, 'epoch': 0},
-                'extra': Touching(tmp_path / 'ran')}, tmp_path / 'file.pth')
+    torch.save(
+        {
+            'state_dict': weights,
+            'optimizer': {},
+            'message_hub': {},
+            'meta': {'iter': 1, 'epoch': 0},
+            'extra': Touching(tmp_path / 'ran'),
+        },
+        tmp_path / 'file.pth',
+    )
     return tmp_path / 'file.pth'
 
 
@@ -59,8 +67,12 @@ def test_init_cfg_of_any_class_is_read_through_us(tmp_path, hostile):
 
 @pytest.mark.parametrize('how', ['resume', 'load'])
 def test_a_runner_reads_through_us(tmp_path, hostile, toy_runner, how):
-    runner = toy_runner(tmp_path / 'work', dict(type='EpochBasedTrainLoop', max_epochs=1), load_from=str(hostile),
-                        resume=how == 'resume')
+    runner = toy_runner(
+        tmp_path / 'work',
+        dict(type='EpochBasedTrainLoop', max_epochs=1),
+        load_from=str(hostile),
+        resume=how == 'resume',
+    )
     with reading.safely(), pytest.raises(UnsafeCheckpointError):
         runner.train()
     assert not (tmp_path / 'ran').exists()
@@ -69,8 +81,9 @@ def test_a_runner_reads_through_us(tmp_path, hostile, toy_runner, how):
 def test_weights_reach_the_model(tmp_path):
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / 'bare.pth')
     model = Linear()
-    torch.save({'state_dict': {'layer.weight': torch.full((1, 1), 3.0), 'layer.bias': torch.zeros(1)}},
-               tmp_path / 'good.pth')
+    torch.save(
+        {'state_dict': {'layer.weight': torch.full((1, 1), 3.0), 'layer.bias': torch.zeros(1)}}, tmp_path / 'good.pth'
+    )
     with reading.safely():
         load_checkpoint(model, str(tmp_path / 'good.pth'))
         assert reading.read(tmp_path / 'bare.pth')._metadata  # versions of modules, for their own loading
@@ -90,7 +103,7 @@ def test_trust_is_for_one_file_and_is_logged(tmp_path, hostile, monkeypatch):
         assert not (tmp_path / 'ran').exists()
         assert reading.read(str(hostile))['state_dict']['layer.weight'].item() == 7
     assert (tmp_path / 'ran').exists()
-    (level, text), = said
+    ((level, text),) = said
     assert level == logging.WARNING
     assert text.startswith(f'{hostile}: --trust-checkpoint was given')
     assert '.mkdir' in text

@@ -14,8 +14,15 @@ from mmswin.runner.resuming import forgotten, has_checkpoints, load_resumable, n
 
 def save(path: Path, iteration: int, age: int = 0) -> Path:
     """A checkpoint as mmengine lays it out, ``age`` seconds old."""
-    torch.save({'state_dict': {'weight': torch.zeros(50)}, 'optimizer': {}, 'message_hub': {},
-                'meta': {'iter': iteration, 'epoch': 0}}, path)
+    torch.save(
+        {
+            'state_dict': {'weight': torch.zeros(50)},
+            'optimizer': {},
+            'message_hub': {},
+            'meta': {'iter': iteration, 'epoch': 0},
+        },
+        path,
+    )
     os.utime(path, (1e9 - age, 1e9 - age))
     return path
 
@@ -61,10 +68,13 @@ def test_pointer_that_was_cut_off_or_leads_nowhere_hides_nothing(tmp_path, conte
 
 
 def test_what_a_checkpoint_does_not_bring_back_is_said():
-    cfg = Config({
-        'train_dataloader': {'dataset': {'pipeline': [{'type': 'mmdet.CachedMosaic'}, {'type': 'RandomFlip'}]}},
-        'model': {'data_preprocessor': {'batch_augments': [{'type': 'BatchSyncRandomResize'}]}},
-        'optim_wrapper': {'accumulative_counts': 4}})
+    cfg = Config(
+        {
+            'train_dataloader': {'dataset': {'pipeline': [{'type': 'mmdet.CachedMosaic'}, {'type': 'RandomFlip'}]}},
+            'model': {'data_preprocessor': {'batch_augments': [{'type': 'BatchSyncRandomResize'}]}},
+            'optim_wrapper': {'accumulative_counts': 4},
+        }
+    )
     notes = forgotten(cfg, {'meta': {'iter': 6}})
     assert len(notes) == 3
     assert notes[0].startswith('CachedMosaic mixes')

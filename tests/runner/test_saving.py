@@ -57,8 +57,10 @@ def test_full_disk_is_said_with_what_is_needed_and_free(tmp_path, monkeypatch):
     monkeypatch.setattr(saving.shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 12_000}))
     with pytest.raises(SavingError) as caught:
         write_whole(tmp_path / 'a.pth', b'x' * 2_500_000)
-    assert str(caught.value) == (f'{tmp_path}/a.pth could not be saved: No space left on device. It needs 2.5 MB, '
-                                 '12.0 kB are free there: make room')
+    assert str(caught.value) == (
+        f'{tmp_path}/a.pth could not be saved: No space left on device. It needs 2.5 MB, '
+        '12.0 kB are free there: make room'
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,8 +104,13 @@ def test_kill_9_while_writing_never_shows_half_a_file(tmp_path):
 def test_only_our_abandoned_leftovers_are_removed(tmp_path):
     host, dead = socket.gethostname(), 2**22 + 1
     gone = [f'epoch_1.pth.{host}.{dead}.mmswin-tmp', 'epoch_1.pth.elsewhere.17.mmswin-tmp']
-    kept = [f'epoch_2.pth.{host}.{os.getpid()}.mmswin-tmp', 'epoch_2.pth.elsewhere.18.mmswin-tmp', 'epoch_1.pth.tmp',
-            'epoch_1.pth', 'notes.txt']
+    kept = [
+        f'epoch_2.pth.{host}.{os.getpid()}.mmswin-tmp',
+        'epoch_2.pth.elsewhere.18.mmswin-tmp',
+        'epoch_1.pth.tmp',
+        'epoch_1.pth',
+        'notes.txt',
+    ]
     for name in gone + kept:
         (tmp_path / name).touch()
     os.utime(tmp_path / gone[1], (1e9, 1e9))
@@ -140,4 +147,10 @@ def test_lack_of_room_for_a_log_line_is_one_sentence(tmp_path):
 
 def test_sizes_are_readable():
     assert [size_text(n) for n in (0, 999, 1500, 2_340_000, 1.5e9, 2e13)] == [
-        '0 bytes', '999 bytes', '1.5 kB', '2.3 MB', '1.5 GB', '20000.0 GB']
+        '0 bytes',
+        '999 bytes',
+        '1.5 kB',
+        '2.3 MB',
+        '1.5 GB',
+        '20000.0 GB',
+    ]

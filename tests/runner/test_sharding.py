@@ -29,8 +29,11 @@ pytestmark = pytest.mark.slow
 KINDS = ('ddp', 'zero', 'fsdp')
 # The gradient of a key's bias is rounding alone; a small eps would make steps of it.
 ADAMW = {'lr': 0.01, 'weight_decay': 0.05, 'eps': 1e-4}
-OPTIMIZERS = {'ddp': {'type': 'AdamW', **ADAMW}, 'fsdp': {'type': 'AdamW', **ADAMW},
-              'zero': {'type': 'ZeroRedundancyOptimizer', 'optimizer_type': 'AdamW', **ADAMW}}
+OPTIMIZERS = {
+    'ddp': {'type': 'AdamW', **ADAMW},
+    'fsdp': {'type': 'AdamW', **ADAMW},
+    'zero': {'type': 'ZeroRedundancyOptimizer', 'optimizer_type': 'AdamW', **ADAMW},
+}
 RESUMED = [('ddp', 'fsdp'), ('zero', 'zero'), ('fsdp', 'fsdp'), ('fsdp', 'zero')]  # from the checkpoint of which
 LIMIT = 300  # seconds after which a process that waits for another is ended
 
@@ -41,8 +44,14 @@ class Tiny(BaseModel):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = SwinTransformer(
-            embed_dims=16, depths=(2, 2), num_heads=(1, 2), strides=(4, 2), window_size=4, out_indices=(0, 1),
-            drop_path_rate=0.2)
+            embed_dims=16,
+            depths=(2, 2),
+            num_heads=(1, 2),
+            strides=(4, 2),
+            window_size=4,
+            out_indices=(0, 1),
+            drop_path_rate=0.2,
+        )
         self.head = nn.Linear(32, 3)
 
     def forward(self, inputs: Any, mode: str = 'loss') -> dict[str, torch.Tensor]:
@@ -89,19 +98,35 @@ def in_two_processes(directory: Path, work: Callable[[], Any]) -> list[Any]:
     return [torch.load(directory / f'result_{rank}.pt', weights_only=False) for rank in range(2)]
 
 
-def build(toy_runner, work_dir: Path, kind: str, hooks: tuple = (), epochs: int = 2, checkpoint: dict | None = None,
-          **options: Any) -> Runner:
+def build(
+    toy_runner,
+    work_dir: Path,
+    kind: str,
+    hooks: tuple = (),
+    epochs: int = 2,
+    checkpoint: dict | None = None,
+    **options: Any,
+) -> Runner:
     """A run of two processes, or of one where there is no process group."""
     several = dist.is_initialized()
     torch.manual_seed(0)
     wrapper = {'type': 'MMDistributedDataParallel', 'device_ids': None}
     runner = toy_runner(
-        work_dir, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': epochs}, hooks=list(hooks), model=Tiny(),
-        runner_class=Runner, optimizer=dict(OPTIMIZERS[kind]), launcher='pytorch' if several else 'none',
-        loader={'batch_size': 1}, default_hooks={'logger': None, 'checkpoint': {
-            'type': 'mmswin.CheckpointHook', 'interval': 1, **(checkpoint or {})}},
+        work_dir,
+        {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': epochs},
+        hooks=list(hooks),
+        model=Tiny(),
+        runner_class=Runner,
+        optimizer=dict(OPTIMIZERS[kind]),
+        launcher='pytorch' if several else 'none',
+        loader={'batch_size': 1},
+        default_hooks={
+            'logger': None,
+            'checkpoint': {'type': 'mmswin.CheckpointHook', 'interval': 1, **(checkpoint or {})},
+        },
         cfg={'strategy': {'type': kind}, **({'model_wrapper_cfg': wrapper} if several and kind != 'fsdp' else {})},
-        **options)
+        **options,
+    )
     runner.optim_wrapper = {**runner.optim_wrapper, 'clip_grad': {'max_norm': 0.5}}
     return runner
 
@@ -112,11 +137,23 @@ def trained(toy_runner, work_dir: Path, kind: str, **options: Any) -> dict[str, 
     runner = build(toy_runner, work_dir, kind, hooks=(note,), **options)
     runner.train()
     optimizer = runner.optim_wrapper.optimizer
-    states = [value for owner in (optimizer, getattr(optimizer, 'optim', None)) if owner is not None
-              for state in owner.state.values() if state for value in state.values() if torch.is_tensor(value)]
+    states = [
+        value
+        for owner in (optimizer, getattr(optimizer, 'optim', None))
+        if owner is not None
+        for state in owner.state.values()
+        if state
+        for value in state.values()
+        if torch.is_tensor(value)
+    ]
     norm = float(runner.message_hub.get_scalar('train/grad_norm').current())
-    return {'losses': note.losses, 'parameters': size_here(runner.model.parameters()), 'state': size_here(states),
-            'sharded': is_sharded(runner.model), 'norm': norm}
+    return {
+        'losses': note.losses,
+        'parameters': size_here(runner.model.parameters()),
+        'state': size_here(states),
+        'sharded': is_sharded(runner.model),
+        'norm': norm,
+    }
 
 
 def stopped(toy_runner, work_dir: Path, kind: str) -> None:
@@ -156,8 +193,13 @@ def runs(toy_runner, tmp_path_factory):
     def work() -> dict[Any, Any]:
         results = {kind: trained(toy_runner, directory / kind, kind) for kind in KINDS}
         for kind, source in RESUMED:
-            results[kind, source] = trained(toy_runner, directory / f'{kind}_after_{source}', kind, resume=True,
-                                            load_from=str(directory / source / 'epoch_1.pth'))
+            results[kind, source] = trained(
+                toy_runner,
+                directory / f'{kind}_after_{source}',
+                kind,
+                resume=True,
+                load_from=str(directory / source / 'epoch_1.pth'),
+            )
         for kind in KINDS:
             stopped(toy_runner, directory / f'{kind}_stopped', kind)
         results['full disk'] = saved_at_second_try(toy_runner, directory / 'full')
@@ -221,8 +263,15 @@ def test_resumes_from_any(runs, kind, source):
 def test_one_process_goes_on_with_what_two_shared(runs, toy_runner, tmp_path):
     directory, _ = runs
     note = Note()
-    runner = build(toy_runner, tmp_path / 'run', 'ddp', hooks=(note,), epochs=3, resume=True,
-                   load_from=str(directory / 'fsdp' / 'epoch_2.pth'))
+    runner = build(
+        toy_runner,
+        tmp_path / 'run',
+        'ddp',
+        hooks=(note,),
+        epochs=3,
+        resume=True,
+        load_from=str(directory / 'fsdp' / 'epoch_2.pth'),
+    )
     runner.train()
     assert runner.epoch == 3
     assert note.losses

@@ -12,8 +12,14 @@ from mmswin.runner.options import merge_options
 
 @pytest.fixture
 def cfg():
-    return Config({'model': {'type': 'Some'}, 'launcher': 'pytorch', 'train_dataloader': {'batch_size': 2},
-                   'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 0.1}}})
+    return Config(
+        {
+            'model': {'type': 'Some'},
+            'launcher': 'pytorch',
+            'train_dataloader': {'batch_size': 2},
+            'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 0.1}},
+        }
+    )
 
 
 class SwinBlock(nn.Module):
@@ -22,9 +28,16 @@ class SwinBlock(nn.Module):
         self.weight = nn.Parameter(torch.zeros(2))
 
 
-@pytest.mark.parametrize(('given', 'kind', 'wrap'), [
-    (None, 'ddp', ('SwinBlock',)), ('zero', 'zero', ('SwinBlock',)), ({'type': 'fsdp'}, 'fsdp', ('SwinBlock',)),
-    ({'type': 'fsdp', 'wrap': ['Block', 'Layer']}, 'fsdp', ('Block', 'Layer')), ({'wrap': 'A'}, 'ddp', ('A',))])
+@pytest.mark.parametrize(
+    ('given', 'kind', 'wrap'),
+    [
+        (None, 'ddp', ('SwinBlock',)),
+        ('zero', 'zero', ('SwinBlock',)),
+        ({'type': 'fsdp'}, 'fsdp', ('SwinBlock',)),
+        ({'type': 'fsdp', 'wrap': ['Block', 'Layer']}, 'fsdp', ('Block', 'Layer')),
+        ({'wrap': 'A'}, 'ddp', ('A',)),
+    ],
+)
 def test_is_read(cfg, given, kind, wrap):
     cfg.strategy = given
     assert strategies.strategy_of(cfg) == strategies.Strategy(kind, wrap)
@@ -37,20 +50,25 @@ def test_command_line_sets_it(cfg):
         merge_options(cfg, {'strategy.wraps': 'Block'})
 
 
-@pytest.mark.parametrize(('change', 'words'), [
-    ({'strategy': 'FSDPStrategy'}, "'FSDPStrategy'; known are ddp, zero, fsdp"),
-    ({'strategy': {'type': 'fsdp', 'policy': 1}}, "no entry 'policy'; it has: type, wrap"),
-    ({'strategy': {'type': 'fsdp', 'wrap': []}}, 'names of classes'),
-    ({'model_wrapper_cfg': {'type': 'MMFullyShardedDataParallel'}}, 'set strategy.type=fsdp'),
-    ({'strategy': 'fsdp', 'model_wrapper_cfg': {'type': 'Other'}}, 'exclude each other'),
-    ({'strategy': 'zero', 'runner_type': 'FlexibleRunner'}, 'leave runner_type out'),
-    ({'strategy': 'zero', 'optim_wrapper': {'a': {'optimizer': {'type': 'AdamW'}}}}, 'has none or several'),
-    ({'strategy': 'zero', 'optim_wrapper': {'optimizer': {'type': 'Sophia'}}}, "is 'Sophia'"),
-    ({'strategy': 'fsdp', 'custom_hooks': [{'type': 'EMAHook'}]}, 'Use strategy.type=zero'),
-    ({'strategy': 'fsdp', 'val_dataloader': {'sampler': {'round_up': False}}}, 'val_dataloader.sampler.round_up'),
-    ({'strategy': 'fsdp', 'optim_wrapper': {'optimizer': {'type': strategies.ZERO, 'optimizer_type': 'SGD'}}},
-     'optimizer.type=SGD instead'),
-])
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'strategy': 'FSDPStrategy'}, "'FSDPStrategy'; known are ddp, zero, fsdp"),
+        ({'strategy': {'type': 'fsdp', 'policy': 1}}, "no entry 'policy'; it has: type, wrap"),
+        ({'strategy': {'type': 'fsdp', 'wrap': []}}, 'names of classes'),
+        ({'model_wrapper_cfg': {'type': 'MMFullyShardedDataParallel'}}, 'set strategy.type=fsdp'),
+        ({'strategy': 'fsdp', 'model_wrapper_cfg': {'type': 'Other'}}, 'exclude each other'),
+        ({'strategy': 'zero', 'runner_type': 'FlexibleRunner'}, 'leave runner_type out'),
+        ({'strategy': 'zero', 'optim_wrapper': {'a': {'optimizer': {'type': 'AdamW'}}}}, 'has none or several'),
+        ({'strategy': 'zero', 'optim_wrapper': {'optimizer': {'type': 'Sophia'}}}, "is 'Sophia'"),
+        ({'strategy': 'fsdp', 'custom_hooks': [{'type': 'EMAHook'}]}, 'Use strategy.type=zero'),
+        ({'strategy': 'fsdp', 'val_dataloader': {'sampler': {'round_up': False}}}, 'val_dataloader.sampler.round_up'),
+        (
+            {'strategy': 'fsdp', 'optim_wrapper': {'optimizer': {'type': strategies.ZERO, 'optimizer_type': 'SGD'}}},
+            'optimizer.type=SGD instead',
+        ),
+    ],
+)
 def test_what_cannot_work_is_one_line(cfg, change, words):
     for name, value in change.items():
         cfg[name] = value

@@ -12,12 +12,20 @@ from mmswin.runner.testing import check_outputs, enable_tta, show_into, tta_note
 
 
 def detection(**model) -> Config:
-    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'Resize', 'scale': (64, 64)},
-                {'type': 'PackDetInputs', 'meta_keys': ('img_id', 'scale_factor')}]
-    return Config({'default_scope': 'mmdet', 'model': {'type': 'RetinaNet', **model},
-                   'test_dataloader': {'dataset': {'type': 'Repeat', 'dataset': {'pipeline': pipeline}}},
-                   'test_evaluator': {'metric': 'bbox'},
-                   'default_hooks': {'visualization': {'type': 'DetVisualizationHook'}}})
+    pipeline = [
+        {'type': 'LoadImageFromFile'},
+        {'type': 'Resize', 'scale': (64, 64)},
+        {'type': 'PackDetInputs', 'meta_keys': ('img_id', 'scale_factor')},
+    ]
+    return Config(
+        {
+            'default_scope': 'mmdet',
+            'model': {'type': 'RetinaNet', **model},
+            'test_dataloader': {'dataset': {'type': 'Repeat', 'dataset': {'pipeline': pipeline}}},
+            'test_evaluator': {'metric': 'bbox'},
+            'default_hooks': {'visualization': {'type': 'DetVisualizationHook'}},
+        }
+    )
 
 
 def test_boxes_get_a_flip_and_nms_by_default():
@@ -38,8 +46,13 @@ def test_the_number_of_views_is_said():
     cfg = detection()
     enable_tta(cfg)
     assert tta_note(cfg, 5000) == '--tta: 2 views of each of 5000 images'
-    cfg.tta_pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'TestTimeAug', 'transforms': [
-        [{'type': 'Resize'}] * 3, [{'type': 'RandomFlip'}] * 2, [{'type': 'PackDetInputs'}]]}]
+    cfg.tta_pipeline = [
+        {'type': 'LoadImageFromFile'},
+        {
+            'type': 'TestTimeAug',
+            'transforms': [[{'type': 'Resize'}] * 3, [{'type': 'RandomFlip'}] * 2, [{'type': 'PackDetInputs'}]],
+        },
+    ]
     assert tta_note(cfg, 5000) == '--tta: 6 views of each of 5000 images'
     cfg.tta_pipeline[1]['transforms'][0] = [{'type': 'Resize', 'scale': scale} for scale in ((512, 128), (1024, 256))]
     assert tta_note(cfg, 5000) == '--tta: 4 views of each of 5000 images, the largest within 1024 x 256 pixels'
@@ -54,9 +67,14 @@ def test_own_tta_of_the_config_is_kept():
     assert [step.type for step in cfg.test_dataloader.dataset.dataset.pipeline] == ['Mine']
 
 
-@pytest.mark.parametrize('kind, head', [
-    ('MaskRCNN', 'StandardRoIHead'), ('CascadeRCNN', 'CascadeRoIHead'), ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead'),
-])
+@pytest.mark.parametrize(
+    'kind, head',
+    [
+        ('MaskRCNN', 'StandardRoIHead'),
+        ('CascadeRCNN', 'CascadeRoIHead'),
+        ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead'),
+    ],
+)
 def test_masks_are_merged_by_the_detectors_own_rule(kind, head):
     rule = {'nms': {'type': 'nms', 'iou_threshold': 0.6}, 'max_per_img': 20, 'score_thr': 0.1}
     cfg = detection(type=kind, roi_head={'type': head, 'mask_head': {'type': 'FCNMaskHead'}}, test_cfg={'rcnn': rule})
@@ -73,13 +91,16 @@ def test_the_class_that_merges_boxes_alone_is_replaced():
     assert (cfg.model.type, cfg.model.tta_cfg) == ('mmswin.InstanceTTAModel', {'max_per_img': 7})
 
 
-@pytest.mark.parametrize('cfg', [
-    detection(type='HybridTaskCascade', roi_head={'type': 'HybridTaskCascadeRoIHead', 'mask_head': {'type': 'X'}}),
-    detection(type='MaskRCNN', roi_head={'type': 'PointRendRoIHead', 'mask_head': {'type': 'X'}}),
-    detection(type='MaskRCNN', roi_head={'type': 'NoSuchHead', 'mask_head': {'type': 'X'}}),
-    detection(type='SOLO', mask_head={'type': 'SOLOHead'}),
-    detection(panoptic_head={'type': 'X'}),
-])
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        detection(type='HybridTaskCascade', roi_head={'type': 'HybridTaskCascadeRoIHead', 'mask_head': {'type': 'X'}}),
+        detection(type='MaskRCNN', roi_head={'type': 'PointRendRoIHead', 'mask_head': {'type': 'X'}}),
+        detection(type='MaskRCNN', roi_head={'type': 'NoSuchHead', 'mask_head': {'type': 'X'}}),
+        detection(type='SOLO', mask_head={'type': 'SOLOHead'}),
+        detection(panoptic_head={'type': 'X'}),
+    ],
+)
 def test_masks_of_another_kind_are_refused(cfg):
     with pytest.raises(RunError, match='predicts masks in another way'):
         enable_tta(cfg)

@@ -122,9 +122,9 @@ def _draw(rng: np.random.Generator, kind: int) -> tuple[np.ndarray, np.ndarray, 
     image = rng.integers(90, 130, (48, 64, 3), dtype=np.uint8)
     width, height = ((20, 20), (32, 10))[kind]
     x, y = int(rng.integers(0, 64 - width)), int(rng.integers(0, 48 - height))
-    image[y:y + height, x:x + width] = (230, 40, 40) if kind == 0 else (40, 40, 230)
+    image[y : y + height, x : x + width] = (230, 40, 40) if kind == 0 else (40, 40, 230)
     labels = np.zeros((48, 64), dtype=np.uint8)
-    labels[y:y + height, x:x + width] = kind + 1
+    labels[y : y + height, x : x + width] = kind + 1
     return image, labels, [x, y, width, height]
 
 
@@ -142,11 +142,20 @@ def write_data(root: Path, images: dict[str, int]) -> None:
             if split == 'train':
                 Image.fromarray(labels).save(root / 'maps' / name)
             records.append({'id': index, 'file_name': name, 'width': 64, 'height': 48})
-            boxes.append({'id': index, 'image_id': index, 'category_id': index % 2 + 1, 'bbox': box,
-                          'area': box[2] * box[3], 'iscrowd': 0})
+            boxes.append(
+                {
+                    'id': index,
+                    'image_id': index,
+                    'category_id': index % 2 + 1,
+                    'bbox': box,
+                    'area': box[2] * box[3],
+                    'iscrowd': 0,
+                }
+            )
         categories = [{'id': 1, 'name': CLASSES[0]}, {'id': 2, 'name': CLASSES[1]}]
         (root / 'annotations' / f'{split}.json').write_text(
-            json.dumps({'images': records, 'annotations': boxes, 'categories': categories}))
+            json.dumps({'images': records, 'annotations': boxes, 'categories': categories})
+        )
 
 
 @dataclass
@@ -171,15 +180,31 @@ class Workplace:
 
     def start(self, *command: object, path: Path | None = None, **variables: str) -> subprocess.Popen:
         """Start a tool; its output, errors included, is a pipe. ``path`` comes first in PATH."""
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1', 'PYTHON': sys.executable,
-                       'PYTHONUNBUFFERED': '1', 'PYTHONPATH': str(ROOT), **variables}
+        environment = {
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'CUDA_VISIBLE_DEVICES': '-1',
+            'PYTHON': sys.executable,
+            'PYTHONUNBUFFERED': '1',
+            'PYTHONPATH': str(ROOT),
+            **variables,
+        }
         if path is not None:
             environment['PATH'] = f'{path}{os.pathsep}{environment["PATH"]}'
         words = [str(word) for word in command]
-        program = ['bash', str(ROOT / 'tools' / words[0])] if words[0].endswith('.sh') else [
-            sys.executable, str(ROOT / 'tools' / words[0])]
-        return subprocess.Popen([*program, *words[1:]], cwd=self.directory, env=environment, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        program = (
+            ['bash', str(ROOT / 'tools' / words[0])]
+            if words[0].endswith('.sh')
+            else [sys.executable, str(ROOT / 'tools' / words[0])]
+        )
+        return subprocess.Popen(
+            [*program, *words[1:]],
+            cwd=self.directory,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def call(self, *command: object, **options: Any) -> Finished:
         """Run a tool to its end; ``options`` as for :meth:`start`."""
@@ -204,8 +229,11 @@ class Workplace:
 
     def files(self) -> set[str]:
         """Everything in the directory, to see that nothing has changed."""
-        return {f'{path.relative_to(self.directory)} {path.stat().st_mtime_ns}'
-                for path in self.directory.rglob('*') if path.is_file()}
+        return {
+            f'{path.relative_to(self.directory)} {path.stat().st_mtime_ns}'
+            for path in self.directory.rglob('*')
+            if path.is_file()
+        }
 
 
 @pytest.fixture

@@ -54,8 +54,15 @@ def free_port() -> str:
         return str(listening.getsockname()[1])
 
 
-def start(config: str | Path, work_dir: Path, options: dict, kill_after: int = 0, rank: int = 0, processes: int = 1,
-          port: str = '') -> int:
+def start(
+    config: str | Path,
+    work_dir: Path,
+    options: dict,
+    kill_after: int = 0,
+    rank: int = 0,
+    processes: int = 1,
+    port: str = '',
+) -> int:
     """Start one process of a run, resumed where there is something to resume; returns its process id."""
     resume = 'auto' if has_checkpoints(work_dir) else None
     pid = os.fork()
@@ -65,14 +72,27 @@ def start(config: str | Path, work_dir: Path, options: dict, kill_after: int = 0
     try:
         os.setsid()
         if processes > 1:
-            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), MASTER_PORT=port,
-                              MASTER_ADDR='127.0.0.1')
+            os.environ.update(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE=str(processes),
+                MASTER_PORT=port,
+                MASTER_ADDR='127.0.0.1',
+            )
         with open(f'{work_dir}_{rank}.log', 'a') as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         hook = {'type': 'NoteLosses', 'kill_after': kill_after}
-        train(str(config), str(work_dir), resume=resume, seed=0, deterministic=True, overwrite=True,
-              cfg_options={**options, '+custom_hooks': [hook]}, launcher='pytorch' if processes > 1 else 'none')
+        train(
+            str(config),
+            str(work_dir),
+            resume=resume,
+            seed=0,
+            deterministic=True,
+            overwrite=True,
+            cfg_options={**options, '+custom_hooks': [hook]},
+            launcher='pytorch' if processes > 1 else 'none',
+        )
         status = 0
     except BaseException:
         traceback.print_exc()

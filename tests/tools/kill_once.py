@@ -20,8 +20,10 @@ def compare(config: str, directory: Path, processes: int, kill_after: int, optio
     killed = run(config, parts, options, kill_after, processes)
     expect(killed == [signal.SIGKILL] * processes, f'the run was not killed: see {parts}_0.log')
     for work_dir in (parts, whole):
-        expect(run(config, work_dir, options, 0, processes) == [0] * processes,
-               f'a run did not end well: see {work_dir}_0.log')
+        expect(
+            run(config, work_dir, options, 0, processes) == [0] * processes,
+            f'a run did not end well: see {work_dir}_0.log',
+        )
     noted = []
     for rank in range(processes):
         one, other = losses(whole, rank), losses(parts, rank)
@@ -37,10 +39,20 @@ def main() -> None:
     config, directory, counts = sys.argv[1], Path(sys.argv[2]), [int(word) for word in sys.argv[3].split(',')]
     batch, kill_after, options = int(sys.argv[4]), int(sys.argv[5]), options_of(sys.argv[6:])
     prepare()
-    print(json.dumps([
-        compare(config, directory / str(count), count, kill_after,
-                {**options, 'train_dataloader.batch_size': batch // count})
-        for count in counts]))
+    print(
+        json.dumps(
+            [
+                compare(
+                    config,
+                    directory / str(count),
+                    count,
+                    kill_after,
+                    {**options, 'train_dataloader.batch_size': batch // count},
+                )
+                for count in counts
+            ]
+        )
+    )
 
 
 if __name__ == '__main__':

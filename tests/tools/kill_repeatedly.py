@@ -59,8 +59,10 @@ def main() -> None:
 
     last = reached + 3
     for work_dir in (parts, whole):
-        expect(run(config, work_dir, options, kill_after=last) == [signal.SIGKILL],
-               f'a run did not come to iteration {last}: see {work_dir}_0.log')
+        expect(
+            run(config, work_dir, options, kill_after=last) == [signal.SIGKILL],
+            f'a run did not come to iteration {last}: see {work_dir}_0.log',
+        )
     one, other = losses(whole), losses(parts)
     expect(all(len(values) == 1 for values in other.values()), 'an iteration that was repeated had another loss')
     expect(one == other, 'losses differ: ' + str([i for i in one if one[i] != other.get(i)][:5]))
@@ -69,9 +71,19 @@ def main() -> None:
     for name, value in final[0]['state_dict'].items():
         expect(torch.equal(value, final[1]['state_dict'][name]), f'{name} differs')
     expect(not list(parts.glob('*.mmswin-tmp')), 'leftovers were not removed')
-    print(json.dumps({'kills': kills, 'kills_while_writing': unfinished, 'iterations': len(one),
-                      'iterations_when_last_killed': reached, 'repeated_to_the_bit': True,
-                      'seconds': round(killed_for), 'moments': moments}))
+    print(
+        json.dumps(
+            {
+                'kills': kills,
+                'kills_while_writing': unfinished,
+                'iterations': len(one),
+                'iterations_when_last_killed': reached,
+                'repeated_to_the_bit': True,
+                'seconds': round(killed_for),
+                'moments': moments,
+            }
+        )
+    )
 
 
 if __name__ == '__main__':

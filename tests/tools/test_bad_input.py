@@ -35,28 +35,38 @@ def tool(workplace, monkeypatch, capsys):
     return call
 
 
-@pytest.mark.parametrize(('arguments', 'said'), [
-    (['--cfg-options', 'model.backbone.window_sise=4'], ['model.backbone.window_size']),
-    (['--cfg-options', 'train_dataloader.dataset.data_root=nowhere/'], ["'nowhere/'", 'train.json']),
-    (['--cfg-options', 'train_dataloader.dataset.ann_file=annotations/none.json'], ['none.json']),
-    (['--cfg-options', 'model.bbox_head.num_classes=80'], ['80', '2', 'num_classes']),
-    (['--cfg-options', 'model.backbone.window_size=0'], ['window_size=0']),
-    (['--cfg-options', 'model.backbone.num_heads=3,3,3,3'], ['num_heads', '3']),
-    (['--cfg-options', 'model.backbone.depths=1,1'], ['depths']),
-    (['--cfg-options', 'model.backbone.type=mmswin.SwinTransfomer'], ['mmswin.SwinTransfomer']),
-    (['--cfg-options', '+model.backbone.colour=red'], ['colour']),
-    (['--load-from', 'gone.pth'], ['gone.pth', 'does not exist']),
-    (['--load-from', 'tiny_detection.py'], ['tiny_detection.py']),
-    (['--resume'], ['holds no checkpoint', '--work-dir']),
-    (['--resume', 'gone.pth'], ['gone.pth']),
-    (['--resume', '--load-from', 'x.pth'], ['--resume', '--load-from']),
-    (['--trust-checkpoint'], ['--resume or --load-from, and none is given']),
-    (['--amp', 'fp16'], ['GPU', '--amp bf16']),
-    (['--launcher', 'pytorch'], ['dist_train.sh']),
-    (['--launcher', 'slurm'], ['dist_train.sh']),
-    (['--cfg-options', '+model.backbone.init_cfg.type=Pretrained', '+model.backbone.init_cfg.checkpoint=gone.pth'],
-     ['gone.pth', 'does not exist']),
-], ids=lambda value: '-'.join(value)[:60] if isinstance(value[0], str) and value[0].startswith('--') else '')
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--cfg-options', 'model.backbone.window_sise=4'], ['model.backbone.window_size']),
+        (['--cfg-options', 'train_dataloader.dataset.data_root=nowhere/'], ["'nowhere/'", 'train.json']),
+        (['--cfg-options', 'train_dataloader.dataset.ann_file=annotations/none.json'], ['none.json']),
+        (['--cfg-options', 'model.bbox_head.num_classes=80'], ['80', '2', 'num_classes']),
+        (['--cfg-options', 'model.backbone.window_size=0'], ['window_size=0']),
+        (['--cfg-options', 'model.backbone.num_heads=3,3,3,3'], ['num_heads', '3']),
+        (['--cfg-options', 'model.backbone.depths=1,1'], ['depths']),
+        (['--cfg-options', 'model.backbone.type=mmswin.SwinTransfomer'], ['mmswin.SwinTransfomer']),
+        (['--cfg-options', '+model.backbone.colour=red'], ['colour']),
+        (['--load-from', 'gone.pth'], ['gone.pth', 'does not exist']),
+        (['--load-from', 'tiny_detection.py'], ['tiny_detection.py']),
+        (['--resume'], ['holds no checkpoint', '--work-dir']),
+        (['--resume', 'gone.pth'], ['gone.pth']),
+        (['--resume', '--load-from', 'x.pth'], ['--resume', '--load-from']),
+        (['--trust-checkpoint'], ['--resume or --load-from, and none is given']),
+        (['--amp', 'fp16'], ['GPU', '--amp bf16']),
+        (['--launcher', 'pytorch'], ['dist_train.sh']),
+        (['--launcher', 'slurm'], ['dist_train.sh']),
+        (
+            [
+                '--cfg-options',
+                '+model.backbone.init_cfg.type=Pretrained',
+                '+model.backbone.init_cfg.checkpoint=gone.pth',
+            ],
+            ['gone.pth', 'does not exist'],
+        ),
+    ],
+    ids=lambda value: '-'.join(value)[:60] if isinstance(value[0], str) and value[0].startswith('--') else '',
+)
 def test_training_is_refused(tool, monkeypatch, arguments, said):
     monkeypatch.setattr('mmswin.runner.configure.has_accelerator', lambda: False)
     monkeypatch.setattr('mmswin.runner.precision.has_accelerator', lambda: False)
@@ -92,8 +102,9 @@ def test_no_usable_image(tool, workplace):
     content = json.loads(path.read_text())
     content['annotations'] = []
     path.write_text(json.dumps(content))
-    status, error = tool('train', 'tiny_detection.py', '--cfg-options',
-                         'train_dataloader.dataset.filter_cfg.filter_empty_gt=True')
+    status, error = tool(
+        'train', 'tiny_detection.py', '--cfg-options', 'train_dataloader.dataset.filter_cfg.filter_empty_gt=True'
+    )
     assert status == 2
     assert 'train.json' in error
 

@@ -16,7 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def check_data(*arguments: object, cwd: Path, **environment: str) -> tuple[int, str, str]:
     result = subprocess.run(
         [sys.executable, ROOT / 'tools' / 'check_data.py', *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=cwd, env=os.environ | environment)
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=os.environ | environment,
+    )
     return result.returncode, result.stdout, result.stderr
 
 
@@ -27,17 +32,20 @@ def config(tmp_path: Path) -> Path:
     images = [{'id': number, 'file_name': f'{number}.jpg', 'width': 64, 'height': 64} for number in range(4)]
     for image in images:
         cv2.imwrite(str(tmp_path / 'images' / image['file_name']), np.zeros((64, 64, 3), dtype=np.uint8))
-    annotations = [{'id': number, 'image_id': number, 'category_id': 1, 'bbox': [9, 9, 30, 30], 'area': 900}
-                   for number in range(4)]
-    (tmp_path / 'cats.json').write_text(json.dumps(
-        {'images': images, 'annotations': annotations, 'categories': [{'id': 1, 'name': 'cat'}]}))
+    annotations = [
+        {'id': number, 'image_id': number, 'category_id': 1, 'bbox': [9, 9, 30, 30], 'area': 900} for number in range(4)
+    ]
+    (tmp_path / 'cats.json').write_text(
+        json.dumps({'images': images, 'annotations': annotations, 'categories': [{'id': 1, 'name': 'cat'}]})
+    )
     path = tmp_path / 'cats.py'
     path.write_text(
         "default_scope = 'mmdet'\n"
         'model = dict(bbox_head=dict(num_classes=1))\n'
         "train_dataloader = dict(dataset=dict(type='CocoDataset', data_root='.', ann_file='cats.json', "
         "data_prefix=dict(img='images/'), metainfo=dict(classes=('cat',)), "
-        "pipeline=[dict(type='mmswin.LoadImageFromFile')]))\n")
+        "pipeline=[dict(type='mmswin.LoadImageFromFile')]))\n"
+    )
     return path
 
 

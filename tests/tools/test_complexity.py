@@ -49,8 +49,9 @@ def test_parts_of_a_detector_sum_up(call):
 
 
 def test_options_of_the_config_and_frozen_parameters(call):
-    status, output, _ = call('tiny_segmentation.py', '--shape', '64', '64', '--cfg-options',
-                             'model.backbone.frozen_stages=4')
+    status, output, _ = call(
+        'tiny_segmentation.py', '--shape', '64', '64', '--cfg-options', 'model.backbone.frozen_stages=4'
+    )
     assert status == 0
     params, trainable, *_ = numbers(output, 'all')
     backbone_params, backbone_trainable, *_ = numbers(output, 'backbone')
@@ -89,7 +90,7 @@ def test_growth_draws_and_writes_once(call, monkeypatch):
     values = json.loads(picture.with_suffix('.json').read_text())
     assert [(one['height'], one['width']) for one in values['points']['training']] == [(128, 128), (256, 256)]
     assert values['exponents']['training']['saved'] == pytest.approx(1, abs=0.05)
-    assert f"pixels^{values['exponents']['training']['seconds']:.3f}" in output
+    assert f'pixels^{values["exponents"]["training"]["seconds"]:.3f}' in output
     picture.unlink()
     status, output, errors = call(*arguments)
     assert (status, output) == (2, '')
@@ -112,17 +113,22 @@ def test_growth_that_is_stopped_leaves_what_it_measured(call, monkeypatch):
     assert [one['height'] for one in values['points']['inference']] == [128]
 
 
-@pytest.mark.parametrize(('arguments', 'said'), [
-    (['gone.py'], 'gone.py does not exist'),
-    (['tiny_detection.py', '--shape', '0', '64'], 'an image of 0 x 64 pixels: expected at least 32'),
-    (['tiny_detection.py', '--cfg-options', 'model.backbone.window_sise=4'], 'model.backbone.window_size'),
-    (['tiny_detection.py', '--cfg-options', 'model.backbone.num_heads=3,3,3,3'], 'num_heads'),
-    (['tiny_detection.py', '--sweep', '--out', 'sweep.gif'], "sweep.gif: expected a name that ends in .png"),
-    (['tiny_detection.py', '--growth', '--megapixels', '-1'], '--megapixels -1: expected a positive number'),
-    (['tiny_detection.py', '--growth', '--device', 'gpu'], '--device gpu: '),
-    (['tiny_detection.py', '--sweep', '--cfg-options', 'model.backbone.type=mmswin.SwinTransfomer'],
-     'mmswin.SwinTransfomer'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['gone.py'], 'gone.py does not exist'),
+        (['tiny_detection.py', '--shape', '0', '64'], 'an image of 0 x 64 pixels: expected at least 32'),
+        (['tiny_detection.py', '--cfg-options', 'model.backbone.window_sise=4'], 'model.backbone.window_size'),
+        (['tiny_detection.py', '--cfg-options', 'model.backbone.num_heads=3,3,3,3'], 'num_heads'),
+        (['tiny_detection.py', '--sweep', '--out', 'sweep.gif'], 'sweep.gif: expected a name that ends in .png'),
+        (['tiny_detection.py', '--growth', '--megapixels', '-1'], '--megapixels -1: expected a positive number'),
+        (['tiny_detection.py', '--growth', '--device', 'gpu'], '--device gpu: '),
+        (
+            ['tiny_detection.py', '--sweep', '--cfg-options', 'model.backbone.type=mmswin.SwinTransfomer'],
+            'mmswin.SwinTransfomer',
+        ),
+    ],
+)
 def test_bad_input(call, workplace, arguments, said):
     before = workplace.files()
     status, output, errors = call(*arguments)
@@ -131,9 +137,15 @@ def test_bad_input(call, workplace, arguments, said):
     assert workplace.files() == before
 
 
-@pytest.mark.parametrize('arguments', [
-    ['--out', 'x.png'], ['--sweep', '--growth'], ['--device', 'cuda'], ['--sweep', '--megapixels', '1'],
-])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['--out', 'x.png'],
+        ['--sweep', '--growth'],
+        ['--device', 'cuda'],
+        ['--sweep', '--megapixels', '1'],
+    ],
+)
 def test_options_that_do_not_belong_together(call, arguments):
     with pytest.raises(SystemExit) as stopped:
         call('tiny_detection.py', *arguments)

@@ -82,8 +82,19 @@ def test_the_tables_have_the_figures_of_the_tests(demo: tuple[Path, str]) -> Non
 @pytest.mark.slow
 def test_each_step_is_visible_while_it_runs(demo: tuple[Path, str]) -> None:
     output = demo[1]
-    for text in ('[1/8] data: a miniature COCO', '[2/8] data: a miniature ADE20K', '[3/8] train', 'This run (',
-                 'iteration 1/4', 'iteration 4/4', ' left', '[4/8] test', '[6/8] train', '  mIoU 0.', '[8/8]'):
+    for text in (
+        '[1/8] data: a miniature COCO',
+        '[2/8] data: a miniature ADE20K',
+        '[3/8] train',
+        'This run (',
+        'iteration 1/4',
+        'iteration 4/4',
+        ' left',
+        '[4/8] test',
+        '[6/8] train',
+        '  mIoU 0.',
+        '[8/8]',
+    ):
         assert text in output, text
     assert 'paramwise_options' not in output, 'the full log belongs into the file'
 

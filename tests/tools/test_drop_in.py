@@ -24,11 +24,18 @@ def _sample(height: int, width: int) -> DetDataSample:
     masks = torch.zeros(2, height, width, dtype=torch.uint8)
     for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist()):
         mask[top:bottom, left:right] = 1
-    sample = DetDataSample(metainfo=dict(img_shape=(height, width), ori_shape=(height, width),
-                                         batch_input_shape=(height, width), pad_shape=(height, width),
-                                         scale_factor=(1.0, 1.0)))
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=(height, width),
+            ori_shape=(height, width),
+            batch_input_shape=(height, width),
+            pad_shape=(height, width),
+            scale_factor=(1.0, 1.0),
+        )
+    )
     sample.gt_instances = InstanceData(
-        bboxes=boxes, labels=torch.tensor([1, 7]), masks=BitmapMasks(masks.numpy(), height, width))
+        bboxes=boxes, labels=torch.tensor([1, 7]), masks=BitmapMasks(masks.numpy(), height, width)
+    )
     return sample
 
 
@@ -51,8 +58,12 @@ def test_losses_are_mmdets(name: str, tmp_path) -> None:
     for model in (ours, theirs):
         torch.manual_seed(1)
         out = model.train().loss(image, [_sample(96, 128) for _ in range(2)])
-        losses.append({key: sum(torch.as_tensor(v).sum() for v in (value if isinstance(value, list) else [value]))
-                       for key, value in out.items()})
+        losses.append(
+            {
+                key: sum(torch.as_tensor(v).sum() for v in (value if isinstance(value, list) else [value]))
+                for key, value in out.items()
+            }
+        )
     assert losses[0].keys() == losses[1].keys()
     for key, value in losses[1].items():
         torch.testing.assert_close(losses[0][key], value, rtol=1e-4, atol=1e-5, msg=key)
@@ -61,19 +72,25 @@ def test_losses_are_mmdets(name: str, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', SHIPPED)
 def test_shipped_config_trains_and_tests(name: str, workplace) -> None:
-    make_miniature_coco(workplace.directory / 'data' / 'coco', MiniatureSettings(
-        num_train=4, num_val=2, image_size=128, classes=('coco',)))
+    make_miniature_coco(
+        workplace.directory / 'data' / 'coco',
+        MiniatureSettings(num_train=4, num_val=2, image_size=128, classes=('coco',)),
+    )
     config = workplace.directory / 'changed.py'
     config.write_text(CHANGED.format(name=name))
-    small = [f'{part}.dataset.pipeline.{step}.scale=(160,120)'
-             for part, step in (('train_dataloader', 2), ('test_dataloader', 1), ('val_dataloader', 1))]
-    trained = workplace.call('train.py', config, '--work-dir', 'run', '--seed', 0,
-                             '--cfg-options', 'train_cfg.max_epochs=1', *small)
+    small = [
+        f'{part}.dataset.pipeline.{step}.scale=(160,120)'
+        for part, step in (('train_dataloader', 2), ('test_dataloader', 1), ('val_dataloader', 1))
+    ]
+    trained = workplace.call(
+        'train.py', config, '--work-dir', 'run', '--seed', 0, '--cfg-options', 'train_cfg.max_epochs=1', *small
+    )
     assert trained.status == 0, trained.output
     assert 'loss_cls' in trained.output
     # A detector that has learnt nothing may find nothing above the usual threshold.
     threshold = 'model.test_cfg.score_thr' if 'retinanet' in name else 'model.test_cfg.rcnn.score_thr'
     tested = workplace.call(
-        'test.py', config, 'run/epoch_1.pth', '--work-dir', 'tested', '--cfg-options', small[1], f'{threshold}=0.0')
+        'test.py', config, 'run/epoch_1.pth', '--work-dir', 'tested', '--cfg-options', small[1], f'{threshold}=0.0'
+    )
     assert tested.status == 0, tested.output
     assert 'bbox_mAP' in tested.output

@@ -78,13 +78,16 @@ def test_json_is_written_and_not_overwritten(call, counted):
     assert len(json.loads(Path('truth.json').read_text())) == 1
 
 
-@pytest.mark.parametrize(('arguments', 'said'), [
-    (['--table', '2a'], "no table '2a'; the tables are 1x"),
-    (['--only', 'detr'], "matches 'detr'"),
-    (['--json', 'nowhere/x.json'], 'no directory nowhere'),
-    (['--update', 'gone.md'], 'gone.md does not exist'),
-    (['--check', 'tables.yaml'], 'the document needs the line <!--'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--table', '2a'], "no table '2a'; the tables are 1x"),
+        (['--only', 'detr'], "matches 'detr'"),
+        (['--json', 'nowhere/x.json'], 'no directory nowhere'),
+        (['--update', 'gone.md'], 'gone.md does not exist'),
+        (['--check', 'tables.yaml'], 'the document needs the line <!--'),
+    ],
+)
 def test_bad_input(call, arguments, said):
     status, output, errors = call(*arguments)
     assert (status, output) == (2, '')

@@ -48,10 +48,20 @@ train_dataloader = dict(num_workers=2, persistent_workers=True, dataset=dict(pip
 
 def by_program(workplace, program: str, *words: object) -> dict:
     """What a program of this directory finds out; it fails the test with its message."""
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1',
-                   'PYTHONPATH': str(HERE.parents[1])}
-    done = subprocess.run([sys.executable, str(HERE / program), *map(str, words)], cwd=workplace.directory, text=True,
-                          env=environment, capture_output=True, timeout=900)
+    environment = {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '-1',
+        'PYTHONPATH': str(HERE.parents[1]),
+    }
+    done = subprocess.run(
+        [sys.executable, str(HERE / program), *map(str, words)],
+        cwd=workplace.directory,
+        text=True,
+        env=environment,
+        capture_output=True,
+        timeout=900,
+    )
     logs = ''.join(f'\n--- {path}\n{path.read_text()[-2000:]}' for path in workplace.directory.rglob('*_0.log'))
     assert done.returncode == 0, done.stderr[-3000:] + logs
     return json.loads(done.stdout.splitlines()[-1])
@@ -62,9 +72,18 @@ def test_detection_killed_at_random_moments(workplace):
     """Mosaic and MixUp over a repeated data set, batches by aspect ratio, loader workers, drop path."""
     config = workplace.directory / 'mixed.py'
     config.write_text(MIXED.replace('{data!r}', repr(str(workplace.data))))
-    found = by_program(workplace, 'kill_repeatedly.py', config, '.', 3, 1, 'train_cfg.max_epochs=50',
-                       'train_cfg.val_interval=100', 'default_hooks.checkpoint.by_epoch=false',
-                       'default_hooks.checkpoint.max_keep_ckpts=3')
+    found = by_program(
+        workplace,
+        'kill_repeatedly.py',
+        config,
+        '.',
+        3,
+        1,
+        'train_cfg.max_epochs=50',
+        'train_cfg.val_interval=100',
+        'default_hooks.checkpoint.by_epoch=false',
+        'default_hooks.checkpoint.max_keep_ckpts=3',
+    )
     assert found['kills'] == 3
     assert found['iterations_when_last_killed'] >= 2
 
@@ -75,10 +94,20 @@ def test_segmentation_in_two_processes_resumes_exactly_and_trains_as_one_with_tw
     config = workplace.directory / 'augmented.py'
     config.write_text(AUGMENTED_SEGMENTATION)
     two, one = by_program(
-        workplace, 'kill_once.py', config, '.', '2,1', 4, 2, 'train_cfg.max_iters=4',
-        'model.backbone.drop_path_rate=0.0', 'model.decode_head.dropout_ratio=0.0',
+        workplace,
+        'kill_once.py',
+        config,
+        '.',
+        '2,1',
+        4,
+        2,
+        'train_cfg.max_iters=4',
+        'model.backbone.drop_path_rate=0.0',
+        'model.decode_head.dropout_ratio=0.0',
         'default_hooks.checkpoint.interval=1',
-        'optim_wrapper.optimizer={"type": "SGD", "lr": 0.1, "_delete_": true}', 'train_dataloader.num_workers=1')
+        'optim_wrapper.optimizer={"type": "SGD", "lr": 0.1, "_delete_": true}',
+        'train_dataloader.num_workers=1',
+    )
     means = [sum(pair) / 2 for pair in zip(*two, strict=True)]
     assert len(means) == 4
     assert means == pytest.approx(one[0], rel=1e-5)

@@ -11,9 +11,15 @@ def test_predictions_and_pictures_are_written_and_not_overwritten(workplace):
     trained = workplace.call('train.py', workplace.detection, '--work-dir', 'w', '--auto-scale-lr', *TRAINED)
     assert trained.status == 0, trained.output
     # The banner of a recipe's config on one CPU.
-    for text in ('RetinaNet, backbone mmswin.SwinTransformer', 'CocoDataset: 8 images, 2 classes', 'CPU, 1 process',
-                 '1 x 2 = 2 images, learning rate 1.25e-05 (auto_scale_lr: 0.0001 x 2 / 16)', 'float32 (no GPU',
-                 'the config has SyncBN; in one process that is BN', 'random weights'):
+    for text in (
+        'RetinaNet, backbone mmswin.SwinTransformer',
+        'CocoDataset: 8 images, 2 classes',
+        'CPU, 1 process',
+        '1 x 2 = 2 images, learning rate 1.25e-05 (auto_scale_lr: 0.0001 x 2 / 16)',
+        'float32 (no GPU',
+        'the config has SyncBN; in one process that is BN',
+        'random weights',
+    ):
         assert text in trained.output
     test = ('test.py', workplace.detection, 'w/epoch_1.pth', '--work-dir', 'w', '--out', 'p.pkl', '--show-dir', 'shown')
     done = workplace.call(*test)
@@ -41,11 +47,13 @@ def test_tta_and_segmentation(workplace):
     assert 'coco/bbox_mAP' in done.output
     assert '--tta: 2 views of each of 3 images' in done.output
 
-    trained = workplace.call('train.py', workplace.segmentation, '--work-dir', 's', '--cfg-options',
-                             'train_cfg.max_iters=2')
+    trained = workplace.call(
+        'train.py', workplace.segmentation, '--work-dir', 's', '--cfg-options', 'train_cfg.max_iters=2'
+    )
     assert trained.status == 0, trained.output
-    done = workplace.call('test.py', workplace.segmentation, 's/iter_2.pth', '--work-dir', 's', '--out', 's.pkl',
-                          '--show-dir', 'shown')
+    done = workplace.call(
+        'test.py', workplace.segmentation, 's/iter_2.pth', '--work-dir', 's', '--out', 's.pkl', '--show-dir', 'shown'
+    )
     assert done.status == 0, done.output
     assert 'mIoU' in done.output
     assert len(pickle.loads((workplace.directory / 's.pkl').read_bytes())) == 8

@@ -69,8 +69,13 @@ def test_sigterm_saves_and_resume_ends_like_the_uninterrupted_run(workplace):
 
 @pytest.mark.slow
 def test_kill_9_resumes_from_the_last_whole_checkpoint(workplace):
-    train = ('train.py', workplace.detection, *EXACT, 'default_hooks.checkpoint.by_epoch=False',
-             'default_hooks.checkpoint.interval=2')
+    train = (
+        'train.py',
+        workplace.detection,
+        *EXACT,
+        'default_hooks.checkpoint.by_epoch=False',
+        'default_hooks.checkpoint.interval=2',
+    )
     killed = workplace.call_until('Epoch(train) [2][3/4]', signal.SIGKILL, *train, '--work-dir', 'parts')
     assert killed.status == -signal.SIGKILL
     parts = workplace.directory / 'parts'
@@ -90,9 +95,20 @@ def test_kill_9_resumes_from_the_last_whole_checkpoint(workplace):
 def test_seed_and_deterministic_give_the_same_run_to_the_bit(workplace):
     """20 iterations with drop path, random flips and loader workers."""
     for name in ('first', 'second'):
-        done = workplace.call('train.py', workplace.detection, '--work-dir', name, '--seed', 0, '--deterministic',
-                              '--cfg-options', 'train_cfg.max_epochs=5', 'train_cfg.val_interval=9',
-                              'train_dataloader.num_workers=2', '+train_dataloader.persistent_workers=True')
+        done = workplace.call(
+            'train.py',
+            workplace.detection,
+            '--work-dir',
+            name,
+            '--seed',
+            0,
+            '--deterministic',
+            '--cfg-options',
+            'train_cfg.max_epochs=5',
+            'train_cfg.val_interval=9',
+            'train_dataloader.num_workers=2',
+            '+train_dataloader.persistent_workers=True',
+        )
         assert done.status == 0, done.output
     first, second = (workplace.directory / name / 'epoch_5.pth' for name in ('first', 'second'))
     assert load(first)['meta']['iter'] == 20
@@ -107,8 +123,15 @@ def test_mmseg_config_trains_and_a_run_that_diverges_is_stopped(workplace):
     assert load(work_dir / 'iter_2.pth')['meta']['iter'] == 2
 
     before = (work_dir / 'iter_2.pth').stat().st_mtime_ns
-    diverged = workplace.call('train.py', workplace.segmentation, '--load-from', work_dir / 'iter_2.pth', '--overwrite',
-                              '--cfg-options', 'optim_wrapper.optimizer.lr=1e30')
+    diverged = workplace.call(
+        'train.py',
+        workplace.segmentation,
+        '--load-from',
+        work_dir / 'iter_2.pth',
+        '--overwrite',
+        '--cfg-options',
+        'optim_wrapper.optimizer.lr=1e30',
+    )
     assert diverged.status == 1, diverged.output
     errors = [line for line in diverged.output.splitlines() if line.startswith('error: ')]
     assert len(errors) == 1

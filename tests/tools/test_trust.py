@@ -27,5 +27,5 @@ def test_trust_is_logged(workplace):
     trusted = workplace.call('test.py', workplace.detection, checkpoint, '--trust-checkpoint')
     assert trusted.status == 0, trusted.output
     assert ran.exists()
-    log, = (workplace.directory / 'work_dirs').rglob('*.log')
+    (log,) = (workplace.directory / 'work_dirs').rglob('*.log')
     assert '--trust-checkpoint was given, so the checkpoint is read in full' in log.read_text()

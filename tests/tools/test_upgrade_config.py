@@ -7,18 +7,41 @@ import pytest
 
 NORMALIZE = dict(type='Normalize', mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True)
 LOAD = dict(type='LoadImageFromFile')
-SWIN = dict(type='SwinTransformer', embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 4], window_size=4, ape=False,
-            patch_norm=True, use_checkpoint=False)
+SWIN = dict(
+    type='SwinTransformer',
+    embed_dim=8,
+    depths=[1, 1, 1, 1],
+    num_heads=[1, 2, 2, 4],
+    window_size=4,
+    ape=False,
+    patch_norm=True,
+    use_checkpoint=False,
+)
 SCHEDULE = dict(
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05,
-                   paramwise_cfg=dict(custom_keys={'norm': dict(decay_mult=0.0)})),
-    log_config=dict(interval=1, hooks=[dict(type='TextLoggerHook')]), dist_params=dict(backend='nccl'),
-    log_level='INFO', load_from=None, resume_from=None, workflow=[('train', 1)])
+    optimizer=dict(
+        type='AdamW',
+        lr=1e-4,
+        betas=(0.9, 0.999),
+        weight_decay=0.05,
+        paramwise_cfg=dict(custom_keys={'norm': dict(decay_mult=0.0)}),
+    ),
+    log_config=dict(interval=1, hooks=[dict(type='TextLoggerHook')]),
+    dist_params=dict(backend='nccl'),
+    log_level='INFO',
+    load_from=None,
+    resume_from=None,
+    workflow=[('train', 1)],
+)
 
 
 def views(scale: tuple[int, int]) -> list[dict[str, Any]]:
-    inner = [dict(type='Resize', keep_ratio=True), dict(type='RandomFlip'), NORMALIZE,
-             dict(type='ImageToTensor', keys=['img']), dict(type='Collect', keys=['img'])]
+    inner = [
+        dict(type='Resize', keep_ratio=True),
+        dict(type='RandomFlip'),
+        NORMALIZE,
+        dict(type='ImageToTensor', keys=['img']),
+        dict(type='Collect', keys=['img']),
+    ]
     return [LOAD, dict(type='MultiScaleFlipAug', img_scale=scale, flip=False, transforms=inner)]
 
 
@@ -29,57 +52,124 @@ def write(path: Path, **settings: Any) -> Path:
 
 def old_detector(data: Path) -> dict[str, Any]:
     """A small RetinaNet with the authors' backbone and apex runner."""
-    train = [LOAD, dict(type='LoadAnnotations', with_bbox=True), dict(type='RandomFlip', flip_ratio=0.5),
-             dict(type='AutoAugment', policies=[
-                 [dict(type='Resize', img_scale=[(48, 64), (64, 80)], multiscale_mode='value')],
-                 [dict(type='RandomCrop', crop_type='absolute_range', crop_size=(30, 60), allow_negative_crop=True),
-                  dict(type='Resize', img_scale=(64, 64), override=True)]]),
-             NORMALIZE, dict(type='Pad', size_divisor=32), dict(type='DefaultFormatBundle'),
-             dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels'])]
-    sets = {split: dict(type='CocoDataset', ann_file=f'{data}/annotations/{split}.json', img_prefix=f'{data}/{split}/',
-                        classes=('square', 'bar'), pipeline=train if split == 'train' else views((64, 64)))
-            for split in ('train', 'val')}
+    train = [
+        LOAD,
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='RandomFlip', flip_ratio=0.5),
+        dict(
+            type='AutoAugment',
+            policies=[
+                [dict(type='Resize', img_scale=[(48, 64), (64, 80)], multiscale_mode='value')],
+                [
+                    dict(type='RandomCrop', crop_type='absolute_range', crop_size=(30, 60), allow_negative_crop=True),
+                    dict(type='Resize', img_scale=(64, 64), override=True),
+                ],
+            ],
+        ),
+        NORMALIZE,
+        dict(type='Pad', size_divisor=32),
+        dict(type='DefaultFormatBundle'),
+        dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels']),
+    ]
+    sets = {
+        split: dict(
+            type='CocoDataset',
+            ann_file=f'{data}/annotations/{split}.json',
+            img_prefix=f'{data}/{split}/',
+            classes=('square', 'bar'),
+            pipeline=train if split == 'train' else views((64, 64)),
+        )
+        for split in ('train', 'val')
+    }
     anchors = dict(type='AnchorGenerator', octave_base_scale=3, scales_per_octave=1, ratios=[1.0], strides=[8, 16, 32])
     return dict(
-        SCHEDULE, data_root=f'{data}/',
+        SCHEDULE,
+        data_root=f'{data}/',
         model=dict(
-            type='RetinaNet', pretrained=None, backbone=dict(SWIN, out_indices=(1, 2, 3)),
+            type='RetinaNet',
+            pretrained=None,
+            backbone=dict(SWIN, out_indices=(1, 2, 3)),
             neck=dict(type='FPN', in_channels=[16, 32, 64], out_channels=16, num_outs=3),
-            bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=16, stacked_convs=1, feat_channels=16,
-                           anchor_generator=anchors, bbox_coder=dict(type='DeltaXYWHBBoxCoder')),
-            train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
-                           allowed_border=-1, pos_weight=-1, debug=False),
-            test_cfg=dict(nms_pre=50, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5),
-                          max_per_img=5)),
+            bbox_head=dict(
+                type='RetinaHead',
+                num_classes=2,
+                in_channels=16,
+                stacked_convs=1,
+                feat_channels=16,
+                anchor_generator=anchors,
+                bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+            ),
+            train_cfg=dict(
+                assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+                allowed_border=-1,
+                pos_weight=-1,
+                debug=False,
+            ),
+            test_cfg=dict(
+                nms_pre=50, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=5
+            ),
+        ),
         data=dict(samples_per_gpu=4, workers_per_gpu=0, train=sets['train'], val=sets['val'], test=sets['val']),
-        evaluation=dict(interval=1, metric='bbox'), checkpoint_config=dict(interval=1),
+        evaluation=dict(interval=1, metric='bbox'),
+        checkpoint_config=dict(interval=1),
         lr_config=dict(policy='step', warmup='linear', warmup_iters=2, warmup_ratio=0.1, step=[1]),
-        runner=dict(type='EpochBasedRunnerAmp', max_epochs=1), fp16=None,
-        optimizer_config=dict(type='DistOptimizerHook', grad_clip=None, use_fp16=True))
+        runner=dict(type='EpochBasedRunnerAmp', max_epochs=1),
+        fp16=None,
+        optimizer_config=dict(type='DistOptimizerHook', grad_clip=None, use_fp16=True),
+    )
 
 
 def old_segmentor(data: Path) -> dict[str, Any]:
     """A small UPerNet with the authors' backbone."""
-    train = [LOAD, dict(type='LoadAnnotations'), dict(type='Resize', img_scale=(80, 48), ratio_range=(0.8, 1.5)),
-             dict(type='RandomCrop', crop_size=(32, 32), cat_max_ratio=0.9), dict(type='RandomFlip', prob=0.5),
-             dict(type='PhotoMetricDistortion'), NORMALIZE,
-             dict(type='Pad', size=(32, 32), pad_val=0, seg_pad_val=255), dict(type='DefaultFormatBundle'),
-             dict(type='Collect', keys=['img', 'gt_semantic_seg'])]
-    files = dict(type='BaseSegDataset', data_root=str(data), img_dir='train', ann_dir='maps', img_suffix='.png',
-                 classes=('ground', 'square', 'bar'), palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]])
+    train = [
+        LOAD,
+        dict(type='LoadAnnotations'),
+        dict(type='Resize', img_scale=(80, 48), ratio_range=(0.8, 1.5)),
+        dict(type='RandomCrop', crop_size=(32, 32), cat_max_ratio=0.9),
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='PhotoMetricDistortion'),
+        NORMALIZE,
+        dict(type='Pad', size=(32, 32), pad_val=0, seg_pad_val=255),
+        dict(type='DefaultFormatBundle'),
+        dict(type='Collect', keys=['img', 'gt_semantic_seg']),
+    ]
+    files = dict(
+        type='BaseSegDataset',
+        data_root=str(data),
+        img_dir='train',
+        ann_dir='maps',
+        img_suffix='.png',
+        classes=('ground', 'square', 'bar'),
+        palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]],
+    )
     test = dict(files, pipeline=views((64, 48)))
     return dict(
-        SCHEDULE, cudnn_benchmark=True,
+        SCHEDULE,
+        cudnn_benchmark=True,
         model=dict(
-            type='EncoderDecoder', backbone=SWIN,
-            decode_head=dict(type='UPerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3], channels=8,
-                             pool_scales=(1, 2), num_classes=3, norm_cfg=dict(type='SyncBN', requires_grad=True),
-                             align_corners=False, loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0)),
-            train_cfg=dict(), test_cfg=dict(mode='whole')),
+            type='EncoderDecoder',
+            backbone=SWIN,
+            decode_head=dict(
+                type='UPerHead',
+                in_channels=[8, 16, 32, 64],
+                in_index=[0, 1, 2, 3],
+                channels=8,
+                pool_scales=(1, 2),
+                num_classes=3,
+                norm_cfg=dict(type='SyncBN', requires_grad=True),
+                align_corners=False,
+                loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0),
+            ),
+            train_cfg=dict(),
+            test_cfg=dict(mode='whole'),
+        ),
         data=dict(samples_per_gpu=2, workers_per_gpu=0, train=dict(files, pipeline=train), val=test, test=test),
-        evaluation=dict(interval=2, metric='mIoU'), checkpoint_config=dict(by_epoch=False, interval=2),
+        evaluation=dict(interval=2, metric='mIoU'),
+        checkpoint_config=dict(by_epoch=False, interval=2),
         lr_config=dict(policy='poly', warmup='linear', warmup_iters=1, warmup_ratio=1e-6, by_epoch=False),
-        runner=dict(type='IterBasedRunner', max_iters=2), optimizer_config=dict())
+        runner=dict(type='IterBasedRunner', max_iters=2),
+        optimizer_config=dict(),
+    )
 
 
 @pytest.mark.slow

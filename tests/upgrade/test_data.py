@@ -7,13 +7,18 @@ import pytest
 from mmswin.upgrade.data import DataUpgrade
 from mmswin.upgrade.report import Report, Section
 
-TRAIN = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=True),
-         dict(type='DefaultFormatBundle'), dict(type='Collect', keys=['img'])]
+TRAIN = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='DefaultFormatBundle'),
+    dict(type='Collect', keys=['img']),
+]
 PLAIN = [step for step in TRAIN if step['type'] != 'LoadAnnotations']
 
 
-def upgrade(scope: str, train: Any, val: Any = None, evaluation: dict | None = None, iterations: bool = False,
-            **top: Any) -> tuple[dict[str, Any], Report]:
+def upgrade(
+    scope: str, train: Any, val: Any = None, evaluation: dict | None = None, iterations: bool = False, **top: Any
+) -> tuple[dict[str, Any], Report]:
     """The new loaders and evaluators."""
     report = Report()
     val = val or dict(type='CocoDataset', ann_file='val.json', img_prefix='val/', pipeline=PLAIN)
@@ -27,16 +32,23 @@ def test_voc() -> None:
     root = 'data/VOCdevkit/'
     years = ('2007', '2012')
     one = dict(type='VOCDataset', pipeline=PLAIN)
-    train = dict(type='RepeatDataset', times=3, dataset=dict(
-        one, ann_file=[f'{root}VOC{year}/ImageSets/Main/trainval.txt' for year in years],
-        img_prefix=[f'{root}VOC{year}/' for year in years]))
+    train = dict(
+        type='RepeatDataset',
+        times=3,
+        dataset=dict(
+            one,
+            ann_file=[f'{root}VOC{year}/ImageSets/Main/trainval.txt' for year in years],
+            img_prefix=[f'{root}VOC{year}/' for year in years],
+        ),
+    )
     for year, mode in zip(years, ('11points', 'area'), strict=True):
         val = dict(one, ann_file=f'{root}VOC{year}/ImageSets/Main/test.txt', img_prefix=f'{root}VOC{year}/')
         new, report = upgrade('mmdet', train, val, dict(metric='mAP'), data_root=root)
         assert report.untranslated == []
         parts = new['train_dataloader']['dataset']['dataset']['datasets']
         assert [(part['data_root'], part['ann_file'], part['data_prefix']) for part in parts] == [
-            (root, f'VOC{y}/ImageSets/Main/trainval.txt', dict(sub_data_root=f'VOC{y}/')) for y in years]
+            (root, f'VOC{y}/ImageSets/Main/trainval.txt', dict(sub_data_root=f'VOC{y}/')) for y in years
+        ]
         assert new['val_evaluator'] == new['test_evaluator'] == dict(type='VOCMetric', metric='mAP', eval_mode=mode)
 
 
@@ -50,16 +62,22 @@ def test_several_training_sets() -> None:
     assert report.untranslated == []
 
 
-@pytest.mark.parametrize(('kind', 'said', 'expected'), [
-    ('ADE20KDataset', True, None), ('ADE20KDataset', False, False), ('MyDataset', True, True),
-    ('MyDataset', None, None),
-])
+@pytest.mark.parametrize(
+    ('kind', 'said', 'expected'),
+    [
+        ('ADE20KDataset', True, None),
+        ('ADE20KDataset', False, False),
+        ('MyDataset', True, True),
+        ('MyDataset', None, None),
+    ],
+)
 def test_label_zero(kind: str, said: bool | None, expected: bool | None) -> None:
     """``LoadAnnotations`` said it; the data set does now, and some data sets know it by themselves."""
     load = dict(type='LoadAnnotations', **({} if said is None else dict(reduce_zero_label=said)))
     one = dict(type=kind, data_root='data', img_dir='images', ann_dir='maps', split='train.txt')
-    new, report = upgrade('mmseg', dict(one, pipeline=[TRAIN[0], load, *TRAIN[2:]]), dict(one, pipeline=PLAIN),
-                          iterations=True)
+    new, report = upgrade(
+        'mmseg', dict(one, pipeline=[TRAIN[0], load, *TRAIN[2:]]), dict(one, pipeline=PLAIN), iterations=True
+    )
     for loader in ('train_dataloader', 'val_dataloader'):
         dataset = new[loader]['dataset']
         assert dataset.get('reduce_zero_label') is expected
@@ -86,8 +104,9 @@ def test_classes_in_a_file_are_named() -> None:
 def test_a_storage_that_is_not_a_disk() -> None:
     client = dict(backend='petrel', path_mapping={'data/': 's3://bucket/'})
     load = dict(type='LoadImageFromFile', file_client_args=client)
-    one = dict(type='CocoDataset', ann_file='a.json', img_prefix='a/', file_client_args=client,
-               pipeline=[load, *PLAIN[1:]])
+    one = dict(
+        type='CocoDataset', ann_file='a.json', img_prefix='a/', file_client_args=client, pipeline=[load, *PLAIN[1:]]
+    )
     new, report = upgrade('mmdet', one)
     dataset = new['train_dataloader']['dataset']
     assert dataset['backend_args'] == client and dataset['pipeline'][0]['backend_args'] == client
@@ -100,5 +119,6 @@ def test_no_workers() -> None:
     report = Report()
     data = dict(samples_per_gpu=2, workers_per_gpu=0, train=one, val=one, test=one)
     new = DataUpgrade(Section(dict(data=data), '', report), 'mmdet', report).upgrade(
-        Section(None, 'evaluation', report), False)
+        Section(None, 'evaluation', report), False
+    )
     assert [new[f'{split}_dataloader']['persistent_workers'] for split in ('train', 'val', 'test')] == [False] * 3

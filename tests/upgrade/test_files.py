@@ -31,11 +31,14 @@ def test_without_a_name_the_text_comes_back(old_detector: Callable[..., Path]) -
     assert messages[-1] == 'done: all was translated'
 
 
-@pytest.mark.parametrize(('target', 'words'), [
-    ('there.py', 'there.py exists; choose another name or add --overwrite'),
-    ('old.py', 'is the old config itself'),
-    ('nowhere/new.py', 'is no directory'),
-])
+@pytest.mark.parametrize(
+    ('target', 'words'),
+    [
+        ('there.py', 'there.py exists; choose another name or add --overwrite'),
+        ('old.py', 'is the old config itself'),
+        ('nowhere/new.py', 'is no directory'),
+    ],
+)
 def test_a_target_that_cannot_be(target: str, words: str, old_detector: Callable[..., Path], tmp_path: Path) -> None:
     old = old_detector()
     (tmp_path / 'there.py').write_text('mine = 1\n')
@@ -46,7 +49,8 @@ def test_a_target_that_cannot_be(target: str, words: str, old_detector: Callable
 
 
 def test_only_what_differs_from_a_base(
-        old_detector: Callable[..., Path], old_settings: dict[str, Any], tmp_path: Path) -> None:
+    old_detector: Callable[..., Path], old_settings: dict[str, Any], tmp_path: Path
+) -> None:
     """A file of a few lines that says the same as the whole one."""
     whole, leaf = tmp_path / 'whole.py', tmp_path / 'sub' / 'leaf.py'
     leaf.parent.mkdir()
@@ -56,7 +60,10 @@ def test_only_what_differs_from_a_base(
     _, _, complete = upgrade_file(str(changed), str(leaf), base=str(whole))
     lines = [line for line in leaf.read_text().splitlines() if not line.startswith('#')]
     assert complete and lines == [
-        "_base_ = '../whole.py'", 'model = dict(backbone=dict(drop_path_rate=0.4))', 'train_cfg = dict(max_epochs=5)']
+        "_base_ = '../whole.py'",
+        'model = dict(backbone=dict(drop_path_rate=0.4))',
+        'train_cfg = dict(max_epochs=5)',
+    ]
     text, _, _ = upgrade_file(str(changed))
     full = tmp_path / 'full.py'
     full.write_text(text)
@@ -65,9 +72,14 @@ def test_only_what_differs_from_a_base(
     assert len(expected) > 15 and {key: said[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize(('base', 'words'), [
-    (None, 'does not exist'), ('model = (\n', 'cannot be read'), ("default_scope = 'mmseg'\n", 'is for mmseg'),
-])
+@pytest.mark.parametrize(
+    ('base', 'words'),
+    [
+        (None, 'does not exist'),
+        ('model = (\n', 'cannot be read'),
+        ("default_scope = 'mmseg'\n", 'is for mmseg'),
+    ],
+)
 def test_a_base_that_cannot_be(base: str | None, words: str, old_detector: Callable[..., Path], tmp_path: Path) -> None:
     path = tmp_path / 'base.py'
     if base is not None:

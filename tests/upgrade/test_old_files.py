@@ -26,7 +26,9 @@ def tree(folder: Path, leaf: str = LEAF, model: str = MODEL) -> Path:
 def test_inheritance(tmp_path: Path) -> None:
     assert read_old(tree(tmp_path)) == dict(
         model=dict(type='RetinaNet', backbone=dict(type='ResNet', depth=101)),
-        optimizer=dict(type='AdamW', lr=1e-4), total_epochs=12)
+        optimizer=dict(type='AdamW', lr=1e-4),
+        total_epochs=12,
+    )
 
 
 def message(path: Path) -> str:
@@ -55,14 +57,17 @@ def test_a_forgotten_comma(tmp_path: Path) -> None:
     assert 'put a comma between them' in message(tree(tmp_path, LEAF.replace("model.py',", "model.py'")))
 
 
-@pytest.mark.parametrize(('leaf', 'words'), [
-    ("_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n", 'nothing to upgrade'),
-    (MODEL + "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))\n", 'nothing to upgrade'),
-    (RUN, 'holds no model'),
-    (MODEL, 'no configuration of mmdet 2.x'),
-    ('model = dict(\n', 'cannot be read'),
-    (MODEL + RUN + 'import nowhere_to_be_found\n', 'cannot be read: ModuleNotFoundError'),
-])
+@pytest.mark.parametrize(
+    ('leaf', 'words'),
+    [
+        ("_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n", 'nothing to upgrade'),
+        (MODEL + "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))\n", 'nothing to upgrade'),
+        (RUN, 'holds no model'),
+        (MODEL, 'no configuration of mmdet 2.x'),
+        ('model = dict(\n', 'cannot be read'),
+        (MODEL + RUN + 'import nowhere_to_be_found\n', 'cannot be read: ModuleNotFoundError'),
+    ],
+)
 def test_files_that_are_something_else(leaf: str, words: str, tmp_path: Path) -> None:
     assert words in message(tree(tmp_path, leaf))
 

@@ -23,14 +23,10 @@ from mmswin.upgrade.delta import SETTINGS, differences
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # Old file: our configuration. conftest.py has the rest of the facts.
 RELEASED = {
-    'cascade_mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_1x_coco':
-        'cascade_mask_rcnn_swin_t_1x_coco',
-    'cascade_mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco':
-        'cascade_mask_rcnn_swin_t_coco',
-    'cascade_mask_rcnn_swin_small_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco':
-        'cascade_mask_rcnn_swin_s_coco',
-    'cascade_mask_rcnn_swin_base_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco':
-        'cascade_mask_rcnn_swin_b_coco',
+    'cascade_mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_1x_coco': 'cascade_mask_rcnn_swin_t_1x_coco',
+    'cascade_mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco': 'cascade_mask_rcnn_swin_t_coco',
+    'cascade_mask_rcnn_swin_small_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco': 'cascade_mask_rcnn_swin_s_coco',
+    'cascade_mask_rcnn_swin_base_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco': 'cascade_mask_rcnn_swin_b_coco',
     'mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_adamw_1x_coco': 'mask_rcnn_swin_t_1x_coco',
     'mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_adamw_3x_coco': 'mask_rcnn_swin_t_coco',
     'mask_rcnn_swin_small_patch4_window7_mstrain_480-800_adamw_3x_coco': 'mask_rcnn_swin_s_coco',
@@ -103,8 +99,16 @@ def groups(cfg: Config, model: torch.nn.Module) -> list[tuple]:
     """Names, learning rate and weight decay of the optimizer's groups."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     optimizer = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)).optimizer
-    return [(type(optimizer).__name__, [names[id(p)] for p in group['params']], group['lr'], group['betas'],
-             group['weight_decay']) for group in optimizer.param_groups]
+    return [
+        (
+            type(optimizer).__name__,
+            [names[id(p)] for p in group['params']],
+            group['lr'],
+            group['betas'],
+            group['weight_decay'],
+        )
+        for group in optimizer.param_groups
+    ]
 
 
 def rates(cfg: Config, iterations: list[int]) -> list[float]:
@@ -127,8 +131,12 @@ def rates(cfg: Config, iterations: list[int]) -> list[float]:
 def backbone_state(model: torch.nn.Module) -> dict[str, Any]:
     """What the arguments of a backbone became."""
     plain = (int, float, str, bool, tuple, type(None))
-    return {f'{name}.{key}': value for name, module in model.backbone.named_modules()
-            for key, value in vars(module).items() if isinstance(value, plain)}
+    return {
+        f'{name}.{key}': value
+        for name, module in model.backbone.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, plain)
+    }
 
 
 @pytest.mark.parametrize('name', list(RELEASED))

@@ -25,11 +25,18 @@ def test_an_older_config_in_one_file(upgrade: Callable) -> None:
     settings, named, text = upgrade()
     assert named == {}
     assert settings['model']['backbone'] == dict(
-        type='mmswin.SwinTransformer', embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2],
-        pretrain_img_size=64, use_abs_pos_embed=True, with_cp=True,
-        drop_path_rate=0.2)  # the default of the authors' class, not of ours
+        type='mmswin.SwinTransformer',
+        embed_dims=16,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        pretrain_img_size=64,
+        use_abs_pos_embed=True,
+        with_cp=True,
+        drop_path_rate=0.2,
+    )  # the default of the authors' class, not of ours
     assert settings['model']['test_cfg'] == dict(
-        nms_pre=100, nms=dict(type='nms', iou_threshold=0.5), score_thr=0.05, max_per_img=10)
+        nms_pre=100, nms=dict(type='nms', iou_threshold=0.5), score_thr=0.05, max_per_img=10
+    )
     assert settings['train_cfg']['max_epochs'] == 12
     assert 'NOT TRANSLATED' not in text and 'random weights' in text
 
@@ -40,21 +47,42 @@ def test_reppoints_v2(upgrade: Callable, old_settings: dict[str, Any]) -> None:
     model.update(
         type='RepPointsV2Detector',
         neck=dict(type='BiFPN', in_channels=[32, 64, 128], out_channels=16, num_outs=5),
-        bbox_head=dict(type='RepPointsV2Head', num_classes=2,
-                       loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
-                       loss_sem=dict(type='SEPFocalLoss', gamma=2.0)),
-        train_cfg=dict(heatmap=dict(assigner=dict(type='PointHMAssigner', gaussian_bump=True)),
-                       refine=dict(assigner=dict(type='ATSSAssigner', topk=9, mask_center_sample=True))))
+        bbox_head=dict(
+            type='RepPointsV2Head',
+            num_classes=2,
+            loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
+            loss_sem=dict(type='SEPFocalLoss', gamma=2.0),
+        ),
+        train_cfg=dict(
+            heatmap=dict(assigner=dict(type='PointHMAssigner', gaussian_bump=True)),
+            refine=dict(assigner=dict(type='ATSSAssigner', topk=9, mask_center_sample=True)),
+        ),
+    )
     data = old_settings['data']
     load, boxes, resize, normalize, *_ = data['train']['pipeline']
-    data['train'] = dict(data['train'], pipeline=[
-        load, boxes, resize, normalize, dict(type='LoadRPDV2Annotations'), dict(type='RPDV2FormatBundle'),
-        dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_sem_map'])])
+    data['train'] = dict(
+        data['train'],
+        pipeline=[
+            load,
+            boxes,
+            resize,
+            normalize,
+            dict(type='LoadRPDV2Annotations'),
+            dict(type='RPDV2FormatBundle'),
+            dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_sem_map']),
+        ],
+    )
     settings, named, text = upgrade(model=model, data=data)
     assert set(named) == {
-        'model.type', 'model.neck.type', 'model.bbox_head.type', 'model.bbox_head.loss_sem.type',
-        'model.train_cfg.heatmap.assigner.type', 'model.train_cfg.refine.assigner.mask_center_sample',
-        'train_dataloader.dataset.pipeline.3.type', 'train_dataloader.dataset.pipeline.4.type'}
+        'model.type',
+        'model.neck.type',
+        'model.bbox_head.type',
+        'model.bbox_head.loss_sem.type',
+        'model.train_cfg.heatmap.assigner.type',
+        'model.train_cfg.refine.assigner.mask_center_sample',
+        'train_dataloader.dataset.pipeline.3.type',
+        'train_dataloader.dataset.pipeline.4.type',
+    }
     assert "model.neck.type = 'BiFPN': mmdet 3.x has no class of this name" in named['model.neck.type']
     # What there is no better word for stays as it was, and the rest is translated.
     assert settings['model']['bbox_head']['type'] == 'RepPointsV2Head'
@@ -62,19 +90,25 @@ def test_reppoints_v2(upgrade: Callable, old_settings: dict[str, Any]) -> None:
     assert text.count('NOT TRANSLATED') == 1 and 'PointHMAssigner' in text.split('default_scope')[0]
 
 
-@pytest.mark.parametrize(('changes', 'key', 'words'), [
-    (dict(resume_from='work/latest.pth'), 'resume_from', 'load_from names the file now'),
-    (dict(workflow=[('train', 1), ('val', 1)]), 'workflow', 'train_cfg'),
-    (dict(log_config=dict(interval=10, hooks=[dict(type='PaviLoggerHook')])), 'log_config.hooks.0', 'vis_backends'),
-    (dict(custom_hooks=[dict(type='ExpMomentumEMAHook', momentum=0.1)]), 'custom_hooks.2.type', 'no class'),
-    (dict(custom_imports=dict(imports=['my.module'])), 'custom_imports', 'old libraries'),
-    (dict(momentum_config=dict(policy='cyclic')), 'momentum_config', 'nothing known reads it'),
-    (dict(seed=7), 'seed', '--seed 7'),
-    (dict(optimizer=dict(type='AdamW', lr=1e-4, constructor='MyConstructor')), 'optim_wrapper.constructor',
-     'LayerDecayOptimWrapperConstructor'),
-    (dict(evaluation=dict(metric='bbox', jsonfile_prefix='x')), 'evaluation.jsonfile_prefix', 'CocoMetric'),
-    (dict(checkpoint_config=dict(interval=1, colour=3)), 'default_hooks.checkpoint.colour', 'CheckpointHook'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'key', 'words'),
+    [
+        (dict(resume_from='work/latest.pth'), 'resume_from', 'load_from names the file now'),
+        (dict(workflow=[('train', 1), ('val', 1)]), 'workflow', 'train_cfg'),
+        (dict(log_config=dict(interval=10, hooks=[dict(type='PaviLoggerHook')])), 'log_config.hooks.0', 'vis_backends'),
+        (dict(custom_hooks=[dict(type='ExpMomentumEMAHook', momentum=0.1)]), 'custom_hooks.2.type', 'no class'),
+        (dict(custom_imports=dict(imports=['my.module'])), 'custom_imports', 'old libraries'),
+        (dict(momentum_config=dict(policy='cyclic')), 'momentum_config', 'nothing known reads it'),
+        (dict(seed=7), 'seed', '--seed 7'),
+        (
+            dict(optimizer=dict(type='AdamW', lr=1e-4, constructor='MyConstructor')),
+            'optim_wrapper.constructor',
+            'LayerDecayOptimWrapperConstructor',
+        ),
+        (dict(evaluation=dict(metric='bbox', jsonfile_prefix='x')), 'evaluation.jsonfile_prefix', 'CocoMetric'),
+        (dict(checkpoint_config=dict(interval=1, colour=3)), 'default_hooks.checkpoint.colour', 'CheckpointHook'),
+    ],
+)
 def test_what_has_no_counterpart(changes: dict[str, Any], key: str, words: str, upgrade: Callable) -> None:
     _, named, text = upgrade(**changes)
     assert list(named) == [key]
@@ -93,11 +127,18 @@ def test_a_value_that_does_not_build_is_named(upgrade: Callable, old_settings: d
 def test_every_entry_of_the_old_data_is_used_or_named(upgrade: Callable, old_settings: dict[str, Any]) -> None:
     data = old_settings['data']
     data.update(shuffle_buffer=10, val_dataloader=dict(samples_per_gpu=4, colour=1))
-    data['train'] = dict(type='RepeatDataset', times=3, dataset=dict(
-        data['train'], classes=('cat', 'dog'), filter_empty_gt=False, proposal_file='p.pkl', colour=1))
+    data['train'] = dict(
+        type='RepeatDataset',
+        times=3,
+        dataset=dict(data['train'], classes=('cat', 'dog'), filter_empty_gt=False, proposal_file='p.pkl', colour=1),
+    )
     settings, named, _ = upgrade(data=data)
-    assert set(named) == {'data.shuffle_buffer', 'data.val_dataloader.colour',
-                          'data.train.dataset.proposal_file', 'train_dataloader.dataset.dataset.colour'}
+    assert set(named) == {
+        'data.shuffle_buffer',
+        'data.val_dataloader.colour',
+        'data.train.dataset.proposal_file',
+        'train_dataloader.dataset.dataset.colour',
+    }
     repeated = settings['train_dataloader']['dataset']
     assert (repeated['type'], repeated['times']) == ('RepeatDataset', 3)
     assert repeated['dataset']['metainfo'] == dict(classes=('cat', 'dog'))

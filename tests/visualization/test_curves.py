@@ -71,8 +71,10 @@ def test_a_directory_without_a_run_is_named(tmp_path: Path) -> None:
 
 
 def test_segmentation_is_drawn_from_0_to_1(tmp_path: Path) -> None:
-    losses = [{'loss': 2.0 / step, 'decode.loss_ce': 1.5 / step, 'aux.loss_ce': 0.5 / step, 'iter': step, 'step': step}
-              for step in (10, 20)]
+    losses = [
+        {'loss': 2.0 / step, 'decode.loss_ce': 1.5 / step, 'aux.loss_ce': 0.5 / step, 'iter': step, 'step': step}
+        for step in (10, 20)
+    ]
     log(tmp_path, '20260101_000000', [*losses, {'mIoU': 61.0, 'mAcc': 70.0, 'aAcc': 90.0, 'step': 20}])
     drawn: dict[str, list] = {}
     original = Axes.plot

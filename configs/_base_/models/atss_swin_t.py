@@ -3,4 +3,5 @@ _base_ = './atss_r50.py'
 
 model = dict(
     backbone=dict(_base_.swin_t, _delete_=True, out_indices=(1, 2, 3)),
-    neck=dict(in_channels=_base_.swin_t_channels[1:], start_level=0))
+    neck=dict(in_channels=_base_.swin_t_channels[1:], start_level=0),
+)

@@ -13,6 +13,8 @@ box_heads = [
         norm_cfg=dict(type='SyncBN', requires_grad=True),
         reg_class_agnostic=False,
         reg_decoded_bbox=True,
-        loss_bbox=dict(type='GIoULoss', loss_weight=10.0)) for head in _base_.model.roi_head.bbox_head
+        loss_bbox=dict(type='GIoULoss', loss_weight=10.0),
+    )
+    for head in _base_.model.roi_head.bbox_head
 ]
 model = dict(backbone=dict(init_cfg=_base_.resnet50_init), roi_head=dict(bbox_head=box_heads))

@@ -8,7 +8,8 @@ head = dict(
     dropout_ratio=0.1,
     norm_cfg=norm,
     align_corners=False,
-    loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0))
+    loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+)
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -17,7 +18,8 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_val=0,
-        seg_pad_val=255),
+        seg_pad_val=255,
+    ),
     backbone=dict(_base_.swin_t, drop_path_rate=0.3),
     decode_head=dict(
         head,
@@ -25,7 +27,8 @@ model = dict(
         in_channels=_base_.swin_t_channels,
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
-        channels=512),
+        channels=512,
+    ),
     auxiliary_head=dict(
         head,
         type='FCNHead',
@@ -34,6 +37,8 @@ model = dict(
         channels=256,
         num_convs=1,
         concat_input=False,
-        loss_decode=dict(head['loss_decode'], loss_weight=0.4)),
+        loss_decode=dict(head['loss_decode'], loss_weight=0.4),
+    ),
     train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+    test_cfg=dict(mode='whole'),
+)

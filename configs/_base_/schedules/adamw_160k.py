@@ -8,7 +8,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmswin.OptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
-    paramwise_cfg=_base_.no_decay)
+    paramwise_cfg=_base_.no_decay,
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=warm_up_iterations),
     dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=warm_up_iterations, end=iterations),

@@ -15,6 +15,9 @@ optim_wrapper = dict(
             fc_cls=new_layers,
             fc_reg=new_layers,
             conv_logits=new_layers,
-            conv_seg=new_layers)),
-    clip_grad=dict(max_norm=10.0))
+            conv_seg=new_layers,
+        ),
+    ),
+    clip_grad=dict(max_norm=10.0),
+)
 auto_scale_lr = dict(enable=True, base_batch_size=16)

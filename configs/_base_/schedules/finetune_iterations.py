@@ -8,10 +8,6 @@ test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(
-        type='CosineAnnealingLR',
-        by_epoch=False,
-        begin=100,
-        end=iterations,
-        T_max=iterations - 100,
-        eta_min_ratio=0.01),
+        type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100, eta_min_ratio=0.01
+    ),
 ]

@@ -5,4 +5,6 @@ no_decay = dict(
         relative_position_bias_table=dict(decay_mult=0.0),
         norm=dict(decay_mult=0.0),
         pos_embed=dict(decay_mult=0.0),
-        cls_token=dict(decay_mult=0.0)))
+        cls_token=dict(decay_mult=0.0),
+    )
+)
