@@ -20,15 +20,15 @@ def _node(parent: Registry, *locations: str) -> Registry:
 
 
 MODELS = _node(mmengine_registry.MODELS, 'mmswin.backbones', 'mmswin.detectors')
-DATASETS = _node(mmengine_registry.DATASETS, 'mmswin.datasets')
-TRANSFORMS = _node(mmengine_registry.TRANSFORMS, 'mmswin.datasets')
-HOOKS = _node(mmengine_registry.HOOKS, 'mmswin.hooks')
-METRICS = _node(mmengine_registry.METRICS, 'mmswin.datasets')
-OPTIM_WRAPPER_CONSTRUCTORS = _node(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmswin.optimizers')
+DATASETS = _node(mmengine_registry.DATASETS, 'mmswin.data')
+TRANSFORMS = _node(mmengine_registry.TRANSFORMS, 'mmswin.data')
+HOOKS = _node(mmengine_registry.HOOKS, 'mmswin.engine')
+METRICS = _node(mmengine_registry.METRICS, 'mmswin.data')
+OPTIM_WRAPPER_CONSTRUCTORS = _node(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmswin.engine')
 VISUALIZERS = _node(mmengine_registry.VISUALIZERS, 'mmswin.visualization')
-LOOPS = _node(mmengine_registry.LOOPS, 'mmswin.runner')
-OPTIM_WRAPPERS = _node(mmengine_registry.OPTIM_WRAPPERS, 'mmswin.runner')
-RUNNERS = _node(mmengine_registry.RUNNERS, 'mmswin.runner')
+LOOPS = _node(mmengine_registry.LOOPS, 'mmswin.engine')
+OPTIM_WRAPPERS = _node(mmengine_registry.OPTIM_WRAPPERS, 'mmswin.engine')
+RUNNERS = _node(mmengine_registry.RUNNERS, 'mmswin.engine')
 
 # A run that uses mmswin must be able to resume from its own checkpoints on torch >= 2.6.
 safe_globals.allow()

@@ -120,7 +120,7 @@ def _add_end_to_end(commands: argparse._SubParsersAction) -> None:
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    from mmswin.runner.errors import RunError
+    from mmswin.errors import RunError
 
     if args.out.exists() and not args.overwrite:
         from mmswin.benchmark.planned import unfinished
@@ -139,7 +139,7 @@ def _say(line: str) -> None:
 def preset(args: argparse.Namespace) -> None:
     from mmswin.benchmark import planned, report
     from mmswin.benchmark.presets import PRESETS
-    from mmswin.runner.errors import RunError
+    from mmswin.errors import RunError
 
     if args.preset not in PRESETS:
         raise RunError(f'--preset {args.preset!r} is unknown; choose from {", ".join(PRESETS)}')
@@ -171,8 +171,8 @@ def end_to_end(args: argparse.Namespace) -> None:
     from mmswin.benchmark.cpu import SideFailed
     from mmswin.benchmark.recipes import Options
     from mmswin.benchmark.results import write
-    from mmswin.datasets.miniature_folder import MiniatureError
-    from mmswin.runner.errors import RunError
+    from mmswin.data.miniature_folder import MiniatureError
+    from mmswin.errors import RunError
 
     before = sys.argv[1 : sys.argv.index(args.command)]
     if before:  # argparse would take them and lose them
@@ -199,7 +199,7 @@ def end_to_end(args: argparse.Namespace) -> None:
 
 def main() -> int:
     args = parse_args()
-    from mmswin.runner.errors import RunError, run_tool
+    from mmswin.errors import RunError, run_tool
 
     if args.command == 'end-to-end':
         return run_tool(lambda: end_to_end(args))

@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def check(config: str, split: list[str], decode: bool, cfg_options: dict | None) -> int:
-    from mmswin.datasets.checks import inspect_config
-    from mmswin.runner.configure import load_config
+    from mmswin.data.checks import inspect_config
+    from mmswin.engine.configure import load_config
 
     start = time.perf_counter()
     report = inspect_config(load_config(config, cfg_options, None), split, decode)
@@ -46,7 +46,7 @@ def check(config: str, split: list[str], decode: bool, cfg_options: dict | None)
 
 def main() -> int:
     arguments = vars(parse_args())
-    from mmswin.runner.errors import run_tool
+    from mmswin.errors import run_tool
 
     status = 0
 

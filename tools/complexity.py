@@ -80,8 +80,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     from mmswin.analysis import protocol, reports, scaling
-    from mmswin.runner.configure import load_config
-    from mmswin.runner.errors import RunError, run_tool
+    from mmswin.engine.configure import load_config
+    from mmswin.errors import RunError, run_tool
 
     name = Path(args.config).stem + ('_growth' if args.growth else '')
     picture = Path(args.out or Path('work_dirs') / 'complexity' / f'{name}.png')

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmswin.datasets.miniature import MiniatureError
+from mmswin.data.miniature import MiniatureError
 from mmswin.demo import DemoError, plan_demo, run_demo
 
 ROOT = Path(__file__).resolve().parents[1]

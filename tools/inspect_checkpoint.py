@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     arguments = vars(parse_args())
     from mmswin.conversion.inspect_file import inspect_file
-    from mmswin.runner.errors import run_tool
+    from mmswin.errors import run_tool
 
     def work() -> None:
         for what, value in inspect_file(**arguments):

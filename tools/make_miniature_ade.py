@@ -4,8 +4,8 @@ import argparse
 import sys
 import time
 
-from mmswin.datasets.miniature import parse_classes
-from mmswin.datasets.miniature_ade import DEFAULT_CLASSES, MiniatureAdeSettings, MiniatureError, make_miniature_ade
+from mmswin.data.miniature import parse_classes
+from mmswin.data.miniature_ade import DEFAULT_CLASSES, MiniatureAdeSettings, MiniatureError, make_miniature_ade
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,13 +4,7 @@ import argparse
 import sys
 import time
 
-from mmswin.datasets.miniature import (
-    DEFAULT_CLASSES,
-    MiniatureError,
-    MiniatureSettings,
-    make_miniature_coco,
-    parse_classes,
-)
+from mmswin.data.miniature import DEFAULT_CLASSES, MiniatureError, MiniatureSettings, make_miniature_coco, parse_classes
 
 
 def parse_args() -> argparse.Namespace:

@@ -54,7 +54,7 @@ def document(args: argparse.Namespace) -> bool:
 def compare(args: argparse.Namespace) -> bool:
     """Print the comparison; whether all is well."""
     from mmswin.analysis import paper, reports
-    from mmswin.runner.errors import RunError
+    from mmswin.errors import RunError
 
     target = Path(args.json) if args.json else None
     if target is not None and target.exists() and not args.overwrite:
@@ -72,7 +72,7 @@ def compare(args: argparse.Namespace) -> bool:
 
 def main() -> int:
     args = parse_args()
-    from mmswin.runner.errors import run_tool
+    from mmswin.errors import run_tool
 
     well: list[bool] = []
     work = document if args.update or args.check else compare

@@ -56,8 +56,8 @@ def main() -> int:
         import mmswin
 
         mmswin.tune_cpu()
-    from mmswin.runner.errors import run_tool
-    from mmswin.runner.launch import test
+    from mmswin.engine.launch import test
+    from mmswin.errors import run_tool
 
     return run_tool(lambda: test(**arguments))
 

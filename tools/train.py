@@ -78,8 +78,8 @@ def main() -> int:
         import mmswin
 
         mmswin.tune_cpu()
-    from mmswin.runner.errors import run_tool
-    from mmswin.runner.launch import train
+    from mmswin.engine.launch import train
+    from mmswin.errors import run_tool
 
     return run_tool(lambda: train(**arguments))
 

@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     arguments = vars(parse_args())
-    from mmswin.runner.errors import run_tool
+    from mmswin.errors import run_tool
     from mmswin.upgrade.files import upgrade_file
 
     status = 0

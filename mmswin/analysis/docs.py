@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmswin.analysis.paper import ACCURACIES, Comparison, Table, compare, load_tables
-from mmswin.runner.errors import RunError
+from mmswin.errors import RunError
 
 BEGIN = '<!-- tables: made by `make docs` from configs/paper_tables.yaml, do not edit -->'
 END = '<!-- end of tables -->'

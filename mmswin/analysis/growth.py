@@ -27,8 +27,8 @@ from mmswin.benchmark import gpu, machine
 from mmswin.benchmark.memory import saved_in_training
 from mmswin.benchmark.work import MODES, Repetition, Work, seconds
 from mmswin.environment.machine import free_memory, usable_cores
+from mmswin.errors import RunError
 from mmswin.registry import MODELS
-from mmswin.runner.errors import RunError
 
 # Megapixels of the sizes, roughly.
 SIZES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)

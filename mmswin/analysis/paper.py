@@ -13,8 +13,8 @@ import mmengine
 from yaml import YAMLError
 
 from mmswin.analysis.protocol import Complexity, measure
-from mmswin.runner.configure import load_config
-from mmswin.runner.errors import RunError
+from mmswin.engine.configure import load_config
+from mmswin.errors import RunError
 
 # Published parameters are rounded to a million; FLOPs may differ by what one counter sees and another does not.
 PARAMS_TOLERANCE = 0.5

@@ -22,8 +22,8 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmswin.analysis.counting import META, MultiplyAdds, count
-from mmswin.runner.errors import RunError
-from mmswin.runner.preflight import build_model
+from mmswin.engine.preflight import build_model
+from mmswin.errors import RunError
 
 NUM_PROPOSALS = 1000
 NUM_MASKS = 100

@@ -20,8 +20,8 @@ from mmswin.analysis.counting import META, count
 from mmswin.analysis.protocol import build_on_meta
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import WindowAttention
+from mmswin.errors import RunError
 from mmswin.ops.window_attention import resolve_backend, window_attention
-from mmswin.runner.errors import RunError
 
 # Both layers run through the same kernel, which keeps no matrix of all scores.
 BACKEND = 'sdpa'

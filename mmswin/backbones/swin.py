@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
-from mmswin.backbones import options, whole_block
+from mmswin.backbones import arguments as options
 from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding
 from mmswin.checkpoints.loading import LoadReport, translate_in_place
-from mmswin.ops import narrow
+from mmswin.ops import execution as whole_block
+from mmswin.ops import low_precision as narrow
 from mmswin.ops.merging import neighbours
 from mmswin.ops.recompute import norm_linear
 from mmswin.ops.window_attention import resolve_backend, window_attention

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
-from mmswin.backbones import options
+from mmswin.backbones import arguments as options
 from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding
 from mmswin.backbones.swin import Mlp, PatchEmbed
 from mmswin.checkpoints import vit

@@ -17,9 +17,9 @@ from mmswin.benchmark.cpu import ALLOCATORS, SideFailed, ask
 from mmswin.benchmark.machine import describe
 from mmswin.benchmark.recipes import OURS, Options
 from mmswin.benchmark.timing import Summary, interleave, ratio
+from mmswin.engine.precision import has_accelerator
+from mmswin.errors import RunError
 from mmswin.ops.window_attention import AUTO, BACKENDS
-from mmswin.runner.errors import RunError
-from mmswin.runner.precision import has_accelerator
 
 # Parts of the wall time; the first is the sum of the next two.
 SHARES = ('backbone', 'forward', 'backward', 'waiting')

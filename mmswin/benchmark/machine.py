@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mmswin.runner.errors import RunError
+from mmswin.errors import RunError
 
 _PACKAGES = (
     'mmswin', 'torch', 'triton', 'mmengine', 'onedl-mmengine', 'mmcv', 'mmcv-lite', 'onedl-mmcv', 'mmdet',

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mmswin.benchmark.side_process import peak_bytes
 from mmswin.benchmark.work import synchronize
+from mmswin.errors import RunError
 from mmswin.registry import HOOKS
-from mmswin.runner.errors import RunError
 
 # Images that are loaded once more, by the main process alone, to tell what loading costs.
 _LOADED_AGAIN = 8

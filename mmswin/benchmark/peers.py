@@ -232,7 +232,7 @@ def check_name(side: str) -> None:
     """Raises ValueError for a name that is not a side's."""
     name = side.removesuffix(COMPILED)
     if name not in PEERS:
-        from mmswin.runner.errors import nearest  # not above: the memory of processes that import this is measured
+        from mmswin.errors import nearest  # not above: the memory of processes that import this is measured
 
         raise ValueError(
             f'side {side!r} is unknown{nearest(name, PEERS)}; choose from {", ".join(PEERS)}, each also with {COMPILED}'

@@ -19,7 +19,7 @@ from mmswin.benchmark.presets import PRESETS
 from mmswin.benchmark.report import document
 from mmswin.benchmark.results import WorkResult, write
 from mmswin.benchmark.work import Work
-from mmswin.runner.errors import RunError
+from mmswin.errors import RunError
 
 CEILINGS = 'ceilings of the device'
 

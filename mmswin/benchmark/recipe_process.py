@@ -14,8 +14,8 @@ import torch
 
 import mmswin.benchmark.measure_hook  # noqa: F401  the config names it
 from mmswin.conversion.torchvision_operators import make_importable
-from mmswin.runner.errors import run_tool
-from mmswin.runner.launch import test, train
+from mmswin.engine.launch import test, train
+from mmswin.errors import run_tool
 
 
 def run(order: dict[str, Any]) -> None:

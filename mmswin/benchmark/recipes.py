@@ -16,9 +16,9 @@ from torch import nn
 from mmswin.backbones.swin import VARIANTS
 from mmswin.benchmark.peers import make_visible
 from mmswin.checkpoints.export import export
-from mmswin.runner.configure import dicts_in
-from mmswin.runner.errors import RunError
-from mmswin.runner.preflight import build_model
+from mmswin.engine.configure import dicts_in
+from mmswin.engine.preflight import build_model
+from mmswin.errors import RunError
 
 MODES = ('training', 'testing')
 OURS = 'mmswin-'
@@ -178,11 +178,11 @@ def generated_data(cfg: Config, folder: Path, options: Options, progress: Callab
     root = folder / ('coco' if scope == 'mmdet' else 'ade')
     progress(f'data: {figures["num_train"]} + {figures["num_val"]} images in {root}')
     if scope == 'mmdet':
-        from mmswin.datasets.miniature import MiniatureSettings, ensure_miniature_coco
+        from mmswin.data.miniature import MiniatureSettings, ensure_miniature_coco
 
         ensure_miniature_coco(root, MiniatureSettings(**figures, classes=('coco',)))
     else:
-        from mmswin.datasets.miniature_ade import MiniatureAdeSettings, ensure_miniature_ade
+        from mmswin.data.miniature_ade import MiniatureAdeSettings, ensure_miniature_ade
 
         ensure_miniature_ade(root, MiniatureAdeSettings(**figures, classes=('ade',)))
     return root

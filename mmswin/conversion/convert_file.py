@@ -15,8 +15,8 @@ from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import TARGETS, Export, export
 from mmswin.conversion import verify
 from mmswin.conversion.peers import LIBRARIES
-from mmswin.runner.errors import RunError, nearest
-from mmswin.runner.saving import size_text, write_whole
+from mmswin.engine.saving import size_text, write_whole
+from mmswin.errors import RunError, nearest
 
 # Which library reads files of a format, to run beside mmswin.
 SOURCES = {'openmmlab': 'mmdet', 'timm': 'timm', 'torchvision': 'torchvision', 'transformers': 'transformers'}

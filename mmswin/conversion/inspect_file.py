@@ -8,7 +8,7 @@ from pathlib import Path
 from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import inspection, load_file, safetensors_file
 from mmswin.checkpoints.errors import CheckpointError
-from mmswin.runner.saving import size_text
+from mmswin.engine.saving import size_text
 
 
 def inspect_file(file: str | os.PathLike) -> inspection.Rows:

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmswin.datasets.miniature import MiniatureSettings, ensure_miniature_coco
-from mmswin.datasets.miniature_ade import MiniatureAdeSettings, ensure_miniature_ade
+from mmswin.data.miniature import MiniatureSettings, ensure_miniature_coco
+from mmswin.data.miniature_ade import MiniatureAdeSettings, ensure_miniature_ade
 
 _COLUMNS = (('AP', 'mAP'), ('AP50', 'mAP_50'), ('AP75', 'mAP_75'), ('small', 'mAP_s'), ('medium', 'mAP_m'),
             ('large', 'mAP_l'))  # fmt: skip

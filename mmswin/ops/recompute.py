@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmswin.ops.linear import linear
+from mmswin.ops.cpu.linear import linear
+from mmswin.ops.low_precision import autocast_of, autocast_type, product
 from mmswin.ops.merging import neighbours, neighbours_backward
-from mmswin.ops.narrow import autocast_of, autocast_type, product
 
 
 def norm_linear(

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 
-from mmswin.runner.errors import RunError, plain_message
-from mmswin.runner.options import accepts, resolve_type
-from mmswin.runner.preflight import build_model
+from mmswin.engine.options import accepts, resolve_type
+from mmswin.engine.preflight import build_model
+from mmswin.errors import RunError, plain_message
 from mmswin.upgrade.report import Report
 
 # Dicts whose `type` is no class of a registry, or whose entries are not all arguments of it.

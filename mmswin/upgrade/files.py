@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmswin.runner.errors import RunError
+from mmswin.errors import RunError
 from mmswin.upgrade.report import Report
 from mmswin.upgrade.translate import render, upgrade_config
 

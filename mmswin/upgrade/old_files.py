@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmswin.runner.errors import RunError
+from mmswin.errors import RunError
 
 # Only mmdet 3.x and mmseg 1.x have these at the top.
 _NEW_KEYS = ('optim_wrapper', 'train_dataloader', 'test_dataloader', 'param_scheduler', 'default_hooks')

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 import mmswin
-from mmswin.runner.errors import RunError
+from mmswin.errors import RunError
 from mmswin.upgrade.check import check_settings
 from mmswin.upgrade.data import DataUpgrade
 from mmswin.upgrade.delta import differences

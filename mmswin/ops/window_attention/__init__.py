@@ -13,7 +13,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mmswin.ops.window_attention import cpu, reference, sdpa, triton_backend
+from mmswin.ops.cpu import attention as cpu
+from mmswin.ops.window_attention import reference, sdpa
+from mmswin.ops.window_attention.triton import backend as triton_backend
 from mmswin.ops.windows import WindowPlan, capturing, window_plan
 
 BACKENDS: dict[str, Callable[..., Tensor]] = {

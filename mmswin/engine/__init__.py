@@ -1,0 +1,23 @@
+"""What a run needs: configuration, checks beforehand, loops, hooks, saving, stopping, precision, optimizers."""
+
+from mmswin.engine.banner import RunBannerHook
+from mmswin.engine.checkpoint_hook import CheckpointHook
+from mmswin.engine.layer_decay import LayerDecayOptimWrapperConstructor
+from mmswin.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmswin.engine.non_finite_loss import NonFiniteLossHook
+from mmswin.engine.optim_constructor import OptimWrapperConstructor
+from mmswin.engine.precision import BFloat16OptimWrapper
+from mmswin.engine.stopping import StopOnSignalHook, TrainingStopped
+
+__all__ = [
+    'BFloat16OptimWrapper',
+    'CheckpointHook',
+    'EpochBasedTrainLoop',
+    'IterBasedTrainLoop',
+    'LayerDecayOptimWrapperConstructor',
+    'NonFiniteLossHook',
+    'OptimWrapperConstructor',
+    'RunBannerHook',
+    'StopOnSignalHook',
+    'TrainingStopped',
+]

@@ -1,0 +1,190 @@
+"""A few lines at the start of training: what will train on what, and what about it may surprise."""
+
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+import mmswin
+from mmswin.engine.configure import SYNC_NORMS, dicts_in
+from mmswin.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RunBannerHook(Hook):
+    """Logs the banner before the first iteration, and a warning for each thing that makes the run another than the
+    configuration's recipe: another batch size at the same learning rate, pretrained weights that are missing.
+
+    Attributes:
+        precision: What the tool settled on; None in a run without the tool.
+        notes: More lines, such as what the tool changed.
+    """
+
+    # After checkpoints are loaded and before the first line of the training log.
+    priority = 'VERY_LOW'
+
+    def __init__(self) -> None:
+        self.precision: str | None = None
+        self.notes: list[str] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Log the banner."""
+        warnings: list[str] = []
+        rows = [
+            ('model', _model_row(runner)),
+            ('data', _data_row(runner)),
+            ('device', _device_row(runner)),
+            ('batch', _batch_row(runner, warnings)),
+            ('precision', self.precision or _precision_row(runner)),
+            ('norm', _norm_row(runner)),
+            ('pretrained', _pretrained_row(runner, warnings)),
+            ('schedule', _schedule_row(runner)),
+            ('results', runner.work_dir),
+        ]
+        versions = f'mmswin {mmswin.__version__}, mmengine {mmengine.__version__}, torch {torch.__version__}'
+        lines = [f'{name:<11}{text}' for name, text in rows if text]
+        lines += [f'{"note":<11}{note}' for note in self.notes]
+        runner.logger.info('\n'.join([f'This run ({versions})', *(f'  {line}' for line in lines)]))
+        for warning in warnings:
+            runner.logger.warning(warning)
+
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _model_cfg(runner: Runner) -> dict:
+    """The model's config; empty for a Runner that was given a built model."""
+    cfg = runner.cfg.get('model')
+    return cfg if isinstance(cfg, dict) else {}
+
+
+def _model_row(runner: Runner) -> str:
+    model = _unwrapped(runner)
+    total = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    backbone = getattr(model, 'backbone', None)
+    name = type(model).__name__
+    if backbone is not None:
+        name += f', backbone {_backbone_name(runner, backbone)}'
+    frozen = f', {(total - trainable) / 1e6:.1f} M of them frozen' if trainable < total else ''
+    return f'{name}, {total / 1e6:.1f} M parameters{frozen}'
+
+
+def _backbone_name(runner: Runner, backbone: nn.Module) -> str:
+    cfg = _model_cfg(runner).get('backbone') or {}
+    arch = cfg.get('arch')
+    return f'{cfg.get("type", type(backbone).__name__)}{f" ({arch})" if isinstance(arch, str) else ""}'
+
+
+def _data_row(runner: Runner) -> str:
+    dataset = runner.train_dataloader.dataset
+    inner = dataset
+    while hasattr(inner, 'dataset'):
+        inner = inner.dataset
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    repeated = f' (with repeats, from {len(inner)})' if len(inner) != len(dataset) else ''
+    text = f'{type(inner).__name__}: {len(dataset)} images{repeated}'
+    return f'{text}, {len(classes)} classes' if classes else text
+
+
+def _device_row(runner: Runner) -> str:
+    device = next(_unwrapped(runner).parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper()
+    world = get_world_size()
+    return f'{name}, {world} process{"es" if world > 1 else ""}'
+
+
+def images_per_step(runner: Runner) -> tuple[int, int, int]:
+    """Processes, images per process and iteration, and iterations whose gradients are accumulated."""
+    loader = runner.train_dataloader
+    batch = loader.batch_size or loader.batch_sampler.batch_size
+    return get_world_size(), batch, getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+
+
+def _batch_row(runner: Runner, warnings: list[str]) -> str:
+    world, batch, accumulated = images_per_step(runner)
+    images = world * batch * accumulated
+    factors = f'{world} x {batch}' + (f' x {accumulated} accumulated' if accumulated > 1 else '')
+    text = f'{factors} = {images} image{"s" if images > 1 else ""}'
+    optimizer = (runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    scaling = runner.cfg.get('auto_scale_lr') or {}
+    lr, base = optimizer.get('lr'), scaling.get('base_batch_size')
+    if lr is None:
+        return text
+    if not base:
+        return f'{text} at learning rate {lr:g}'
+    if scaling.get('enable'):
+        # mmengine scales by the images of one iteration, whether gradients are accumulated or not.
+        scaled = lr * world * batch / base
+        if accumulated > 1:
+            warnings.append(
+                f'auto_scale_lr does not count accumulated gradients: the learning rate is {scaled:g}, '
+                f'in proportion to {images} images it would be {lr * images / base:g}.'
+            )
+        return f'{text}, learning rate {scaled:g} (auto_scale_lr: {lr:g} x {world * batch} / {base})'
+    if images != base:
+        warnings.append(
+            f'The learning rate {lr:g} of this config is for {base} images per step; this run takes '
+            f'{images} and does not scale it. In proportion it would be {lr * images / base:g}: '
+            'add --auto-scale-lr, or set optim_wrapper.optimizer.lr.'
+        )
+    return f'{text} at learning rate {lr:g}, which is for {base}'
+
+
+def _precision_row(runner: Runner) -> str:
+    name = type(runner.optim_wrapper).__name__
+    dtype = getattr(runner.optim_wrapper, 'cast_dtype', None)
+    if name == 'AmpOptimWrapper':
+        return f'{str(dtype or "float16").removeprefix("torch.")} autocast'
+    return 'bfloat16 autocast' if name == 'BFloat16OptimWrapper' else 'float32'
+
+
+def _norm_row(runner: Runner) -> str:
+    layers = [m for m in _unwrapped(runner).modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return ''
+    synchronised = sum('Sync' in type(layer).__name__ for layer in layers)
+    wanted = any(node.get('type') in SYNC_NORMS for node in dicts_in(_model_cfg(runner))) or runner.cfg.get('sync_bn')
+    text = f'{synchronised} SyncBN, ' * bool(synchronised) + f'{len(layers) - synchronised} BN layers'
+    if wanted and not synchronised:
+        text += ' (the config has SyncBN; in one process that is BN)'
+    return text
+
+
+def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
+    if runner.cfg.get('resume') and runner.iter > 0:
+        return "none needed: the weights are the checkpoint's"
+    backbone = getattr(_unwrapped(runner), 'backbone', None)
+    named = [
+        node.get('checkpoint')
+        for node in dicts_in(_model_cfg(runner).get('backbone') or {})
+        if node.get('type') == 'Pretrained'
+    ]
+    report: Any = getattr(backbone, 'load_report', None)
+    if report is not None:
+        return report.summary()
+    if runner.cfg.get('load_from'):
+        return f'from {runner.cfg.load_from}'
+    if not named:
+        return 'none: the backbone starts from random weights'
+    if hasattr(backbone, 'load_report'):
+        warnings.append(
+            f'The config names the pretrained weights {named[0]}, but the backbone has loaded none: it '
+            'starts from random weights.'
+        )
+        return 'none'
+    return f'{named[0]} (this backbone does not report what it loaded)'
+
+
+def _schedule_row(runner: Runner) -> str:
+    by_epoch = runner.train_loop._max_epochs > 1 or hasattr(runner.train_loop, 'run_epoch')
+    length = f'{runner.max_iters} iterations' + (f' in {runner.max_epochs} epochs' if by_epoch else '')
+    if runner.iter > 0:
+        length += f', resumed after iteration {runner.iter}'
+    return length

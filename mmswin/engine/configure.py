@@ -1,0 +1,185 @@
+"""From a config file and a command line to the config that the Runner gets."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+
+from mmswin.engine.options import merge_options
+from mmswin.engine.precision import has_accelerator
+from mmswin.errors import RunError
+
+SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
+
+
+def load_config(path: str, cfg_options: dict[str, Any] | None, work_dir: str | None) -> Config:
+    """Read a config file, apply ``--cfg-options`` and settle the work dir.
+
+    The work dir is the one given, else the config's, else ``./work_dirs/NAME_OF_THE_CONFIG_FILE``.
+
+    Raises:
+        RunError: The file is missing, is no config, or an option is wrong.
+    """
+    if not Path(path).is_file():
+        raise RunError(f'config {path} does not exist')
+    try:
+        cfg = Config.fromfile(path)
+    except (SyntaxError, FileNotFoundError, NameError, KeyError, OSError) as error:
+        raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    merge_options(cfg, cfg_options)
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('./work_dirs') / Path(path).stem)
+    fit_loaders(cfg)
+    return cfg
+
+
+def set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
+    """Put ``--seed`` and ``--deterministic`` into the config and the environment."""
+    randomness = dict(cfg.get('randomness') or {'seed': None})
+    if seed is not None:
+        randomness['seed'] = seed
+    if deterministic:
+        randomness['deterministic'] = True
+        # cuBLAS reads this when it starts; without it torch refuses matrix products in deterministic mode.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    randomness.setdefault('seed', None)
+    cfg.randomness = ConfigDict(randomness)
+
+
+def enable_lr_scaling(cfg: Config) -> None:
+    """Turn ``auto_scale_lr`` on.
+
+    Raises:
+        RunError: The config does not say for how many images its learning rate is.
+    """
+    scaling = cfg.get('auto_scale_lr')
+    if not scaling or 'base_batch_size' not in scaling:
+        raise RunError(
+            '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size, so it is not known for how '
+            'many images per iteration its learning rate is; add --cfg-options '
+            '+auto_scale_lr.base_batch_size=16 (or what it is)'
+        )
+    scaling.enable = True
+
+
+def set_up_processes(cfg: Config, launcher: str) -> list[str]:
+    """Prepare the config, and on a CPU the process group, for one process or several.
+
+    mmengine starts several processes on GPUs only. Without one this starts gloo itself, and changes what torch cannot
+    do on CPUs: synchronised batch norm and a device id for DistributedDataParallel.
+
+    Returns:
+        Lines for the banner.
+
+    Raises:
+        RunError: Several processes without GPU from another launcher than torchrun.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none' or has_accelerator():
+        return []
+    if launcher != 'pytorch':
+        raise RunError(
+            f'--launcher {launcher} found no GPU; several processes on CPUs run through tools/dist_train.sh '
+            '(--launcher pytorch)'
+        )
+    if not torch.distributed.is_initialized():
+        if 'RANK' not in os.environ:
+            raise RunError(
+                '--launcher pytorch is for processes that torchrun started: use tools/dist_train.sh '
+                'CONFIG NUMBER_OF_PROCESSES'
+            )
+        torch.distributed.init_process_group('gloo')
+    notes = ['no GPU: the processes talk through gloo on the CPU']
+    wrapper = dict(
+        cfg.get('model_wrapper_cfg')
+        or {
+            'type': 'MMDistributedDataParallel',
+            'broadcast_buffers': False,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        }
+    )
+    wrapper['device_ids'] = None
+    cfg.model_wrapper_cfg = ConfigDict(wrapper)
+    if replace_sync_norm(cfg):
+        notes.append('SyncBN became BN: torch synchronises batch norm on GPUs only')
+    return notes
+
+
+def replace_sync_norm(cfg: Config) -> int:
+    """Replace synchronised batch norm in ``cfg.model`` by plain; returns the number of places."""
+    count = 0
+    for node in dicts_in(cfg.model):
+        if node.get('type') in SYNC_NORMS:
+            node['type'] = 'BN'
+            count += 1
+    if cfg.get('sync_bn'):
+        cfg.sync_bn = None
+        count += 1
+    return count
+
+
+def dicts_in(node: Any) -> Iterator[dict]:
+    """All dicts in a config, the outer before the inner."""
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from dicts_in(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from dicts_in(value)
+
+
+def add_hooks(cfg: Config, *hook_types: str) -> None:
+    """Add the named hooks to ``custom_hooks`` unless the config has them.
+
+    Raises:
+        RunError: Something in ``custom_hooks`` is no hook.
+    """
+    given = cfg.get('custom_hooks') or []
+    if isinstance(given, (list, tuple)):
+        wrong = [hook for hook in given if not isinstance(hook, (dict, Hook))]
+    else:
+        wrong = [given]
+    if wrong:
+        raise RunError(
+            f'custom_hooks holds {wrong[0]!r} and must be a list of dicts with a type each: '
+            "write custom_hooks = [dict(type='EMAHook')] or its like into the config; "
+            '--cfg-options reads no dicts'
+        )
+    present = {hook.get('type') for hook in given if isinstance(hook, dict)}
+    cfg.custom_hooks = [*given, *(ConfigDict(type=name) for name in hook_types if name not in present)]
+
+
+def fit_loaders(cfg: Config) -> None:
+    """Turn ``persistent_workers`` off where a loader has no workers: torch refuses it, and nothing depends on it."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if isinstance(loader, dict) and not loader.get('num_workers') and loader.get('persistent_workers'):
+            loader.persistent_workers = False
+
+
+def use_resumable_loop(cfg: Config) -> None:
+    """Replace mmengine's two training loops by those of :mod:`mmswin.engine.loops`; others stay."""
+    loop = cfg.train_cfg
+    if 'type' in loop:
+        name = loop.type
+    else:
+        name = 'EpochBasedTrainLoop' if loop.get('by_epoch', True) else 'IterBasedTrainLoop'
+    if name in ('EpochBasedTrainLoop', 'IterBasedTrainLoop'):
+        loop.pop('by_epoch', None)
+        loop.type = f'mmswin.{name}'
+
+
+def use_whole_checkpoints(cfg: Config) -> None:
+    """Replace mmengine's checkpoint hook by :class:`mmswin.engine.CheckpointHook`; another one stays."""
+    hooks = dict(cfg.get('default_hooks') or {})
+    hook = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})  # as the Runner adds it
+    if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+        hooks['checkpoint'] = ConfigDict({**hook, 'type': 'mmswin.CheckpointHook'})
+        cfg.default_hooks = ConfigDict(hooks)

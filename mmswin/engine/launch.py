@@ -1,0 +1,206 @@
+"""What ``tools/train.py`` and ``tools/test.py`` do: configure, check, then hand over to mmengine's Runner."""
+
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+
+import mmswin.registry  # noqa: F401  registers the types that a checkpoint may hold, whatever the config
+from mmswin.engine import RunBannerHook, configure, preflight, reading, resuming, strategies, testing
+from mmswin.engine.precision import set_precision
+from mmswin.engine.processes import explained_loss_of_process, follow_launcher
+from mmswin.engine.saving import Runner, explained_lack_of_room
+from mmswin.errors import RunError, is_first_local_process
+
+TRAIN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook', 'mmswin.StopOnSignalHook')
+
+
+@reading.safely()
+def train(
+    config: str,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    load_from: str | None = None,
+    amp: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    auto_scale_lr: bool = False,
+    seed: int | None = None,
+    deterministic: bool = False,
+    launcher: str = 'none',
+    overwrite: bool = False,
+    trust_checkpoint: bool = False,
+) -> None:
+    """Train a config of mmdet or mmseg.
+
+    Args:
+        config: Path of the config file.
+        work_dir: Where logs and checkpoints go; default the config's ``work_dir`` or ``./work_dirs/NAME``.
+        resume: ``'auto'`` for the newest whole checkpoint of the work dir, or a checkpoint's path.
+        load_from: Checkpoint whose weights to start from.
+        amp: ``'auto'``, ``'bf16'`` or ``'fp16'``; None follows the config.
+        cfg_options: Dotted keys to values.
+        auto_scale_lr: Scale the learning rate to the batch size.
+        seed: Random seed.
+        deterministic: Use deterministic algorithms.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        overwrite: Train into a work dir that holds an earlier run's checkpoints.
+        trust_checkpoint: Read the checkpoint of ``resume`` or ``load_from`` even if it needs types that are not safe.
+
+    Raises:
+        RunError: Something that the user can mend; nothing has been written then.
+        CheckpointError: A checkpoint that cannot be used; nothing has been written then.
+        NonFiniteLossError: A loss became NaN or infinite.
+        SavingError: A checkpoint cannot be written; the last one is whole.
+        LostProcessError: Another process of the run has ended.
+    """
+    if resume and load_from:
+        raise RunError('--resume and --load-from exclude each other: resuming restores the weights and all the rest')
+    cfg = configure.load_config(config, cfg_options, work_dir)
+    configure.set_randomness(cfg, seed, deterministic)
+    if auto_scale_lr:
+        configure.enable_lr_scaling(cfg)
+    if resume:
+        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    elif load_from:
+        cfg.resume, cfg.load_from = False, load_from
+    if trust_checkpoint:
+        reading.trust(cfg.work_dir if resume == 'auto' else cfg.get('load_from'))
+    precision = set_precision(cfg, amp)
+    configure.use_resumable_loop(cfg)
+    configure.use_whole_checkpoints(cfg)
+    configure.add_hooks(cfg, *TRAIN_HOOKS)
+    strategies.check(cfg)
+
+    notes = _check_training(cfg, overwrite)
+    notes += configure.set_up_processes(cfg, launcher) + strategies.apply(cfg)
+    follow_launcher()
+    with explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
+        runner = _build_runner(cfg)
+        for hook in runner.hooks:
+            if isinstance(hook, RunBannerHook):
+                hook.precision = precision
+                hook.notes.extend(notes)
+        runner.train()
+
+
+def _check_training(cfg: Config, overwrite: bool) -> list[str]:
+    """All that can be known before the work dir is touched; returns lines for the banner."""
+    notes: list[str] = []
+    if not cfg.get('resume') and not overwrite and resuming.has_checkpoints(cfg.work_dir):
+        raise RunError(
+            f'{cfg.work_dir} holds the checkpoints of an earlier run: add --resume to go on with it, '
+            '--work-dir DIR to train elsewhere, or --overwrite to write over it'
+        )
+    checkpoint: dict[str, Any] | None = None
+    source = cfg.get('load_from')
+    if cfg.get('resume'):
+        if source is None:
+            path, checkpoint, notes = resuming.newest_whole_checkpoint(cfg.work_dir)
+            source = cfg.load_from = str(path)
+        else:
+            checkpoint = resuming.load_resumable(source)
+        _keep_seed(cfg, checkpoint, notes)
+        notes += resuming.forgotten(cfg, checkpoint)
+    if not is_first_local_process():
+        return []  # one process per machine looks at the rest; if it refuses, its launcher ends the others
+    if checkpoint is None and source is not None:
+        checkpoint = reading.read(source)
+    if checkpoint is None:
+        preflight.check_pretrained(cfg)
+    model = preflight.build_model(cfg)
+    strategies.check_model(cfg, model)
+    if checkpoint is not None:
+        match = preflight.check_weights(model, checkpoint, source, 'resume' if cfg.get('resume') else 'load')
+        notes.append(f'{source}: {match.summary()}')
+    splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
+    notes += preflight.check_data(cfg, splits)
+    return notes
+
+
+def _keep_seed(cfg: Config, checkpoint: dict[str, Any], notes: list[str]) -> None:
+    """Go on with the seed of the interrupted run, so that the order of the images goes on too."""
+    saved = checkpoint['meta'].get('seed')
+    given = cfg.randomness.get('seed')
+    if saved is None:
+        return
+    if given is None:
+        cfg.randomness.seed = saved
+    elif given != saved:
+        notes.append(
+            f'seed {given} given, but the run being resumed had {saved}: mmengine goes on with {saved} for '
+            'the model, and the order of the images is that of neither run'
+        )
+
+
+@reading.safely()
+def test(
+    config: str,
+    checkpoint: str,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    tta: bool = False,
+    launcher: str = 'none',
+    overwrite: bool = False,
+    trust_checkpoint: bool = False,
+) -> dict[str, float]:
+    """Test a checkpoint with a config of mmdet or mmseg.
+
+    Args:
+        config: Path of the config file.
+        checkpoint: Path or URL of the checkpoint.
+        work_dir: Where the log and the figures go; default as for :func:`train`.
+        out: Pickle file for the predictions.
+        show_dir: Directory for pictures of the predictions.
+        cfg_options: Dotted keys to values.
+        tta: Test-time augmentation.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        overwrite: Write over an existing ``out`` and into an existing ``show_dir``.
+        trust_checkpoint: Read the checkpoint even if it needs types that are not safe.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        RunError: Something that the user can mend; nothing has been written then.
+        CheckpointError: A checkpoint that cannot be used; nothing has been written then.
+    """
+    cfg = configure.load_config(config, cfg_options, work_dir)
+    testing.check_outputs(out, show_dir, overwrite)
+    cfg.load_from, cfg.resume = checkpoint, False
+    if trust_checkpoint:
+        reading.trust(checkpoint)
+    notes = _check_test(cfg)
+    if show_dir:
+        testing.show_into(cfg, show_dir)
+    if tta:
+        testing.enable_tta(cfg)
+    notes += configure.set_up_processes(cfg, launcher)
+    runner = _build_runner(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    if tta:
+        runner.logger.info(testing.tta_note(cfg, len(runner.test_dataloader.dataset)))
+    if out:
+        testing.dump_predictions(runner, cfg.get('default_scope'), out)
+    metrics = runner.test()
+    for name, place in (('predictions', out), ('pictures', show_dir)):
+        if place:
+            runner.logger.info(f'{name} are in {place}')
+    return metrics
+
+
+def _check_test(cfg: Config) -> list[str]:
+    if not is_first_local_process():
+        return []
+    loaded = reading.read(cfg.load_from)
+    model = preflight.build_model(cfg)
+    match = preflight.check_weights(model, loaded, cfg.load_from, 'test')
+    return [f'{cfg.load_from}: {match.summary()}', *preflight.check_data(cfg, ('test',))]
+
+
+def _build_runner(cfg: Config) -> Runner:
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)

@@ -1,0 +1,207 @@
+"""What is looked at before the work dir is touched: data, checkpoints, and whether the model can be built.
+
+Everything here reads only. A finding that makes the run wrong is a :class:`RunError` or ``CheckpointError``.
+"""
+
+import copy
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from mmswin.checkpoints import CheckpointError, load_file
+from mmswin.engine.configure import dicts_in
+from mmswin.errors import RunError, plain_message
+
+# A test with less would report the AP of a partly random network; resuming needs every tensor.
+MIN_MATCH_TEST = 0.9
+# Fine-tuning replaces heads, but a file that fills less than half is another model's.
+MIN_MATCH_LOAD = 0.5
+
+_SHOWN_FINDINGS = 20
+
+
+@dataclass
+class Match:
+    """How a state dict fits a model."""
+
+    total: int = 0
+    matched: int = 0
+    missing: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+
+    @property
+    def fraction(self) -> float:
+        """Part of the model's tensors that the file fills."""
+        return self.matched / self.total if self.total else 1.0
+
+    def summary(self) -> str:
+        """One line with counts and names; those of another shape by module, for they are the heads that start anew."""
+        parts = [f'{self.matched} of {self.total} tensors of the model match']
+        for what, tensors, names, shown in (
+            ('missing', self.missing, self.missing, 3),
+            ('of another shape, which start anew', self.mismatched, _by_module(self.mismatched), 16),
+            ('in the file only', self.unexpected, self.unexpected, 3),
+        ):
+            if names:
+                listed = ', '.join([*names[:shown], *(['...'] if len(names) > shown else [])])
+                parts.append(f'{len(tensors)} {what} ({listed})')
+        return ', '.join(parts)
+
+
+def _by_module(names: list[str]) -> list[str]:
+    """Tensor names with those of one module in one entry: ``head.fc.weight/bias``."""
+    modules: dict[str, list[str]] = {}
+    for name in names:
+        module, _, tensor = name.rpartition('.')
+        modules.setdefault(module, []).append(tensor)
+    return [f'{module}.{"/".join(tensors)}'.lstrip('.') for module, tensors in modules.items()]
+
+
+def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
+    """Check the data sets of a config.
+
+    Returns:
+        The warnings, one line each.
+
+    Raises:
+        RunError: All errors found, a line each.
+    """
+    from mmswin.data.checks import check_config
+
+    findings = check_config(cfg, splits=tuple(splits))
+    errors = list(dict.fromkeys(f.message for f in findings if f.level == 'error'))
+    if errors:
+        shown = errors[:_SHOWN_FINDINGS]
+        if len(errors) > len(shown):
+            shown.append(f'and {len(errors) - len(shown)} more (see tools/check_data.py)')
+        raise RunError('\n       '.join(shown))
+    return list(dict.fromkeys(f.message for f in findings))
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Make sure that every file or URL named by an ``init_cfg`` of the model is a whole checkpoint.
+
+    A URL is downloaded now, into the cache from which the model takes it later.
+
+    Raises:
+        CheckpointError: It is not.
+    """
+    for node in dicts_in(cfg.model):
+        source = node.get('checkpoint') if node.get('type') == 'Pretrained' else node.get('pretrained')
+        if isinstance(source, str) and re.match(r'https?:|(?![\w-]+:)', source):
+            try:
+                load_file(source)
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f'the pretrained weights: {error}. To start a Swin from random weights instead: --cfg-options '
+                    'model.backbone.init_cfg=None; to take the files from a directory: export '
+                    'MMSWIN_PRETRAINED_DIR=DIR'
+                ) from error
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Build the model of a config on the CPU, without loading weights.
+
+    Raises:
+        RunError: A value that the model's classes refuse, in their words.
+    """
+    scope = cfg.get('default_scope') or 'mmengine'
+    model_cfg = copy.deepcopy(cfg.model)
+    if cfg.get('data_preprocessor') is not None:
+        model_cfg.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
+    # Building logs; the Runner will say it again where it belongs, into the log file of the run.
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with DefaultScope.overwrite_default_scope(scope):
+            return MODELS.build(model_cfg)
+    except (ValueError, KeyError) as error:
+        raise RunError(f'the model cannot be built: {plain_message(error)}') from error
+    except TypeError as error:
+        if 'argument' not in str(error):
+            raise
+        raise RunError(f'the model cannot be built: {plain_message(error)}') from error
+    finally:
+        logging.disable(previous)
+
+
+def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict of a whole model's checkpoint, without the prefix of a distributed wrapper."""
+    state = checkpoint
+    for name in ('state_dict', 'model'):
+        if isinstance(checkpoint.get(name), Mapping):
+            state = checkpoint[name]
+            break
+    return {re.sub(r'^module\.', '', key): value for key, value in state.items()}
+
+
+def match_weights(model: nn.Module, weights: Mapping[str, Any]) -> Match:
+    """Load ``weights`` into ``model`` as mmengine does, and report what fits instead of raising.
+
+    The modules' own hooks run, so formats that they translate count as what they become.
+    """
+    state = dict(weights)
+    missing: list[str] = []
+    unexpected: list[str] = []
+    errors: list[str] = []
+
+    def load(module: nn.Module, prefix: str = '') -> None:
+        module._load_from_state_dict(state, prefix, {}, True, missing, unexpected, errors)
+        for name, child in module.named_children():
+            load(child, f'{prefix}{name}.')
+
+    with torch.no_grad():
+        load(model)
+    # Modules judge only the names under their own prefix; a name of no module at all is found here.
+    wanted = model.state_dict()
+    mismatched = [match.group(1) for match in (re.search(r'size mismatch for (\S+):', e) for e in errors) if match]
+    strange = [name for name, value in state.items() if name not in wanted and torch.is_tensor(value)]
+    unexpected = list(dict.fromkeys([*unexpected, *strange]))
+    missing = [name for name in dict.fromkeys(missing) if name in wanted and not name.endswith('num_batches_tracked')]
+    total = sum(not name.endswith('num_batches_tracked') for name in wanted)
+    return Match(total, total - len(missing) - len(mismatched), missing, mismatched, unexpected)
+
+
+def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str, purpose: str) -> Match:
+    """Make sure that a checkpoint is for a model.
+
+    Args:
+        model: The built model; it holds the weights afterwards.
+        checkpoint: The loaded file.
+        source: Its name, for messages.
+        purpose: ``'test'``, ``'resume'`` or ``'load'``.
+
+    Raises:
+        CheckpointError: Too little matches for the purpose.
+    """
+    try:
+        match = match_weights(model, state_dict_of(checkpoint))
+    except CheckpointError as error:  # a backbone that judges for itself; it does not know the file's name
+        raise CheckpointError(f'checkpoint {source} is not for this model: {error}') from error
+    enough = {'test': MIN_MATCH_TEST, 'resume': 1.0, 'load': MIN_MATCH_LOAD}[purpose]
+    if match.fraction >= enough:
+        return match
+    raise CheckpointError(f'checkpoint {source} is not for this model: {match.summary()}; {_cause(match, purpose)}')
+
+
+def _cause(match: Match, purpose: str) -> str:
+    if match.matched == 0 and not match.mismatched:
+        return (
+            'none of its names is one of the model: perhaps it is a backbone alone, which belongs in '
+            'model.backbone.init_cfg=dict(type="Pretrained", checkpoint=...)'
+        )
+    if match.mismatched and len(match.mismatched) >= len(match.missing):
+        heads = all(re.search('head', name) for name in match.mismatched)
+        what = 'the number of classes' if heads else 'the size of the model (arch, embed_dims, ...)'
+        hint = f'the shapes differ, so {what} is probably another than in the config it was trained with'
+    else:
+        hint = 'it was probably trained with another config'
+    return hint + ('; to start from its weights use --load-from' if purpose == 'resume' else '')

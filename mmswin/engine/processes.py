@@ -1,0 +1,66 @@
+"""What several processes of a run owe each other: none waits for one that is gone, and none outlives the launcher."""
+
+import logging
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.logging import print_log
+from torch import distributed as dist
+
+from mmswin.errors import LostProcessError
+
+# How often a process looks whether its launcher is still there, and how long it may take to save and end if not.
+_LOOK_EVERY = 2.0
+_GRACE = 60.0
+
+# gloo's and NCCL's words for a connection whose other end is gone.
+_GONE = re.compile(
+    r'connection (closed|reset|refused)|remote process exited|broken pipe|peer closed|heartbeat', re.IGNORECASE
+)
+
+
+def follow_launcher() -> None:
+    """End this process when the launcher that started it is gone.
+
+    torchrun ends its processes when it is told to stop, but when it is killed itself they go on, unseen, on GPUs that
+    nobody knows to be taken. From now on a thread watches, and asks this process to stop as ``kill`` would: with
+    :class:`mmswin.engine.StopOnSignalHook` it saves first. Does nothing where no torchrun is the parent.
+    """
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_without(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(_LOOK_EVERY)
+    print_log(
+        f'The launcher (process {launcher}) is gone, so this process stops.', logger='current', level=logging.WARNING
+    )
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def explained_loss_of_process() -> Iterator[None]:
+    """Turn the error that a collective operation ends with when another process is gone into one line.
+
+    Raises:
+        LostProcessError: Instead of that error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        if not several or not _GONE.search(str(error)):
+            raise
+        raise LostProcessError(
+            f'process {dist.get_rank()} of {dist.get_world_size()} stops because another one is gone (killed, out of '
+            'memory, or ended by an error: look for its message above, and for the signal or exit status that the '
+            'launcher reports below). To go on from the last whole checkpoint, repeat the command with --resume'
+        ) from error

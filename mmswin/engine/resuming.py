@@ -1,0 +1,110 @@
+"""Which checkpoint a run resumes from, and what it must hold."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmswin.checkpoints import CheckpointError
+from mmswin.engine import reading
+from mmswin.engine.configure import dicts_in
+from mmswin.errors import RunError
+
+# What Runner.resume reads; a file without them is weights, not a run.
+_NEEDED = ('state_dict', 'optimizer', 'meta', 'message_hub')
+
+# Parts of mmdet that remember what came before.
+_MEMORIES = {
+    'CachedMosaic': 'mixes with images that it has seen before, and has seen none yet',
+    'CachedMixUp': 'mixes with images that it has seen before, and has seen none yet',
+    'BatchSyncRandomResize': 'starts at its first size until it draws the next one',
+}
+
+
+def has_checkpoints(work_dir: str | Path) -> bool:
+    """Whether a directory holds what an earlier training run saved."""
+    work_dir = Path(work_dir)
+    return work_dir.is_dir() and ((work_dir / 'last_checkpoint').exists() or any(work_dir.glob('*.pth')))
+
+
+def load_resumable(path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint and make sure that training can go on from it.
+
+    Raises:
+        CheckpointError: Missing, truncated, or not a checkpoint.
+        RunError: A checkpoint without the state of the run.
+    """
+    checkpoint = reading.read(str(path))
+    missing = [name for name in _NEEDED if name not in checkpoint]
+    if missing or 'iter' not in checkpoint['meta']:
+        raise RunError(
+            f'{path} holds no training state ({", ".join(missing) or "meta.iter"} missing), so nothing can '
+            'be resumed from it; to start from its weights use --load-from'
+        )
+    return checkpoint
+
+
+def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """Find the checkpoint that ``--resume`` without a path goes on from.
+
+    That is the one named in ``last_checkpoint``, or, when it is not whole (a run that was killed while it saved leaves
+    a truncated file), the newest of the others that is.
+
+    Returns:
+        The path, its content, and a line for each file that was passed over.
+
+    Raises:
+        RunError: There is none.
+    """
+    work_dir = Path(work_dir)
+    candidates = sorted(
+        (p for p in work_dir.glob('*.pth') if not p.name.startswith('best_')),
+        key=lambda p: p.stat().st_mtime,
+        reverse=True,
+    )
+    pointer = work_dir / 'last_checkpoint'
+    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    if name and '\0' not in name:  # a kill while mmengine's hook writes it leaves it empty, a loss of power in zeros
+        named = Path(name)
+        # A work dir that was moved or copied holds its checkpoints, but the pointer names the old place.
+        named = named if named.exists() else work_dir / named.name
+        newer = [p for p in candidates if named.exists() and p.stat().st_mtime > named.stat().st_mtime]
+        candidates = list(dict.fromkeys([*newer, named, *candidates]))
+    passed_over = []
+    for path in candidates:
+        try:
+            return path, load_resumable(path), passed_over
+        except (CheckpointError, RunError) as error:
+            passed_over.append(f'passed over {path.name}: {error}')
+    if passed_over:
+        raise RunError(f'--resume: no whole checkpoint in {work_dir}: ' + '; '.join(passed_over))
+    raise RunError(
+        f'--resume: {os.fspath(work_dir)} holds no checkpoint; start without --resume, name the checkpoint '
+        '(--resume FILE), or name the directory of the earlier run (--work-dir DIR)'
+    )
+
+
+def forgotten(cfg: Config, checkpoint: dict[str, Any]) -> list[str]:
+    """What a checkpoint does not bring back, so that the resumed run is not to the bit the one that was stopped.
+
+    Returns:
+        Lines for the banner.
+    """
+    notes = []
+    types = {
+        node['type']
+        for part in ('train_dataloader', 'train_dataset', 'model')
+        for node in dicts_in(cfg.get(part))
+        if isinstance(node.get('type'), str)
+    }
+    for name, what in _MEMORIES.items():
+        if types & {name, f'mmdet.{name}'}:
+            notes.append(f'{name} {what}: this run goes on, but not to the bit as if it had not been stopped')
+    counts, iteration = cfg.optim_wrapper.get('accumulative_counts', 1), checkpoint['meta']['iter']
+    if iteration % counts:
+        notes.append(
+            f'the checkpoint is of iteration {iteration}, among {counts} whose gradients are accumulated: '
+            f'those of the last {iteration % counts} are lost. Save at multiples of {counts}'
+        )
+    return notes

@@ -1,0 +1,182 @@
+"""A Runner whose processes share what they otherwise would all hold (see :mod:`mmswin.engine.strategies`).
+
+What decides the order of things: weights are initialised and loaded as in any other run, by the model's own means,
+and the model is cut up after that and before the optimizer is built; a parameter that has been cut up takes no plain
+tensor. When a checkpoint is saved, all processes gather its parts, and the first writes what an unshared run would.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import broadcast, is_main_process
+from mmengine.model import convert_sync_batchnorm
+from mmengine.optim import OptimWrapper, ZeroRedundancyOptimizer
+from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint
+from mmengine.utils import apply_to
+from torch import nn
+
+from mmswin.engine.strategies import strategy_of
+from mmswin.errors import RunError
+
+
+def shard(model: nn.Module, wrap: tuple[str, ...]) -> None:
+    """Leave each process its part of a model, of the first one's weights; all processes must call.
+
+    Args:
+        model: The model, on its device; changed in place. Names and order of its parameters stay.
+        wrap: Names of the classes of which each module becomes a unit, gathered for its forward and its backward.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    for tensor in model.state_dict().values():
+        broadcast(tensor)
+    mesh = init_device_mesh(get_device(), (torch.distributed.get_world_size(),))
+    for module in list(model.modules()):
+        if type(module).__name__ in wrap:
+            fully_shard(module, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether :func:`shard` has been called on a model."""
+    return any(_is_part(parameter) for parameter in model.parameters())
+
+
+def _is_part(value: Any) -> bool:
+    return torch.is_tensor(value) and hasattr(value, 'full_tensor')
+
+
+def whole(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A state dict with whole tensors on the CPU in place of parts; all processes must call, the first gets them."""
+    keep = is_main_process()
+
+    def gathered(part: torch.Tensor) -> torch.Tensor | None:
+        tensor = part.detach().full_tensor()
+        return tensor.cpu() if keep else None
+
+    result = apply_to(state, _is_part, gathered)
+    if hasattr(state, '_metadata'):  # the versions of a model's modules
+        result._metadata = state._metadata
+    return result
+
+
+def share_out(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Replace the tensors of a whole optimizer's state dict, in place, by this process's parts.
+
+    Args:
+        state: ``state`` and ``param_groups``, as an optimizer's ``state_dict`` has them.
+        optimizer: The optimizer that will load it, of a model that :func:`shard` has cut up.
+    """
+    from torch.distributed.tensor import distribute_tensor
+
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    numbers = [n for group in state['param_groups'] for n in group['params']]
+    for number, parameter in zip(numbers, parameters):
+        for name, value in state['state'].get(number, {}).items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                value = value.to(parameter.device)
+                state['state'][number][name] = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+
+
+@contextmanager
+def _answering(thing: Any, state: Mapping[str, Any]) -> Iterator[None]:
+    """While it lasts, ``thing.state_dict()`` returns ``state``."""
+    thing.state_dict = lambda *args, **kwargs: state
+    try:
+        yield
+    finally:
+        del thing.state_dict
+
+
+class SharingRunner(Runner):
+    """mmengine's Runner, which follows ``cfg.strategy`` and saves and resumes what is shared."""
+
+    def _shares_parameters(self) -> bool:
+        return self.distributed and strategy_of(self.cfg).kind == 'fsdp'
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """The model in mmengine's wrapper; with 'fsdp' the bare model, which is cut up when its weights are there."""
+        if not self._shares_parameters():
+            return super().wrap_model(model_wrapper_cfg, model)
+        model = model.to(get_device())
+        return convert_sync_batchnorm(model, self.cfg.sync_bn) if self.cfg.get('sync_bn') else model
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
+        """The optimizer, of the parameters that this process has."""
+        if self._shares_parameters() and not is_sharded(self.model):
+            self._shard_model()
+        return super().build_optim_wrapper(optim_wrapper)
+
+    def _shard_model(self) -> None:
+        self._init_model_weights()
+        if self._resume and self._load_from is None:
+            self._load_from = find_latest_checkpoint(self.work_dir)
+        if self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+        self._has_loaded = not self._resume  # the state of the run is still to come
+        shard(self.model, strategy_of(self.cfg).wrap)
+        here, total = size_here(self.model.parameters()), sum(p.numel() for p in self.model.parameters())
+        self.logger.info(f'This process holds {here / total:.0%} of {total / 1e6:.1f} M parameters')
+
+    def _init_model_weights(self) -> None:
+        if not is_sharded(self.model):
+            super()._init_model_weights()
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: list = [(r'^module.', '')],  # noqa: B006  mmengine's
+    ) -> dict[str, Any]:
+        """Load a checkpoint's weights; arguments as for mmengine's.
+
+        Of a model that has been cut up, only the checkpoint of which it has the weights already can be loaded: then
+        this returns the file with the optimizer's state in parts.
+
+        Raises:
+            RunError: Another checkpoint for a model that has been cut up.
+        """
+        if not is_sharded(self.model):
+            if self.distributed and strategy_of(self.cfg).kind == 'zero':
+                map_location = 'cpu'  # the whole state; the optimizer takes its part to the device
+            return super().load_checkpoint(filename, map_location, strict, revise_keys)
+        if filename != self._load_from:
+            raise RunError(
+                f'{filename} cannot be loaded any more: with strategy.type=fsdp a model takes weights '
+                'before it is shared out; name the file in load_from'
+            )
+        checkpoint = _load_checkpoint(filename, map_location='cpu')
+        if 'optimizer' in checkpoint and isinstance(self.optim_wrapper, OptimWrapper):
+            share_out(checkpoint['optimizer'], self.optim_wrapper.optimizer)
+        return checkpoint
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume a run; arguments as for mmengine's."""
+        super().resume(filename, *args, **kwargs)
+        optimizer = getattr(self.optim_wrapper, 'optimizer', None)
+        if isinstance(optimizer, ZeroRedundancyOptimizer):
+            optimizer.state.clear()  # a second copy, that torch's loading leaves; optimizer.optim has the state
+
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args: Any, save_optimizer: bool = True, **kwargs: Any
+    ) -> None:
+        """Save a checkpoint; arguments as for mmengine's. All processes must call."""
+        with ExitStack() as answers:
+            if is_sharded(self.model):
+                answers.enter_context(_answering(self.model, whole(self.model.state_dict())))
+                if save_optimizer:
+                    answers.enter_context(_answering(self.optim_wrapper, whole(self.optim_wrapper.state_dict())))
+            elif save_optimizer and isinstance(getattr(self.optim_wrapper, 'optimizer', None), ZeroRedundancyOptimizer):
+                answers.enter_context(_answering(self.optim_wrapper, self.optim_wrapper.state_dict()))
+            super().save_checkpoint(out_dir, filename, *args, save_optimizer=save_optimizer, **kwargs)
+
+
+def size_here(tensors: Iterator[torch.Tensor]) -> int:
+    """How many numbers of tensors, parts or whole, this process holds."""
+    return sum((t.to_local() if _is_part(t) else t).numel() for t in tensors)

@@ -1,0 +1,1 @@
+"""What processors need: each file says why it is there and what it gains."""

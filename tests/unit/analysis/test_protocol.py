@@ -1,0 +1,118 @@
+"""Whole models by the paper's protocol: heads against formulas, every parameter in one part, unknown kinds refused."""
+
+import copy
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmswin.analysis.counting import META
+from mmswin.analysis.protocol import Complexity, measure, measure_model
+from mmswin.analysis.reports import complexity_text
+from mmswin.engine.preflight import build_model
+from mmswin.errors import RunError
+
+CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
+
+
+@cache
+def parsed(name: str) -> Config:
+    return Config.fromfile(CONFIGS / f'{name}.py')
+
+
+@cache
+def measured(name: str, height: int, width: int) -> Complexity:
+    return measure(parsed(name), (height, width))
+
+
+def layers(found: Complexity) -> dict[str, int]:
+    return {part.name: part.cost.layers for part in found.parts if part.cost}
+
+
+def test_mask_rcnn_heads_take_1000_proposals_and_100_masks():
+    found = layers(measured('mask_rcnn_swin_t_coco', 256, 320))
+    assert found['roi_head.bbox_head'] == 1000 * (256 * 49 * 1024 + 1024 * 1024 + 1024 * (81 + 320))
+    assert found['roi_head.mask_head'] == 100 * (4 * 196 * 256 * 256 * 9 + 196 * 256 * 256 * 4 + 784 * 256 * 80)
+    places = sum(-(-256 // s) * -(-320 // s) for s in (4, 8, 16, 32, 64))
+    assert found['rpn_head'] == places * (256 * 256 * 9 + 256 * 3 + 256 * 12)
+
+
+def test_a_larger_image_costs_backbone_and_neck_alone():
+    small, large = (layers(measured('mask_rcnn_swin_t_coco', *size)) for size in ((256, 320), (256, 640)))
+    assert {name: large[name] / small[name] for name in small} == pytest.approx(
+        {'backbone': 2, 'neck': 2, 'rpn_head': 2, 'roi_head.bbox_head': 1, 'roi_head.mask_head': 1}, rel=0.02
+    )
+
+
+def test_sparse_rcnn_takes_its_own_proposals():
+    found = measured('sparse_rcnn_swin_t_coco', 256, 320)
+    box = next(part.cost for part in found.parts if part.name == 'roi_head.bbox_head')
+    dynamic = 300 * 2 * 49 * 256 * 64
+    attention = 2 * 300 * 300 * 256
+    assert box.products == 6 * (dynamic + attention)
+
+
+def test_every_parameter_is_in_one_part():
+    for name, size in (('mask_rcnn_swin_t_coco', (256, 320)), ('upernet_swin_t_ade20k', (128, 128))):
+        with META:
+            model = build_model(parsed(name))
+        assert measured(name, *size).params == sum(p.numel() for p in model.parameters())
+
+
+def test_the_auxiliary_head_counts_as_parameters_alone():
+    found = measured('upernet_swin_t_ade20k', 128, 128)
+    parts = {part.name: part for part in found.parts}
+    assert parts['auxiliary_head'].cost is None
+    assert parts['auxiliary_head'].params == 384 * 256 * 9 + 2 * 256 + 257 * 150
+    assert found.cost == parts['backbone'].cost + parts['decode_head'].cost
+    text = complexity_text(found).splitlines()
+    assert any(line.split() == ['auxiliary_head', '0.924', '0.924', *'-----'] for line in text)
+    assert '-: runs in training alone.' in text
+
+
+def test_frozen_parameters_are_not_trainable():
+    cfg = copy.deepcopy(parsed('upernet_swin_t_ade20k'))
+    cfg.model.backbone.frozen_stages = 0
+    found = measure(cfg, (128, 128))
+    assert found.params - found.trainable == 48 * 96 + 96 + 2 * 96
+
+
+def test_the_backend_changes_nothing():
+    cfg = copy.deepcopy(parsed('upernet_swin_t_ade20k'))
+    cfg.model.backbone.attn_backend = 'sdpa'
+    assert measure(cfg, (128, 128)).cost == measured('upernet_swin_t_ade20k', 128, 128).cost
+
+
+def test_channels_of_the_image_are_the_backbone_s():
+    cfg = copy.deepcopy(parsed('upernet_swin_t_ade20k'))
+    cfg.model.backbone.in_channels = 4
+    more = measure(cfg, (128, 128)).cost.layers - measured('upernet_swin_t_ade20k', 128, 128).cost.layers
+    assert more == 32 * 32 * 16 * 96
+
+
+@pytest.mark.parametrize(
+    ('config', 'said'),
+    [
+        ('mmdet::htc/htc-without-semantic_r50_fpn_1x_coco.py', 'HybridTaskCascade with a HybridTaskCascadeRoIHead'),
+        ('mmdet::detr/detr_r50_8xb2-150e_coco.py', 'count a DETR'),
+    ],
+)
+def test_other_kinds_are_refused(config, said):
+    from mmengine.hub import get_config
+
+    with pytest.raises(RunError, match=said):
+        measure(get_config(config), (256, 320))
+
+
+def test_an_image_without_room_for_the_maps_is_refused():
+    with pytest.raises(RunError, match='31 x 640 pixels: expected at least 32'):
+        measure(parsed('upernet_swin_t_ade20k'), (31, 640))
+
+
+def test_a_model_elsewhere_is_refused():
+    model = torch.nn.Module()
+    model.backbone = torch.nn.Conv2d(3, 4, 1)
+    with pytest.raises(ValueError, match='meta device'):
+        measure_model(model, (32, 32))

@@ -1,0 +1,200 @@
+"""Faults of places, evaluation and kinds of data: each gets its own message, and sound data gets none."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmswin.data.checks import check_config, inspect_config
+
+
+def test_sound_data_gives_no_findings(data) -> None:
+    data.write()
+    report = inspect_config(data.cfg, ('train', 'val', 'test'), decode=True)
+    assert report.findings == [] and report.num_errors == 0
+    assert report.summaries == [
+        f'train: 10 images, 10 of them usable for training; 30 annotations, 3 categories in {data.file()}',
+        f'val: 10 images; 30 annotations, 3 categories in {data.file("val")}',
+    ]
+
+
+def test_unknown_split() -> None:
+    with pytest.raises(ValueError, match='unknown split validation: expected train, val or test'):
+        check_config({}, ('validation',))
+
+
+# --- places
+
+
+def test_data_root_that_does_not_exist(data, tmp_path: Path) -> None:
+    data.dataset['data_root'] = f'{tmp_path}/nowhere/'
+    level, message = data.only()
+    assert level == 'error'
+    assert f"the data root '{tmp_path}/nowhere/' does not exist: looked for '{tmp_path}/nowhere/annotations/" in message
+    assert 'instances_train2017.json' in message and os.getcwd() in message
+    assert 'tools/make_miniature_coco.py' in message and 'cocodataset.org' in message
+    assert '--cfg-options train_dataloader.dataset.data_root=' in message
+
+
+def test_miniature_that_was_not_made(data) -> None:
+    data.dataset['data_root'] = 'data/no_miniature/'
+    _, message = data.only()
+    assert 'Make it: python tools/make_miniature_coco.py data/no_miniature/. If it is elsewhere' in message
+
+
+def test_a_variable_that_the_config_does_not_follow(data, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.dataset['data_root'] = 'data/no_miniature/'
+    monkeypatch.setenv('MMSWIN_COCO_DIR', '/elsewhere')
+    assert 'MMSWIN_COCO_DIR is set, but this config does not follow it.' in data.only()[1]
+    data.dataset['data_root'] = '/elsewhere/miniature'
+    assert 'does not follow' not in data.only()[1]
+
+
+@pytest.mark.parametrize(
+    'name, holds',
+    [
+        ('mask_rcnn_swin_t_finetune', 'annotations/train.json, train/'),
+        ('upernet_swin_t_finetune', 'images/train, labels/train'),
+    ],
+)
+def test_ones_own_data_are_not_got_from_elsewhere(name: str, holds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MMSWIN_DATA_DIR', 'nowhere')
+    cfg = Config.fromfile(Path(__file__).resolve().parents[3] / 'configs' / f'{name}.py')
+    (found,) = check_config(cfg, ['train'])
+    assert f'It is to hold your own data, {holds}: set data_root in the config, or export' in found.message
+    assert 'MMSWIN_DATA_DIR=DIRECTORY' in found.message and 'http' not in found.message
+
+
+def test_annotation_file_that_does_not_exist(data) -> None:
+    data.dataset['ann_file'] = 'annotations/instances_train2018.json'
+    level, message = data.only()
+    assert level == 'error'
+    assert "instances_train2018.json' does not exist" in message
+    assert 'holds instances_train2017.json, instances_val2017.json' in message
+    assert 'train_dataloader.dataset.ann_file=FILE' in message
+
+
+def test_image_directory_that_does_not_exist(data) -> None:
+    data.dataset['data_prefix'] = {'img': 'images/'}
+    level, message = data.only()
+    assert level == 'error' and "images/' (train_dataloader.dataset.data_prefix.img) does not exist" in message
+
+
+def test_image_directory_that_is_not_configured(data) -> None:
+    data.dataset['data_prefix'] = {}
+    level, message = data.only()
+    assert level == 'error' and "train_dataloader.dataset.data_prefix has no 'img'" in message
+
+
+def test_remote_data_is_said_to_be_unchecked(data) -> None:
+    data.dataset['data_root'] = 's3://bucket/coco/'
+    level, message = data.only()
+    assert level == 'warning' and 's3://bucket/coco/, which cannot be checked from here' in message
+
+
+# --- evaluation
+
+
+def test_metric_reads_a_file_that_does_not_exist(data) -> None:
+    data.cfg['val_evaluator']['ann_file'] = 'data/coco/annotations/instances_val2017.json'
+    level, message = data.only(('val',))
+    assert level == 'error' and 'the annotation file of the metric' in message
+    assert f'--cfg-options val_evaluator.ann_file={data.file("val")}' in message
+
+
+def test_metric_reads_another_file(data) -> None:
+    data.cfg['val_evaluator'] = [{'type': 'CocoMetric', 'ann_file': str(data.file('train'))}]
+    level, message = data.only(('val',))
+    assert level == 'error' and 'results would be compared with the annotations of other images' in message
+    assert '--cfg-options val_evaluator.0.ann_file=' in message
+
+
+def test_metric_needs_iscrowd(data) -> None:
+    del data.parts['val']['annotations'][0]['iscrowd']
+    level, message = data.only(('val',))
+    assert level == 'error' and "the key 'iscrowd' is missing in 1 of 30 annotations" in message
+
+
+def test_images_to_predict_on_need_no_annotations(data) -> None:
+    del data.parts['val']['annotations']
+    data.cfg['test_dataloader'] = data.cfg['val_dataloader']
+    level, message = data.only(('val',))
+    assert level == 'error' and "the list 'annotations' is missing" in message
+    assert data.check(('test',)) == []
+
+
+# --- wrappers, other kinds of data, surroundings
+
+
+@pytest.mark.parametrize(
+    ('wrap', 'where'),
+    [
+        (lambda inner: {'type': 'RepeatDataset', 'times': 2, 'dataset': inner}, 'train_dataloader.dataset.dataset'),
+        (lambda inner: {'type': 'ClassBalancedDataset', 'dataset': inner}, 'train_dataloader.dataset.dataset'),
+        (
+            lambda inner: {
+                'type': 'ConcatDataset',
+                'datasets': [dict(inner, metainfo={'classes': ('cat', 'dog', 'bird')}), inner],
+            },
+            'train_dataloader.dataset.datasets.1',
+        ),
+        (
+            lambda inner: {'type': 'MultiImageMixDataset', 'dataset': {'type': 'RepeatDataset', 'dataset': inner}},
+            'train_dataloader.dataset.dataset.dataset',
+        ),
+    ],
+)
+def test_wrapped_datasets(data, wrap: Callable[[dict], dict], where: str) -> None:
+    data.dataset['metainfo'] = {'classes': ('cat', 'dog', 'horse')}
+    data.cfg['train_dataloader']['dataset'] = wrap(data.dataset)
+    level, message = data.only()
+    assert level == 'error' and f'{where}.metainfo.classes are not among them: horse' in message
+
+
+def test_segmentation_directories(tmp_path: Path) -> None:
+    (tmp_path / 'images').mkdir()
+    cfg = {
+        'default_scope': 'mmseg',
+        'train_dataloader': {
+            'dataset': {
+                'type': 'BaseSegDataset',
+                'data_root': str(tmp_path),
+                'data_prefix': {'img_path': 'images', 'seg_map_path': 'annotations'},
+            }
+        },
+    }
+    findings = check_config(cfg, ('train',))
+    assert len(findings) == 1 and findings[0].level == 'error'
+    assert 'train_dataloader.dataset.data_prefix.seg_map_path' in findings[0].message
+    assert 'COCO' not in findings[0].message
+    (tmp_path / 'annotations').mkdir()
+    cfg['train_dataloader']['dataset']['type'] = 'BaseCDDataset'
+    report = inspect_config(cfg, ('train',))
+    assert report.findings == []
+    assert report.summaries == [
+        'train: train_dataloader.dataset exists; the contents of a BaseCDDataset are not checked'
+    ]
+
+
+def test_needs_json_and_numpy_alone(data) -> None:
+    data.write()
+    program = f"""
+import sys
+for name in ('torch', 'mmengine', 'mmcv', 'mmdet', 'cv2', 'PIL'):
+    sys.modules[name] = None
+from mmswin.data.checks import check_config
+findings = check_config({data.cfg!r}, ('train', 'val'))
+assert findings == [], findings
+import mmswin.data
+try:
+    mmswin.data.LoadImageFromFile
+except ImportError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert 'mmswin.data.LoadImageFromFile needs mmcv and mmengine' in result.stdout

@@ -1,0 +1,144 @@
+"""--cfg-options: keys that something reads pass, all others are refused with the nearest keys, and + adds any."""
+
+import pytest
+from mmengine.config import Config
+
+from mmswin.engine.options import accepts, check_options, merge_options
+from mmswin.errors import RunError
+
+
+@pytest.fixture
+def cfg() -> Config:
+    dataset = {
+        'type': 'CocoDataset',
+        'data_root': 'data/coco/',
+        'ann_file': 'a.json',
+        'metainfo': {'classes': ('a',)},
+        'pipeline': [{'type': 'LoadImageFromFile'}, {'type': 'Resize', 'scale': (64, 64)}],
+    }
+    return Config(
+        {
+            'default_scope': 'mmdet',
+            'data_root': 'data/coco/',
+            'model': {
+                'type': 'RetinaNet',
+                'backbone': {'type': 'ResNet', 'depth': 50, 'init_cfg': None},
+                'test_cfg': {'score_thr': 0.05},
+            },
+            'train_dataloader': {'batch_size': 2, 'dataset': dataset},
+            'train_cfg': {'type': 'EpochBasedTrainLoop', 'max_epochs': 12},
+            'param_scheduler': [
+                {'type': 'LinearLR', 'start_factor': 0.1},
+                {'type': 'MultiStepLR', 'milestones': [8, 11]},
+            ],
+            'optim_wrapper': {
+                'type': 'AmpOptimWrapper',
+                'optimizer': {'type': 'AdamW', 'lr': 1e-4},
+                'paramwise_cfg': {'custom_keys': {'norm': {'decay_mult': 0.0}}},
+            },
+            'env_cfg': {'dist_cfg': {'backend': 'nccl'}},
+            'default_hooks': {'logger': {'type': 'LoggerHook'}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    'key',
+    [
+        'train_dataloader.batch_size',
+        'train_dataloader.prefetch_factor',  # an argument of torch's DataLoader
+        'train_dataloader.batch_sampler.type',
+        'train_dataloader.dataset.pipeline.1.keep_ratio',  # of the class Resize, defined in its base
+        'train_dataloader.dataset.metainfo.palette',
+        'train_dataloader.dataset.indices',  # of BaseDataset, through **kwargs
+        'train_cfg.val_interval',
+        'param_scheduler.0.end',
+        'param_scheduler.1.gamma',
+        'optim_wrapper.clip_grad.max_norm',  # of OptimWrapper, through **kwargs
+        'optim_wrapper.accumulative_counts',
+        'optim_wrapper.optimizer.betas',
+        'optim_wrapper.paramwise_cfg.custom_keys.bias.lr_mult',
+        'optim_wrapper.paramwise_cfg.norm_decay_mult',
+        'model.backbone.frozen_stages',
+        'model.backbone.init_cfg.checkpoint',
+        'env_cfg.dist_cfg.timeout',
+        'randomness.seed',
+        'default_hooks.early_stopping.type',
+        'find_unused_parameters',
+        'load_from',
+    ],
+)
+def test_keys_that_are_read_pass(cfg, key):
+    assert check_options(cfg, {key: 1}) == {key: 1}
+
+
+@pytest.mark.parametrize(
+    ('key', 'said'),
+    [
+        ('modle.backbone.depth', ['model']),
+        ('model.backbone.dept', ['model.backbone.depth']),
+        ('backbone.depth', ['model.backbone.depth']),
+        ('model.backbone.frozen_stagse', ['model.backbone.frozen_stages']),  # an argument that the config does not set
+        ('model.test_cfg.score_threshold', ['model.test_cfg.score_thr']),
+        ('train_dataloader.batchsize', ['train_dataloader.batch_size']),
+        ('train_dataloader.batch_size.x', ['train_dataloader.batch_size is 2']),
+        ('train_cfg.max_epoch', ['train_cfg.max_epochs']),
+        ('optim_wrapper.optimizer.momentum', ['optim_wrapper.optimizer.lr']),
+        ('optim_wrapper.lr', ['optim_wrapper.optimizer.lr']),
+        ('param_scheduler.2.end', ['has 2 entries (0 to 1), not 2']),
+        ('param_scheduler.end', ['is a list of 2', 'param_scheduler.N.NAME']),
+        ('param_scheduler.1.milestones.0', ['give the whole list', 'param_scheduler.1.milestones="[8, 11]"']),
+        ('data_root', ['helper variable', 'train_dataloader.dataset.data_root']),
+        ('env_cfg.dist_cfg.bakend', ['env_cfg.dist_cfg.backend']),
+    ],
+)
+def test_other_keys_are_refused_with_what_was_meant(cfg, key, said):
+    with pytest.raises(RunError) as caught:
+        check_options(cfg, {key: 1})
+    message = str(caught.value)
+    assert message.startswith(f'--cfg-options {key}: ')
+    assert '\n' not in message
+    for text in said:
+        assert text in message
+
+
+def test_plus_adds_any_key(cfg):
+    merge_options(cfg, {'+model.test_cfg.extra.deep': 3, '+data_root': 'elsewhere', 'model.backbone.depth': 101})
+    assert cfg.model.test_cfg == {'score_thr': 0.05, 'extra': {'deep': 3}}
+    assert cfg.data_root == 'elsewhere'
+    assert cfg.model.backbone.depth == 101
+
+
+def test_nothing_to_merge_leaves_the_config(cfg):
+    before = cfg.pretty_text
+    merge_options(cfg, None)
+    merge_options(cfg, {})
+    assert cfg.pretty_text == before
+
+
+class Base:
+    def __init__(self, width: int) -> None: ...
+
+
+class Child(Base):
+    def __init__(self, *args, height: int = 1, **kwargs) -> None: ...
+
+
+class Closed(Base):
+    def __init__(self, depth: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ('target', 'name', 'expected'),
+    [
+        (Child, 'height', True),
+        (Child, 'width', True),
+        (Child, 'colour', False),
+        (Closed, 'depth', True),
+        (Closed, 'width', False),
+        (lambda a, **rest: None, 'anything', True),
+        (lambda a: None, 'b', False),
+    ],
+)
+def test_keyword_arguments_are_followed_to_the_base_classes(target, name, expected):
+    assert accepts(target, name) is expected

@@ -1,0 +1,163 @@
+"""What test.py adds to a config: TTA with a default, refusal of masks that cannot be merged, pictures where they are
+wanted.
+"""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmswin.engine.testing import check_outputs, enable_tta, show_into, tta_note
+from mmswin.errors import RunError
+
+
+def detection(**model) -> Config:
+    pipeline = [
+        {'type': 'LoadImageFromFile'},
+        {'type': 'Resize', 'scale': (64, 64)},
+        {'type': 'PackDetInputs', 'meta_keys': ('img_id', 'scale_factor')},
+    ]
+    return Config(
+        {
+            'default_scope': 'mmdet',
+            'model': {'type': 'RetinaNet', **model},
+            'test_dataloader': {'dataset': {'type': 'Repeat', 'dataset': {'pipeline': pipeline}}},
+            'test_evaluator': {'metric': 'bbox'},
+            'default_hooks': {'visualization': {'type': 'DetVisualizationHook'}},
+        }
+    )
+
+
+def test_boxes_get_a_flip_and_nms_by_default():
+    cfg = detection()
+    enable_tta(cfg)
+    assert cfg.model.type == 'mmswin.InstanceTTAModel'
+    assert cfg.model.tta_cfg == {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100}
+    assert cfg.model.module.type == 'RetinaNet'
+    *steps, views = cfg.test_dataloader.dataset.dataset.pipeline
+    assert [step.type for step in steps] == ['LoadImageFromFile', 'Resize']
+    assert [view.prob for view in views.transforms[0]] == [1.0, 0.0]
+    pack = views.transforms[1][0]
+    assert pack.type == 'PackDetInputs'
+    assert {'img_id', 'scale_factor', 'flip', 'flip_direction'} == set(pack.meta_keys)
+
+
+def test_the_number_of_views_is_said():
+    cfg = detection()
+    enable_tta(cfg)
+    assert tta_note(cfg, 5000) == '--tta: 2 views of each of 5000 images'
+    cfg.tta_pipeline = [
+        {'type': 'LoadImageFromFile'},
+        {
+            'type': 'TestTimeAug',
+            'transforms': [[{'type': 'Resize'}] * 3, [{'type': 'RandomFlip'}] * 2, [{'type': 'PackDetInputs'}]],
+        },
+    ]
+    assert tta_note(cfg, 5000) == '--tta: 6 views of each of 5000 images'
+    cfg.tta_pipeline[1]['transforms'][0] = [{'type': 'Resize', 'scale': scale} for scale in ((512, 128), (1024, 256))]
+    assert tta_note(cfg, 5000) == '--tta: 4 views of each of 5000 images, the largest within 1024 x 256 pixels'
+
+
+def test_own_tta_of_the_config_is_kept():
+    cfg = detection()
+    cfg.tta_model = {'type': 'MyTTA'}
+    cfg.tta_pipeline = [{'type': 'Mine'}]
+    enable_tta(cfg)
+    assert cfg.model.type == 'MyTTA'
+    assert [step.type for step in cfg.test_dataloader.dataset.dataset.pipeline] == ['Mine']
+
+
+@pytest.mark.parametrize(
+    'kind, head',
+    [
+        ('MaskRCNN', 'StandardRoIHead'),
+        ('CascadeRCNN', 'CascadeRoIHead'),
+        ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead'),
+    ],
+)
+def test_masks_are_merged_by_the_detectors_own_rule(kind, head):
+    rule = {'nms': {'type': 'nms', 'iou_threshold': 0.6}, 'max_per_img': 20, 'score_thr': 0.1}
+    cfg = detection(type=kind, roi_head={'type': head, 'mask_head': {'type': 'FCNMaskHead'}}, test_cfg={'rcnn': rule})
+    cfg.test_evaluator = [{'metric': ['bbox', 'segm']}]
+    enable_tta(cfg)
+    assert cfg.model.type == 'mmswin.InstanceTTAModel'
+    assert cfg.model.tta_cfg == {'nms': {'type': 'nms', 'iou_threshold': 0.6}, 'max_per_img': 20}
+
+
+def test_the_class_that_merges_boxes_alone_is_replaced():
+    cfg = detection(type='MaskRCNN', roi_head={'type': 'StandardRoIHead', 'mask_head': {'type': 'FCNMaskHead'}})
+    cfg.tta_model = {'type': 'DetTTAModel', 'tta_cfg': {'max_per_img': 7}}
+    enable_tta(cfg)
+    assert (cfg.model.type, cfg.model.tta_cfg) == ('mmswin.InstanceTTAModel', {'max_per_img': 7})
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        detection(type='HybridTaskCascade', roi_head={'type': 'HybridTaskCascadeRoIHead', 'mask_head': {'type': 'X'}}),
+        detection(type='MaskRCNN', roi_head={'type': 'PointRendRoIHead', 'mask_head': {'type': 'X'}}),
+        detection(type='MaskRCNN', roi_head={'type': 'NoSuchHead', 'mask_head': {'type': 'X'}}),
+        detection(type='SOLO', mask_head={'type': 'SOLOHead'}),
+        detection(panoptic_head={'type': 'X'}),
+    ],
+)
+def test_masks_of_another_kind_are_refused(cfg):
+    with pytest.raises(RunError, match='predicts masks in another way'):
+        enable_tta(cfg)
+
+
+def test_model_scored_on_masks_that_it_lacks_is_refused():
+    cfg = detection()
+    cfg.test_evaluator = [{'metric': ['bbox', 'segm']}]
+    with pytest.raises(RunError, match='scored on masks, which it does not predict'):
+        enable_tta(cfg)
+
+
+def test_roi_head_whose_mask_head_is_none_has_no_masks():
+    cfg = detection(roi_head={'mask_head': None})
+    enable_tta(cfg)
+    assert cfg.model.module.roi_head.mask_head is None
+
+
+def test_segmentation_needs_its_own_tta():
+    cfg = detection()
+    cfg.default_scope = 'mmseg'
+    with pytest.raises(RunError, match='no tta_model and no tta_pipeline'):
+        enable_tta(cfg)
+
+
+def test_figures_of_segmentation_are_named_apart():
+    cfg = detection()
+    cfg.merge_from_dict({'default_scope': 'mmseg', 'tta_model': {'type': 'SegTTAModel'}, 'tta_pipeline': []})
+    cfg.test_evaluator = [{'type': 'IoUMetric'}, {'type': 'IoUMetric', 'prefix': 'mine'}]
+    enable_tta(cfg)
+    assert [metric.prefix for metric in cfg.test_evaluator] == ['tta', 'mine']
+
+
+def test_pictures_go_where_they_were_asked_for(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cfg = detection()
+    show_into(cfg, 'shown')
+    assert cfg.default_hooks.visualization.draw is True
+    assert cfg.default_hooks.visualization.test_out_dir == str(tmp_path / 'shown')
+    cfg = Config({'default_scope': 'mmseg', 'visualizer': {}, 'default_hooks': {'visualization': {'interval': 50}}})
+    show_into(cfg, 'shown')
+    assert cfg.default_hooks.visualization.interval == 1
+    assert cfg.visualizer.save_dir == str(tmp_path / 'shown')
+    with pytest.raises(RunError, match='default_hooks.visualization'):
+        show_into(Config({'default_scope': 'mmdet'}), 'shown')
+
+
+def test_existing_outputs_are_kept(tmp_path):
+    out, shown = tmp_path / 'p.pkl', tmp_path / 'shown'
+    shown.mkdir()
+    check_outputs(str(out), str(shown), overwrite=False)
+    out.touch()
+    (shown / 'a.png').touch()
+    with pytest.raises(RunError, match=r'p\.pkl exists'):
+        check_outputs(str(out), None, overwrite=False)
+    with pytest.raises(RunError, match='shown exists and is not empty'):
+        check_outputs(None, str(shown), overwrite=False)
+    check_outputs(str(out), str(shown), overwrite=True)
+    with pytest.raises(RunError, match=r'\.pkl or \.pickle'):
+        check_outputs(str(Path('p.txt')), None, overwrite=True)
