@@ -145,10 +145,7 @@ def _two_stage_heads(model: nn.Module, features: tuple[Tensor, ...]) -> dict[str
     if type(roi_head).__name__ == 'SparseRoIHead':
         proposals = model.rpn_head.num_proposals
         objects = torch.empty(1, proposals, roi_head.proposal_feature_channel, device=META)
-        return {
-            'rpn_head': MultiplyAdds(),
-            'roi_head.bbox_head': _stages(roi_head, 'bbox', proposals, objects),
-        }
+        return {'rpn_head': MultiplyAdds(), 'roi_head.bbox_head': _stages(roi_head, 'bbox', proposals, objects)}
     costs = {
         'rpn_head': count(model.rpn_head, features)[1],
         'roi_head.bbox_head': _stages(roi_head, 'bbox', NUM_PROPOSALS),

@@ -130,13 +130,7 @@ def check_structure(
     positive_int('in_channels', in_channels)
 
 
-def check_plain_structure(
-    embed_dims: int,
-    patch_size: int,
-    num_heads: int,
-    mlp_ratio: float,
-    in_channels: int,
-) -> None:
+def check_plain_structure(embed_dims: int, patch_size: int, num_heads: int, mlp_ratio: float, in_channels: int) -> None:
     """Check what must fit together in a plain transformer with a pyramid.
 
     Raises:

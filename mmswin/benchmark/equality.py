@@ -76,10 +76,7 @@ def _error(found: _Result, wanted: _Result) -> float:
 
 
 def judge(
-    sides: Sequence[str],
-    work: Work,
-    tensors: Mapping[str, Tensor],
-    progress: Callable[[str], None] = lambda line: None,
+    sides: Sequence[str], work: Work, tensors: Mapping[str, Tensor], progress: Callable[[str], None] = lambda line: None
 ) -> dict[str, Verdict]:
     """Compare every side with float64 at the work's first size, drop path off.
 

@@ -16,10 +16,7 @@ QUIET_SECONDS = 20.0
 
 # What pip, a compiler or the system write into the log, and what it means to the person waiting.
 DIAGNOSES = (
-    (
-        r'No space left on device|Errno 28',
-        'The disk is full. Free some space, then run `make setup` again.',
-    ),
+    (r'No space left on device|Errno 28', 'The disk is full. Free some space, then run `make setup` again.'),
     (
         r'Failed to establish a new connection|Temporary failure in name resolution|Name or service not known'
         r'|Network is unreachable|ConnectTimeoutError|Max retries exceeded|NewConnectionError|NameResolutionError'

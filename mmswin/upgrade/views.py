@@ -28,9 +28,7 @@ def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:
 
 
 def several_views(
-    views: dict[str, Any],
-    steps: list[dict[str, Any]],
-    end: list[dict[str, Any]],
+    views: dict[str, Any], steps: list[dict[str, Any]], end: list[dict[str, Any]]
 ) -> list[dict[str, Any]] | None:
     """``tta_pipeline`` for an old test, or None if it had a single view.
 

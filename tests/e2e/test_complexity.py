@@ -138,13 +138,7 @@ def test_bad_input(call, workplace, arguments, said):
 
 
 @pytest.mark.parametrize(
-    'arguments',
-    [
-        ['--out', 'x.png'],
-        ['--sweep', '--growth'],
-        ['--device', 'cuda'],
-        ['--sweep', '--megapixels', '1'],
-    ],
+    'arguments', [['--out', 'x.png'], ['--sweep', '--growth'], ['--device', 'cuda'], ['--sweep', '--megapixels', '1']]
 )
 def test_options_that_do_not_belong_together(call, arguments):
     with pytest.raises(SystemExit) as stopped:

@@ -203,13 +203,7 @@ def _backward(
 
 
 def gradients(
-    places: Tensor,
-    grad: Tensor,
-    bias: Tensor | None,
-    strip: Strip,
-    num_heads: int,
-    scale: float,
-    again: bool,
+    places: Tensor, grad: Tensor, bias: Tensor | None, strip: Strip, num_heads: int, scale: float, again: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Gradients in a strip: of q, k, v, ``(windows * tokens) x 3C``, and of the scores that the softmax is given.
 

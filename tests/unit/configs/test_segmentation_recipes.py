@@ -35,10 +35,7 @@ RECIPES = {
     },
 }
 SWINS = list(RECIPES)
-RECIPES |= {
-    'upernet_deit_s_ade20k': ('deit-small', None, 512, 52),
-    'upernet_r101_ade20k': ('r101', None, 512, 86),
-}
+RECIPES |= {'upernet_deit_s_ade20k': ('deit-small', None, 512, 52), 'upernet_r101_ade20k': ('r101', None, 512, 86)}
 NAMES = list(RECIPES)
 # Trained as mmsegmentation does, since the paper quotes its figure.
 SGD = 'upernet_r101_ade20k'

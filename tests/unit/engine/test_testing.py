@@ -69,11 +69,7 @@ def test_own_tta_of_the_config_is_kept():
 
 @pytest.mark.parametrize(
     'kind, head',
-    [
-        ('MaskRCNN', 'StandardRoIHead'),
-        ('CascadeRCNN', 'CascadeRoIHead'),
-        ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead'),
-    ],
+    [('MaskRCNN', 'StandardRoIHead'), ('CascadeRCNN', 'CascadeRoIHead'), ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead')],
 )
 def test_masks_are_merged_by_the_detectors_own_rule(kind, head):
     rule = {'nms': {'type': 'nms', 'iou_threshold': 0.6}, 'max_per_img': 20, 'score_thr': 0.1}

@@ -366,8 +366,7 @@ def test_set_up_in_order(plan, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('change', 'expected'),
-    [({}, True), ({'mmcv': '2.0.1'}, False), ({'mmdet': None}, False), ({'torch': None}, False)],
+    ('change', 'expected'), [({}, True), ({'mmcv': '2.0.1'}, False), ({'mmdet': None}, False), ({'torch': None}, False)]
 )
 def test_a_complete_environment_is_recognised(plan, monkeypatch, change, expected):
     plan.venv.mkdir()

@@ -74,11 +74,7 @@ def test_only_what_differs_from_a_base(
 
 @pytest.mark.parametrize(
     ('base', 'words'),
-    [
-        (None, 'does not exist'),
-        ('model = (\n', 'cannot be read'),
-        ("default_scope = 'mmseg'\n", 'is for mmseg'),
-    ],
+    [(None, 'does not exist'), ('model = (\n', 'cannot be read'), ("default_scope = 'mmseg'\n", 'is for mmseg')],
 )
 def test_a_base_that_cannot_be(base: str | None, words: str, old_detector: Callable[..., Path], tmp_path: Path) -> None:
     path = tmp_path / 'base.py'
