@@ -1,4 +1,4 @@
-"""What a user can mend: errors that the tools print as one line instead of a traceback."""
+"""What a user can fix: errors that the tools print as one line instead of a traceback. Needs nothing but Python."""
 
 import difflib
 import os
@@ -9,11 +9,17 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 
-from mmswin.checkpoints import CheckpointError
-
 
 class RunError(ValueError):
     """A run that cannot be right, found before or while it goes; the message says what to do."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read, or is not for this network; the message says why and what to do."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A checkpoint that holds a type which could run code when it is read; the message names the type."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -34,6 +40,8 @@ _BUILD_CLAUSE = re.compile(r'^(?:class `[^`]+` in \S+: )+')
 # How long a process that is not its machine's first leaves it to that one to say what is wrong, in seconds.
 _PATIENCE = 10.0
 
+_LONGEST_LINE = 4000
+
 _LOCAL_RANK_VARIABLES = ('LOCAL_RANK', 'SLURM_LOCALID', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
 
@@ -41,6 +49,19 @@ def plain_message(error: BaseException) -> str:
     """The error's own words, without the chain of classes that mmengine's registry prepends."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return _BUILD_CLAUSE.sub('', text.strip())
+
+
+def printable(value: object, limit: int = 400) -> str:
+    """What a file or a server says, fit for a terminal and a log: escaped, on one line, and not endless.
+
+    Args:
+        value: Anything; its ``str`` is taken. Control characters (escape sequences, line breaks), lone surrogates and
+            other characters that Python does not print become ``\\x1b`` and the like.
+        limit: Longest text that is not cut, in characters.
+    """
+    text = str(value)
+    cut = text if len(text) <= limit else text[: limit - 3] + '...'
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in cut)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -58,7 +79,7 @@ def is_first_local_process() -> bool:
 
 
 def run_tool(main: Callable[[], None]) -> int:
-    """Call a tool's work and turn what a user can mend into one line on stderr.
+    """Call a tool's work and turn what a user can fix into one line on stderr.
 
     Args:
         main: The work of the tool.
@@ -80,6 +101,7 @@ def run_tool(main: Callable[[], None]) -> int:
             # still be there, which would note the signal and go on.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(_PATIENCE)
-        print(f'error: {plain_message(error)}', file=sys.stderr, flush=True)
+        text = '\n'.join(printable(line, _LONGEST_LINE) for line in plain_message(error).split('\n'))
+        print(f'error: {text}', file=sys.stderr, flush=True)
         return 2 if isinstance(error, (RunError, CheckpointError)) else 1
     return 0

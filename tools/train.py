@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CKPT',
         help='go on with an interrupted run: from this checkpoint, or without one from the newest '
-        'whole checkpoint in the work dir',
+        'complete checkpoint in the work dir',
     )
     parser.add_argument('--load-from', metavar='CKPT', help='start from the weights of this checkpoint')
     parser.add_argument(

@@ -1,9 +1,5 @@
 """What goes wrong with checkpoints."""
 
+from mmswin.errors import CheckpointError, UnsafeCheckpointError
 
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read, or is not for this network; the message says why and what to do."""
-
-
-class UnsafeCheckpointError(CheckpointError):
-    """A checkpoint that holds a type which could run code when it is read; the message names the type."""
+__all__ = ['CheckpointError', 'UnsafeCheckpointError']

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
+from mmswin import atomic
 from mmswin.checkpoints import convert, load_file
 from mmswin.checkpoints.convert import Translation
 from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import TARGETS, Export, export
 from mmswin.conversion import verify
 from mmswin.conversion.peers import LIBRARIES
-from mmswin.engine.saving import size_text, write_whole
 from mmswin.errors import RunError, nearest
 
 # Which library reads files of a format, to run beside mmswin.
@@ -114,6 +114,6 @@ def convert_file(
         say(f'note       {note}')
     _prove(target, translation, exported, say)
     contents = _contents(exported, as_safetensors)
-    write_whole(destination, contents)
-    say(f'written    {destination}, {size_text(len(contents))}')
+    atomic.write(destination, contents)
+    say(f'written    {destination}, {atomic.size_text(len(contents))}')
     return exported

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mmswin.atomic import size_text
 from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import inspection, load_file, safetensors_file
 from mmswin.checkpoints.errors import CheckpointError
-from mmswin.engine.saving import size_text
 
 
 def inspect_file(file: str | os.PathLike) -> inspection.Rows:

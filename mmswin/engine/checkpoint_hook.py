@@ -9,8 +9,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import Runner
 
+from mmswin import atomic
 from mmswin.engine.collectives import cpu_group, gather
-from mmswin.engine.saving import remove_leftovers, what_there_is, write_whole
+from mmswin.engine.saving import resume_hint
 from mmswin.errors import SavingError
 from mmswin.registry import HOOKS
 
@@ -60,7 +61,7 @@ class CheckpointHook(_CheckpointHook):
             return
         for directory in {runner.work_dir, self.out_dir}:
             if '://' not in str(directory):
-                for name in remove_leftovers(directory):
+                for name in atomic.remove_leftovers(directory):
                     runner.logger.info(f'Removed {name} in {directory}, left by a run that was killed while it saved')
 
     def _save_checkpoint(self, runner: Runner) -> None:
@@ -125,7 +126,7 @@ class CheckpointHook(_CheckpointHook):
             **self.args,
         )
         if is_main_process():
-            write_whole(f'{runner.work_dir}/last_checkpoint', str(self.last_ckpt).encode())
+            atomic.write(f'{runner.work_dir}/last_checkpoint', str(self.last_ckpt))
 
     def _delete(self, steps: list[int]) -> None:
         if not is_main_process():
@@ -147,6 +148,6 @@ class CheckpointHook(_CheckpointHook):
             fault = str(error)
         faults = [text for text in gather(fault) if text]
         if faults:
-            message = f'{faults[0]}. Training stops; {what_there_is(runner.work_dir)}'
+            message = f'{faults[0]}. Training stops; {resume_hint(runner.work_dir)}'
             runner.logger.error(message)
             raise SavingError(message)

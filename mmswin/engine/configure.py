@@ -176,7 +176,7 @@ def use_resumable_loop(cfg: Config) -> None:
         loop.type = f'mmswin.{name}'
 
 
-def use_whole_checkpoints(cfg: Config) -> None:
+def use_complete_checkpoints(cfg: Config) -> None:
     """Replace mmengine's checkpoint hook by :class:`mmswin.engine.CheckpointHook`; another one stays."""
     hooks = dict(cfg.get('default_hooks') or {})
     hook = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})  # as the Runner adds it

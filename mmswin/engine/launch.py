@@ -35,7 +35,7 @@ def train(
     Args:
         config: Path of the config file.
         work_dir: Where logs and checkpoints go; default the config's ``work_dir`` or ``./work_dirs/NAME``.
-        resume: ``'auto'`` for the newest whole checkpoint of the work dir, or a checkpoint's path.
+        resume: ``'auto'`` for the newest complete checkpoint of the work dir, or a checkpoint's path.
         load_from: Checkpoint whose weights to start from.
         amp: ``'auto'``, ``'bf16'`` or ``'fp16'``; None follows the config.
         cfg_options: Dotted keys to values.
@@ -67,7 +67,7 @@ def train(
         reading.trust(cfg.work_dir if resume == 'auto' else cfg.get('load_from'))
     precision = set_precision(cfg, amp)
     configure.use_resumable_loop(cfg)
-    configure.use_whole_checkpoints(cfg)
+    configure.use_complete_checkpoints(cfg)
     configure.add_hooks(cfg, *TRAIN_HOOKS)
     strategies.check(cfg)
 
@@ -95,7 +95,7 @@ def _check_training(cfg: Config, overwrite: bool) -> list[str]:
     source = cfg.get('load_from')
     if cfg.get('resume'):
         if source is None:
-            path, checkpoint, notes = resuming.newest_whole_checkpoint(cfg.work_dir)
+            path, checkpoint, notes = resuming.newest_complete_checkpoint(cfg.work_dir)
             source = cfg.load_from = str(path)
         else:
             checkpoint = resuming.load_resumable(source)

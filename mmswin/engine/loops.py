@@ -23,8 +23,8 @@ from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmswin import atomic
 from mmswin.engine.randomness import ITERATION, PASS, VALIDATION, SeededBatchSampler, seed_generators
-from mmswin.engine.saving import write_whole
 from mmswin.registry import LOOPS
 
 # Holds the iteration of the last validation that came to its end.
@@ -88,7 +88,7 @@ class _Resumable:
         self._seed(VALIDATION, self._iter)
         self.runner.val_loop.run()
         if is_main_process():
-            write_whole(Path(self.runner.work_dir, _VALIDATED), str(self._iter).encode())
+            atomic.write(Path(self.runner.work_dir, _VALIDATED), str(self._iter))
 
     def _make_up_validation(self) -> None:
         """Validate what was saved by a run that was stopped before or in the validation which then was due."""

@@ -87,7 +87,7 @@ def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Make sure that every file or URL named by an ``init_cfg`` of the model is a whole checkpoint.
+    """Make sure that every file or URL named by an ``init_cfg`` of the model is a complete checkpoint.
 
     A URL is downloaded now, into the cache from which the model takes it later.
 

@@ -62,5 +62,5 @@ def explained_loss_of_process() -> Iterator[None]:
         raise LostProcessError(
             f'process {dist.get_rank()} of {dist.get_world_size()} stops because another one is gone (killed, out of '
             'memory, or ended by an error: look for its message above, and for the signal or exit status that the '
-            'launcher reports below). To go on from the last whole checkpoint, repeat the command with --resume'
+            'launcher reports below). To go on from the last complete checkpoint, repeat the command with --resume'
         ) from error

@@ -45,7 +45,7 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any], list[str]]:
+def newest_complete_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any], list[str]]:
     """Find the checkpoint that ``--resume`` without a path goes on from.
 
     That is the one named in ``last_checkpoint``, or, when it is not whole (a run that was killed while it saved leaves
@@ -78,7 +78,7 @@ def newest_whole_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any],
         except (CheckpointError, RunError) as error:
             passed_over.append(f'passed over {path.name}: {error}')
     if passed_over:
-        raise RunError(f'--resume: no whole checkpoint in {work_dir}: ' + '; '.join(passed_over))
+        raise RunError(f'--resume: no complete checkpoint in {work_dir}: ' + '; '.join(passed_over))
     raise RunError(
         f'--resume: {os.fspath(work_dir)} holds no checkpoint; start without --resume, name the checkpoint '
         '(--resume FILE), or name the directory of the earlier run (--work-dir DIR)'

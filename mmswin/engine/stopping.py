@@ -10,8 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
+from mmswin import atomic
 from mmswin.engine.collectives import any_process, cpu_group, wait_for_all
-from mmswin.engine.saving import BACKEND, what_there_is, write_whole
+from mmswin.engine.saving import BACKEND, resume_hint
 from mmswin.errors import SavingError
 from mmswin.registry import HOOKS
 
@@ -94,7 +95,7 @@ class StopOnSignalHook(Hook):
         self._restore()
         stopped = f'Stopped by {signal.Signals(signum).name} after iteration {iteration}'
         if fault:
-            runner.logger.error(f'{stopped}, but {fault}; {what_there_is(runner.work_dir)}')
+            runner.logger.error(f'{stopped}, but {fault}; {resume_hint(runner.work_dir)}')
         else:
             runner.logger.warning(f'{stopped} and saved {path}. To go on, repeat the command with --resume.')
         raise TrainingStopped(128 + signum)
@@ -114,7 +115,7 @@ def save_state(runner: Runner, path: Path, epoch: int, iteration: int) -> None:
         backend_args={'backend': BACKEND},
     )
     if is_main_process():
-        write_whole(path.parent / 'last_checkpoint', str(path).encode())
+        atomic.write(path.parent / 'last_checkpoint', str(path))
 
 
 def _gradients_applied(runner: Runner) -> bool:

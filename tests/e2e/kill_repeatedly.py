@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from forked_runs import expect, losses, options_of, prepare, run, start
 
-from mmswin.engine.resuming import has_checkpoints, newest_whole_checkpoint
+from mmswin.engine.resuming import has_checkpoints, newest_complete_checkpoint
 
 
 def saved(work_dir: Path) -> int:
-    """The iteration of the newest whole checkpoint; 0 without any."""
-    return newest_whole_checkpoint(work_dir)[1]['meta']['iter'] if has_checkpoints(work_dir) else 0
+    """The iteration of the newest complete checkpoint; 0 without any."""
+    return newest_complete_checkpoint(work_dir)[1]['meta']['iter'] if has_checkpoints(work_dir) else 0
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
             status = -1
         expect(os.WIFSIGNALED(status) and status != -1, f'run {number} ended by itself: see {parts}_0.log')
         now = saved(parts)
-        expect(now >= reached, f'after kill {number} the newest whole checkpoint is {now}, it was {reached}')
+        expect(now >= reached, f'after kill {number} the newest complete checkpoint is {now}, it was {reached}')
         noted = max(losses(parts), default=0)  # which it is once its checkpoint is written
         expect(now >= noted, f'after kill {number}: iteration {noted} was saved, but {now} is the newest whole one')
         unfinished += any(parts.glob('*.mmswin-tmp'))
@@ -66,7 +66,7 @@ def main() -> None:
     one, other = losses(whole), losses(parts)
     expect(all(len(values) == 1 for values in other.values()), 'an iteration that was repeated had another loss')
     expect(one == other, 'losses differ: ' + str([i for i in one if one[i] != other.get(i)][:5]))
-    final = [newest_whole_checkpoint(d)[1] for d in (parts, whole)]
+    final = [newest_complete_checkpoint(d)[1] for d in (parts, whole)]
     expect(final[0]['meta']['iter'] == final[1]['meta']['iter'] == len(one) == last, 'the runs have different lengths')
     for name, value in final[0]['state_dict'].items():
         expect(torch.equal(value, final[1]['state_dict'][name]), f'{name} differs')

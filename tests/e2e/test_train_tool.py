@@ -68,7 +68,7 @@ def test_sigterm_saves_and_resume_ends_like_the_uninterrupted_run(workplace):
 
 
 @pytest.mark.slow
-def test_kill_9_resumes_from_the_last_whole_checkpoint(workplace):
+def test_kill_9_resumes_from_the_last_complete_checkpoint(workplace):
     train = (
         'train.py',
         workplace.detection,

@@ -128,7 +128,7 @@ def test_no_room_ends_the_run_with_the_last_good_one(build, tmp_path, monkeypatc
     for text in (
         'epoch_3.pth could not be saved: No space left on device',
         'Training stops',
-        'the last whole checkpoint is',
+        'the last complete checkpoint is',
         'epoch_2.pth',
         '--resume',
     ):

@@ -112,7 +112,7 @@ def test_one_process_or_gpus_change_nothing(monkeypatch):
 )
 def test_mmengines_checkpoint_hook_is_replaced_and_no_other(hooks, expected):
     cfg = Config({} if hooks is None else {'default_hooks': hooks})
-    configure.use_whole_checkpoints(cfg)
+    configure.use_complete_checkpoints(cfg)
     assert cfg.default_hooks.checkpoint == expected
     if hooks and 'logger' in hooks:
         assert cfg.default_hooks.logger is None

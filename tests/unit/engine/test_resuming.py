@@ -1,4 +1,4 @@
-"""--resume without a path takes the newest whole checkpoint; what cannot be resumed from is refused by name."""
+"""--resume without a path takes the newest complete checkpoint; what cannot be resumed from is refused by name."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
-from mmswin.engine.resuming import forgotten, has_checkpoints, load_resumable, newest_whole_checkpoint
+from mmswin.engine.resuming import forgotten, has_checkpoints, load_resumable, newest_complete_checkpoint
 from mmswin.errors import RunError
 
 
@@ -37,7 +37,7 @@ def test_newest_is_the_one_that_last_checkpoint_names(tmp_path):
     save(tmp_path / 'epoch_1.pth', 10, age=20)
     named = save(tmp_path / 'epoch_2.pth', 20, age=10)
     (tmp_path / 'last_checkpoint').write_text(str(named))
-    path, checkpoint, passed_over = newest_whole_checkpoint(tmp_path)
+    path, checkpoint, passed_over = newest_complete_checkpoint(tmp_path)
     assert (path, checkpoint['meta']['iter'], passed_over) == (named, 20, [])
 
 
@@ -46,7 +46,7 @@ def test_truncated_last_checkpoint_is_passed_over_and_named(tmp_path):
     broken = save(tmp_path / 'epoch_2.pth', 20, age=10)
     truncate(broken)
     (tmp_path / 'last_checkpoint').write_text(str(broken))
-    path, checkpoint, passed_over = newest_whole_checkpoint(tmp_path)
+    path, checkpoint, passed_over = newest_complete_checkpoint(tmp_path)
     assert (path, checkpoint['meta']['iter']) == (whole, 10)
     assert len(passed_over) == 1
     assert 'epoch_2.pth' in passed_over[0]
@@ -57,14 +57,14 @@ def test_file_being_written_when_killed_does_not_hide_the_one_before(tmp_path):
     whole = save(tmp_path / 'iter_2.pth', 2, age=20)
     (tmp_path / 'last_checkpoint').write_text(str(whole))
     truncate(save(tmp_path / 'iter_4.pth', 4))
-    assert newest_whole_checkpoint(tmp_path)[0] == whole
+    assert newest_complete_checkpoint(tmp_path)[0] == whole
 
 
 @pytest.mark.parametrize('content', [b'', b'\n', b'\xff\xfe\x00', b'/gone/iter_9.pth'])
 def test_pointer_that_was_cut_off_or_leads_nowhere_hides_nothing(tmp_path, content):
     whole = save(tmp_path / 'iter_2.pth', 2)
     (tmp_path / 'last_checkpoint').write_bytes(content)
-    assert newest_whole_checkpoint(tmp_path)[0] == whole
+    assert newest_complete_checkpoint(tmp_path)[0] == whole
 
 
 def test_what_a_checkpoint_does_not_bring_back_is_said():
@@ -87,20 +87,20 @@ def test_what_a_checkpoint_does_not_bring_back_is_said():
 def test_moved_work_dir_is_resumed_from_its_own_files(tmp_path):
     whole = save(tmp_path / 'epoch_1.pth', 10)
     (tmp_path / 'last_checkpoint').write_text('/somewhere/else/epoch_1.pth')
-    assert newest_whole_checkpoint(tmp_path)[0] == whole
+    assert newest_complete_checkpoint(tmp_path)[0] == whole
 
 
 def test_best_checkpoint_without_optimizer_is_no_candidate(tmp_path):
     torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'best_map.pth')
     with pytest.raises(RunError, match='holds no checkpoint'):
-        newest_whole_checkpoint(tmp_path)
+        newest_complete_checkpoint(tmp_path)
 
 
-def test_no_whole_checkpoint_names_every_file(tmp_path):
+def test_no_complete_checkpoint_names_every_file(tmp_path):
     truncate(save(tmp_path / 'epoch_1.pth', 1))
     truncate(save(tmp_path / 'epoch_2.pth', 2))
-    with pytest.raises(RunError, match='no whole checkpoint') as caught:
-        newest_whole_checkpoint(tmp_path)
+    with pytest.raises(RunError, match='no complete checkpoint') as caught:
+        newest_complete_checkpoint(tmp_path)
     assert 'epoch_1.pth' in str(caught.value)
     assert 'epoch_2.pth' in str(caught.value)
 

@@ -16,12 +16,13 @@ from mmengine.model import BaseModel
 from torch import distributed as dist
 from torch import nn
 
+from mmswin import atomic
 from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import load_file
-from mmswin.engine import StopOnSignalHook, TrainingStopped, saving
+from mmswin.engine import StopOnSignalHook, TrainingStopped
 from mmswin.engine.saving import Runner
 from mmswin.engine.sharding import is_sharded, size_here
-from mmswin.errors import RunError
+from mmswin.errors import RunError, SavingError
 
 pytestmark = pytest.mark.slow
 
@@ -164,16 +165,16 @@ def stopped(toy_runner, work_dir: Path, kind: str) -> None:
 
 def saved_at_second_try(toy_runner, work_dir: Path) -> int:
     """Train with a disk that is full once, for the process that writes; returns how often it was, for this process."""
-    write, failed = saving.write_whole, []
+    write, failed = atomic.write, []
 
-    def full_once(path: Any, content: bytes) -> None:
+    def full_once(path: Any, content: bytes | str) -> None:
         if Path(path).name == 'epoch_3.pth' and not failed:
             failed.append(path)
-            raise saving.SavingError(f'{path}: {os.strerror(errno.ENOSPC)}')
+            raise SavingError(f'{path}: {os.strerror(errno.ENOSPC)}')
         write(path, content)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saving, 'write_whole', full_once)
+        patch.setattr(atomic, 'write', full_once)
         runner = build(toy_runner, work_dir, 'fsdp', epochs=3, checkpoint={'max_keep_ckpts': 2})
         runner.train()
     with pytest.raises(RunError, match='name the file in load_from'):

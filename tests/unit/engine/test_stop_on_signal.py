@@ -1,4 +1,4 @@
-"""StopOnSignalHook: a signal is remembered, the run ends after the iteration with a whole checkpoint that --resume
+"""StopOnSignalHook: a signal is remembered, the run ends after the iteration with a complete checkpoint that --resume
 finds; gradients under accumulation are applied first; other handlers come back."""
 
 import signal

@@ -8,8 +8,7 @@ import time
 import pytest
 
 from mmswin import errors
-from mmswin.checkpoints import CheckpointError
-from mmswin.errors import NonFiniteLossError, RunError, plain_message, run_tool
+from mmswin.errors import CheckpointError, NonFiniteLossError, RunError, plain_message, printable, run_tool
 
 
 def raising(error: BaseException):
@@ -72,3 +71,10 @@ def test_registrys_chain_of_classes_is_cut():
     chained = 'class `CascadeRCNN` in mmdet/models/x.py: class `SwinTransformer` in mmswin/backbones/swin.py: depths=3'
     assert plain_message(ValueError(chained)) == 'depths=3'
     assert plain_message(KeyError('X is not in the registry')) == 'X is not in the registry'
+
+
+def test_what_strangers_say_is_escaped(capsys):
+    assert printable('caf\u00e9 \x1b[2J\n\ud800') == 'caf\u00e9 \\x1b[2J\\n\\ud800'
+    assert len(printable('x' * 10_000)) == 400
+    run_tool(raising(RunError('two lines\nof \x1b[31m names')))
+    assert capsys.readouterr().err == 'error: two lines\nof \\x1b[31m names\n'
