@@ -23,7 +23,7 @@ help:
 	@echo 'make test       set up, then run all tests'
 	@echo 'make test-fast  set up, then run the tests that take seconds'
 	@echo 'make lint       set up, then check the style'
-	@echo 'make docs       set up, then write the tables of README.md anew'
+	@echo 'make docs       set up, then write the tables of docs/model-zoo.md again'
 	@echo 'make doctor     say whether what is installed fits together'
 	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 TORCH_BUILD=cpu|cuda MAX_JOBS=1 WORKERS=2'
 
@@ -48,7 +48,7 @@ lint: setup
 	@$(BIN)/python -m compileall -q mmswin tools configs setup.py
 
 docs: setup
-	@$(BIN)/python tools/paper_table.py --update README.md
+	@$(BIN)/python tools/paper_table.py --update docs/model-zoo.md
 
 doctor: setup
 	@$(BIN)/python tools/doctor.py

@@ -1,7 +1,8 @@
-"""README's tables of configurations, made from the file of tables and from what the configurations count."""
+"""The tables of the model zoo, made from the file of tables and from what the configurations count."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,23 +16,25 @@ END = '<!-- end of tables -->'
 _SHOWN = ('box_ap', 'mask_ap', 'miou', 'miou_tta')
 
 
-def render(tables: Sequence[Table], comparisons: Sequence[Comparison], directory: str | Path) -> str:
+def render(
+    tables: Sequence[Table], comparisons: Sequence[Comparison], directory: str | Path, document: str | Path
+) -> str:
     """The tables in Markdown.
 
     Args:
         tables: All tables.
         comparisons: One for each of their rows.
-        directory: The directory of the configurations, which links name by its last part.
+        directory: The directory of the configurations.
+        document: The file the tables are for; links are relative to it.
     """
     directory = Path(directory)
-    blocks = [
-        _block(table, [one for one in comparisons if one.row.table == table.name], directory.name) for table in tables
-    ]
-    blocks.append(_others({one.row.config for one in comparisons}, directory))
+    links = Path(os.path.relpath(directory, Path(document).parent)).as_posix()
+    blocks = [_block(table, [one for one in comparisons if one.row.table == table.name], links) for table in tables]
+    blocks.append(_others({one.row.config for one in comparisons}, directory, links))
     return '\n\n'.join(block for block in blocks if block)
 
 
-def _block(table: Table, comparisons: Sequence[Comparison], configs: str) -> str:
+def _block(table: Table, comparisons: Sequence[Comparison], links: str) -> str:
     """One table with its title and, below it, what is to be said of single rows."""
     shown = [name for name in _SHOWN if any(name in one.row.accuracy for one in comparisons)]
     heads = [
@@ -52,7 +55,7 @@ def _block(table: Table, comparisons: Sequence[Comparison], configs: str) -> str
             [
                 row.method,
                 row.backbone,
-                (_link(row.config, configs) if row.config else 'none') + marks,
+                (_link(row.config, links) if row.config else 'none') + marks,
                 *(_percentage(row.accuracy.get(name)) for name in shown),
                 _pair(row.params, one.params, 1),
                 _pair(row.flops, one.flops, 1),
@@ -85,8 +88,8 @@ def _number_of(note: str, notes: list[str]) -> int:
     return notes.index(note) + 1
 
 
-def _link(config: str, configs: str) -> str:
-    return f'[{config}]({configs}/{config}.py)'
+def _link(config: str, links: str) -> str:
+    return f'[{config}]({links}/{config}.py)'
 
 
 def _plain(value: float | None) -> str:
@@ -104,10 +107,10 @@ def _pair(published: float | None, counted: float | None, digits: int) -> str:
     return ' '.join(part for part in parts if part)
 
 
-def _others(listed: set[str | None], directory: Path) -> str:
+def _others(listed: set[str | None], directory: Path, links: str) -> str:
     """Configurations without a published result, each with the first sentence of its leading comment."""
     lines = [
-        f'| {_link(path.stem, directory.name)} | {first_sentence(path)} |'
+        f'| {_link(path.stem, links)} | {first_sentence(path)} |'
         for path in sorted(directory.glob('*.py'))
         if path.stem not in listed
     ]
@@ -157,7 +160,8 @@ def update(document: str | Path, tables_file: str | Path, check: bool = False) -
         raise RunError(f'{document} does not exist')
     replace_tables(document.read_text(encoding='utf-8'), '')
     tables = load_tables(tables_file)
-    rendered = render(tables, compare([row for table in tables for row in table.rows], directory), directory)
+    comparisons = compare([row for table in tables for row in table.rows], directory)
+    rendered = render(tables, comparisons, directory, document)
     # Read again: counting takes a while, and somebody may be writing.
     text = document.read_text(encoding='utf-8')
     new = replace_tables(text, rendered)

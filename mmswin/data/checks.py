@@ -221,7 +221,7 @@ class _DatasetCheck:
         if named and not official:
             variable = ''
             if _OWN_DIR in str(getattr(self.cfg, 'text', '')):
-                variable = f', or export {_OWN_DIR}=DIRECTORY (see "Your own data" in README.md)'
+                variable = f', or export {_OWN_DIR}=DIRECTORY (see docs/finetune.md)'
             places = listing([ann_file] * bool(ann_file) + list(prefixes.values()))
             return f'It is to hold your own data, {places}: set data_root in the config{variable}. '
         source = {'CocoDataset': _GET_COCO, 'ADE20KDataset': _GET_ADE}.get(str(self.dataset.get('type')), '')

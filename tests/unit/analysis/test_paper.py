@@ -1,4 +1,4 @@
-"""The file of tables, the comparison with it, and README's tables made from both."""
+"""The file of tables, the comparison with it, and the model zoo made from both."""
 
 import dataclasses
 from pathlib import Path
@@ -95,10 +95,11 @@ def test_what_others_counted_with_the_authors_tools(config, shape, window, flops
 
 
 @pytest.mark.slow
-def test_readme_is_current(tables, comparisons):
+def test_the_model_zoo_is_current(tables, comparisons):
     """After a change of a configuration or of the tables: make docs."""
-    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    assert docs.replace_tables(readme, docs.render(tables, comparisons, TABLES.parent)) == readme
+    zoo = ROOT / 'docs' / 'model-zoo.md'
+    text = zoo.read_text(encoding='utf-8')
+    assert docs.replace_tables(text, docs.render(tables, comparisons, TABLES.parent, zoo)) == text
 
 
 @pytest.mark.parametrize(
@@ -209,6 +210,7 @@ def test_document(tmp_path):
         [table],
         [Comparison(ROW, 85.63, 85.63, 745.46, 741.0), Comparison(odd), Comparison(known, 85.63, 85.63, 800.0, 790.0)],
         tmp_path,
+        tmp_path.parent / 'document.md',
     )
     assert text.splitlines() == [
         '**A title** (paper, table 2)',
