@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
 
     raise explain_missing(error, 'mmswin.registry') from error
 
-from mmswin.checkpoints import safe_globals
+from mmswin.checkpoints import mmengine_loader
 
 
 def _node(parent: Registry, *locations: str) -> Registry:
@@ -30,5 +30,5 @@ LOOPS = _node(mmengine_registry.LOOPS, 'mmswin.engine')
 OPTIM_WRAPPERS = _node(mmengine_registry.OPTIM_WRAPPERS, 'mmswin.engine')
 RUNNERS = _node(mmengine_registry.RUNNERS, 'mmswin.engine')
 
-# A run that uses mmswin must be able to resume from its own checkpoints on torch >= 2.6.
-safe_globals.allow()
+# Nothing in a checkpoint runs, whichever Runner loads it; and a run can resume from its own on any torch.
+mmengine_loader.register()

@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 from mmswin.checkpoints import load_file
 from mmswin.checkpoints.errors import UnsafeCheckpointError
 from mmswin.checkpoints.files import load_trusted
+from mmswin.checkpoints.mmengine_loader import facts_of
 from mmswin.errors import RunError
 
 # What mmengine calls local files and URLs; names like torchvision://resnet50 stay with mmengine.
@@ -40,7 +41,7 @@ def safely() -> Iterator[None]:
 
 def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
     """The reader given to mmengine, which makes its log line of the function's name."""
-    return read(filename, map_location)
+    return facts_of(read(filename, map_location), filename)
 
 
 def trust(source: str | os.PathLike | None) -> None:

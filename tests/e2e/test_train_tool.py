@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import mmswin.registry  # noqa: F401  lets torch read the checkpoints safely
+from mmswin.checkpoints import load_file
 
 # With drop path and random flips: what is resumed draws what the uninterrupted run draws.
 EXACT = ('--seed', 0, '--deterministic', '--cfg-options', 'train_cfg.val_interval=9')
 
 
 def load(path: Path) -> dict:
-    return torch.load(path, map_location='cpu', weights_only=True)
+    return load_file(path)
 
 
 def assert_same(a: object, b: object, where: str = '') -> None:
