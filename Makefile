@@ -13,7 +13,10 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 WORKERS ?= 2
 BIN = $(VENV)/bin
 
-.PHONY: help setup peers demo test test-fast lint docs doctor
+# Linters need nothing of the environment, and are there in seconds.
+LINT = .venv-lint/bin
+
+.PHONY: help setup peers demo test test-fast test-stack lint types docs doctor
 .DEFAULT_GOAL := help
 
 help:
@@ -21,8 +24,10 @@ help:
 	@echo 'make peers      timm, torchvision and transformers for the tests that compare with them, in $(VENV)/peers'
 	@echo 'make demo       set up, then train and test a small detector and a segmentation model on synthetic data'
 	@echo 'make test       set up, then run all tests'
-	@echo 'make test-fast  set up, then run the tests that take seconds'
-	@echo 'make lint       set up, then check the style'
+	@echo 'make test-fast  set up, then run the unit tests'
+	@echo 'make test-stack set up, then run the tests of what OpenMMLab and its forks can answer differently'
+	@echo 'make lint       check style, format and spelling'
+	@echo 'make types      set up, then check types'
 	@echo 'make docs       set up, then write the tables of docs/model-zoo.md again'
 	@echo 'make doctor     say whether what is installed fits together'
 	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 TORCH_BUILD=cpu|cuda MAX_JOBS=1 WORKERS=2'
@@ -40,12 +45,26 @@ demo: setup
 test: setup peers
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-fast: setup peers
-	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
+test-fast: setup
+	@$(BIN)/python -m pytest -n $(WORKERS) tests/structure tests/unit $(ARGS)
 
-lint: setup
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/python -m compileall -q mmswin tools configs setup.py
+# Values beside mmdet's and mmseg's, what is registered and built, runs, files of checkpoints, and each tool once.
+test-stack: setup
+	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' tests/parity tests/structure \
+		tests/unit/engine tests/unit/checkpoints tests/unit/detectors tests/unit/configs tests/e2e $(ARGS)
+
+$(LINT)/pyrefly: constraints/lint.txt
+	@$(PYTHON) -m venv .venv-lint
+	@$(LINT)/python -m pip install --quiet --disable-pip-version-check -r constraints/lint.txt
+	@touch $@
+
+lint: $(LINT)/pyrefly
+	@$(LINT)/ruff check --quiet .
+	@$(LINT)/ruff format --quiet --check .
+	@$(LINT)/codespell
+
+types: setup $(LINT)/pyrefly
+	@$(LINT)/pyrefly check --python-interpreter-path $(BIN)/python --summary=none
 
 docs: setup
 	@$(BIN)/python tools/paper_table.py --update docs/model-zoo.md

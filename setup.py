@@ -32,6 +32,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmswin', 'mmswin.*']),
+    package_data={'mmswin': ['py.typed']},
     install_requires=[],
     extras_require={
         'openmmlab': [
@@ -52,7 +53,7 @@ setup(
             'ftfy',
             'regex',
         ],
-        'test': ['pytest>=8', 'pytest-xdist', 'ruff', 'triton; sys_platform == "linux"'],
+        'test': ['pytest>=8', 'pytest-xdist', 'triton; sys_platform == "linux"'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',
