@@ -16,7 +16,7 @@ BIN = $(VENV)/bin
 # Linters need nothing of the environment, and are there in seconds.
 LINT = .venv-lint/bin
 
-.PHONY: help setup peers demo test test-fast test-stack lint types docs doctor
+.PHONY: help setup peers demo test test-fast test-stack lint types docs site doctor
 .DEFAULT_GOAL := help
 
 help:
@@ -28,7 +28,8 @@ help:
 	@echo 'make test-stack set up, then run the tests of what OpenMMLab and its forks can answer differently'
 	@echo 'make lint       check style, format and spelling'
 	@echo 'make types      set up, then check types'
-	@echo 'make docs       set up, then write the tables of docs/model-zoo.md again'
+	@echo 'make docs       set up, then write the tables of docs/model-zoo.md again and build the pages in site/'
+	@echo 'make site       build the pages in site/, which needs Python alone'
 	@echo 'make doctor     say whether what is installed fits together'
 	@echo 'Variables: STACK=openmmlab|onedl PYTHON=python3.11 VENV=folder TORCH=2.13.0 TORCH_BUILD=cpu|cuda MAX_JOBS=1 WORKERS=2'
 
@@ -68,6 +69,16 @@ types: setup $(LINT)/pyrefly
 
 docs: setup
 	@$(BIN)/python tools/paper_table.py --update docs/model-zoo.md
+	@$(MAKE) --no-print-directory site
+
+# The pages alone need Python and nothing of the stack.
+site: .venv-docs/complete
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+.venv-docs/complete: constraints/docs.txt
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install --quiet --disable-pip-version-check -r constraints/docs.txt
+	@touch $@
 
 doctor: setup
 	@$(BIN)/python tools/doctor.py

@@ -3,14 +3,47 @@
 Nothing is required by name: an installation must never replace the torch, mmcv or mmdet of a user, who may have
 OpenMMLab's releases or the maintained forks (other distribution names, same import names). The extras install one of
 the two stacks; `make setup` installs everything, mmcv's compiled ops included.
+
+The package takes the configurations and tools along in `mmswin/.mim`, where mmengine (`_base_ = 'mmswin::swin/NAME.py'`)
+and mim look for them: as copies in a wheel, as links into the checkout for `pip install -e .`.
 """
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
+# mmengine's references need a folder below configs/.
+LAYOUT = {'configs': 'configs/swin', 'tools': 'tools'}
+# These work in a checkout alone.
+LEFT_OUT = ('__pycache__', 'benchmark.py', 'demo.py', 'setup_env.py')
+MODEL_INDEX = 'Import:\n  - configs/swin/metafile.yml\n'
+
+
+class BuildWithMim(build_py):
+    """Builds the package and lays out `.mim` in it."""
+
+    def run(self):
+        super().run()
+        editable = getattr(self, 'editable_mode', False)
+        mim = HERE / 'mmswin' / '.mim' if editable else Path(self.build_lib) / 'mmswin' / '.mim'
+        shutil.rmtree(mim, ignore_errors=True)
+        mim.mkdir(parents=True)
+        for source, target in LAYOUT.items():
+            place = mim / target
+            place.parent.mkdir(exist_ok=True)
+            if editable:
+                try:
+                    place.symlink_to(os.path.relpath(HERE / source, place.parent), target_is_directory=True)
+                    continue
+                except OSError:
+                    pass  # a system without links gets copies, as of now
+            shutil.copytree(HERE / source, place, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        (mim / 'model-index.yml').write_text(MODEL_INDEX, encoding='utf-8')
 
 
 def read_version() -> str:
@@ -19,8 +52,9 @@ def read_version() -> str:
 
 
 def read_readme() -> str:
-    path = HERE / 'README.md'
-    return path.read_text(encoding='utf-8') if path.exists() else ''
+    """README without links into the repository, which lead nowhere outside of it."""
+    text = (HERE / 'README.md').read_text(encoding='utf-8')
+    return re.sub(r'\[([^\]]*)\]\((?!https?://)[^)]*\)', r'\1', text)
 
 
 setup(
@@ -29,10 +63,14 @@ setup(
     description='Swin Transformer for dense prediction with mmdet and mmseg',
     long_description=read_readme(),
     long_description_content_type='text/markdown',
+    author='mmswin contributors',
     license='Apache-2.0',
+    keywords='swin transformer, object detection, instance segmentation, semantic segmentation, mmdet, mmseg',
     python_requires='>=3.10',
     packages=find_packages(include=['mmswin', 'mmswin.*']),
     package_data={'mmswin': ['py.typed']},
+    cmdclass={'build_py': BuildWithMim},
+    entry_points={'console_scripts': ['mmswin = mmswin.cli:main']},
     install_requires=[],
     extras_require={
         'openmmlab': [
@@ -62,5 +100,6 @@ setup(
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
     ],
 )

@@ -6,6 +6,7 @@ packages in its ``locations``, so that no ``custom_imports`` is needed.
 
 try:
     from mmengine import registry as mmengine_registry
+    from mmengine.config.utils import MODULE2PACKAGE
     from mmengine.registry import Registry
 except ModuleNotFoundError as error:
     from mmswin.environment.missing import explain_missing
@@ -13,6 +14,11 @@ except ModuleNotFoundError as error:
     raise explain_missing(error, 'mmswin.registry') from error
 
 from mmswin.checkpoints import mmengine_loader
+
+# `_base_ = 'mmswin::swin/NAME.py'` names a config that comes with mmswin. mmengine looks the value up among installed
+# distributions, then among modules, and takes the module's folder: unlike the distribution's, it is right for editable
+# installs and plain checkouts too.
+MODULE2PACKAGE.setdefault('mmswin', __name__)
 
 
 def _node(parent: Registry, *locations: str) -> Registry:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mmswin.analysis import metafile as metafiles
 from mmswin.analysis.paper import ACCURACIES, Comparison, Table, compare, load_tables
 from mmswin.errors import RunError
 
@@ -142,7 +143,7 @@ def replace_tables(text: str, tables: str) -> str:
 
 
 def update(document: str | Path, tables_file: str | Path, check: bool = False) -> bool:
-    """Bring a document's tables up to date.
+    """Bring a document's tables up to date, and ``metafile.yml`` next to the file of tables.
 
     Args:
         document: The Markdown file.
@@ -150,7 +151,7 @@ def update(document: str | Path, tables_file: str | Path, check: bool = False) -
         check: Change nothing.
 
     Returns:
-        Whether the document was up to date.
+        Whether both were up to date.
 
     Raises:
         RunError: A file cannot be read, or the markers are missing.
@@ -160,11 +161,17 @@ def update(document: str | Path, tables_file: str | Path, check: bool = False) -
         raise RunError(f'{document} does not exist')
     replace_tables(document.read_text(encoding='utf-8'), '')
     tables = load_tables(tables_file)
-    comparisons = compare([row for table in tables for row in table.rows], directory)
+    rows = [row for table in tables for row in table.rows]
+    comparisons = compare(rows, directory)
     rendered = render(tables, comparisons, directory, document)
     # Read again: counting takes a while, and somebody may be writing.
     text = document.read_text(encoding='utf-8')
     new = replace_tables(text, rendered)
-    if new != text and not check:
-        document.write_text(new, encoding='utf-8')
-    return new == text
+    metafile, entries = directory / 'metafile.yml', metafiles.render(rows)
+    current = new == text, metafile.is_file() and metafile.read_text(encoding='utf-8') == entries
+    if not check:
+        if not current[0]:
+            document.write_text(new, encoding='utf-8')
+        if not current[1]:
+            metafile.write_text(entries, encoding='utf-8')
+    return all(current)

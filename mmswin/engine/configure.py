@@ -9,9 +9,10 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 
+from mmswin import shipped
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
-from mmswin.errors import RunError
+from mmswin.errors import RunError, nearest
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
 
@@ -19,17 +20,19 @@ SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
 def load_config(path: str, cfg_options: dict[str, Any] | None, work_dir: str | None) -> Config:
     """Read a config file, apply ``--cfg-options`` and settle the work dir.
 
-    The work dir is the one given, else the config's, else ``./work_dirs/NAME_OF_THE_CONFIG_FILE``.
+    ``path`` may also be the name of a config that comes with mmswin (:func:`mmswin.shipped.resolve`). The work dir is the one given, else the config's, else ``./work_dirs/NAME_OF_THE_CONFIG_FILE``.
 
     Raises:
         RunError: The file is missing, is no config, or an option is wrong.
     """
+    path = shipped.resolve(path)
     if not Path(path).is_file():
-        raise RunError(f'config {path} does not exist')
+        raise RunError(f'config {path} does not exist{nearest(Path(path).stem, shipped.names())}')
     try:
         cfg = Config.fromfile(path)
     except (SyntaxError, FileNotFoundError, NameError, KeyError, OSError) as error:
         raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    drop_scope(cfg)
     merge_options(cfg, cfg_options)
     if work_dir is not None:
         cfg.work_dir = work_dir
@@ -37,6 +40,16 @@ def load_config(path: str, cfg_options: dict[str, Any] | None, work_dir: str | N
         cfg.work_dir = str(Path('./work_dirs') / Path(path).stem)
     fit_loaders(cfg)
     return cfg
+
+
+def drop_scope(cfg: Config) -> None:
+    """Remove the scope ``mmswin`` that mmengine gives to all that comes from ``_base_ = 'mmswin::...'``.
+
+    Types in such a file are looked up where the config's ``default_scope`` says, as in any other file.
+    """
+    for node in dicts_in(cfg._cfg_dict):
+        if node.get('_scope_') == 'mmswin':
+            del node['_scope_']
 
 
 def set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:

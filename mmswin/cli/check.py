@@ -1,0 +1,50 @@
+"""Check the data of a config without training: mmswin check CONFIG [options]."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mmswin.cli.parsing import add_cfg_options, command_parser
+from mmswin.errors import run_tool
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'check',
+        'Find faults of the data that a config names, without training: missing files, broken annotation '
+        'files, classes that do not match the model. Exit status: 0 no error, 1 errors, 2 an unusable config.',
+        'mask_rcnn_swin_t_coco --decode',
+    )
+    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        choices=('train', 'val', 'test'),
+        default=['train', 'val'],
+        help='parts of the data to check (default: train val)',
+    )
+    parser.add_argument('--decode', action='store_true', help='also read every image to its end (slow)')
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def check(config: str, split: list[str], decode: bool, cfg_options: dict[str, Any] | None) -> int:
+    from mmswin.data.checks import inspect_config
+    from mmswin.engine.configure import load_config
+
+    start = time.perf_counter()
+    report = inspect_config(load_config(config, cfg_options, None), split, decode)
+    for line in (*report.summaries, *report.findings):
+        print(line)
+    warnings = len(report.findings) - report.num_errors
+    print(f'{report.num_errors} errors, {warnings} warnings, {time.perf_counter() - start:.1f} s')
+    return 1 if report.num_errors else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = vars(parse_args(argv))
+    status = []
+    return run_tool(lambda: status.append(check(**arguments))) or status[0]

@@ -1,0 +1,52 @@
+"""What the commands' parsers have in common."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
+    """A parser for ``mmswin NAME`` whose help ends with examples.
+
+    Args:
+        name: The command.
+        description: What it does, and its exit status where that says more than success.
+        examples: Words after ``mmswin NAME``.
+    """
+    lines = '\n'.join(f'  mmswin {name} {words}'.rstrip() for words in examples)
+    return argparse.ArgumentParser(
+        prog=f'mmswin {name}',
+        description=description,
+        epilog=f'example{"s" if len(examples) > 1 else ""}:\n{lines}',
+        formatter_class=_Formatter,
+    )
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Fills the description, and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith('example'):
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
+class CfgOptions(argparse.Action):
+    """mmengine's ``DictAction``, imported when there is something to parse: help needs no library."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None) -> None:  # fmt: skip
+        from mmengine.config import DictAction
+
+        DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, values, option)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='change entries of the config: a.b.c=1 a.list="[1,2]" pipeline.0.prob=0.5; a key that nothing reads is '
+        'refused, +KEY=VALUE adds it all the same',
+    )

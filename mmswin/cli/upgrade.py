@@ -1,0 +1,56 @@
+"""Upgrade a config of mmdet 2.x or mmseg 0.x: mmswin upgrade OLD.py [NEW.py] [options]."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmswin import shipped
+from mmswin.cli.parsing import command_parser
+from mmswin.errors import run_tool
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'upgrade',
+        "Turn a config of the authors' repositories, or any other of mmdet 2.x or mmseg 0.x, into one for "
+        "mmdet 3.x or mmseg 1.x with mmswin's backbone. What cannot be translated is named, here and in the head of "
+        'the new file. Exit status: 0 all was translated, 1 something was not, 2 the input cannot be used.',
+        'old/mask_rcnn_swin.py new.py --base mask_rcnn_swin_t_coco',
+    )
+    parser.add_argument('old', metavar='OLD.py', help='the old config, where it finds the files it inherits from')
+    parser.add_argument('new', metavar='NEW.py', nargs='?', help='the new file; without it, the text is printed')
+    parser.add_argument(
+        '--base',
+        metavar='CONFIG',
+        help='write only what differs from this config, a file or one that mmswin configs lists, and inherit the rest',
+    )
+    parser.add_argument(
+        '--pretrained',
+        metavar='FILE_OR_URL',
+        help='weights that the backbone starts from, as --cfg-options model.pretrained=... gave them',
+    )
+    parser.add_argument('--strict', action='store_true', help='write nothing when something cannot be translated')
+    parser.add_argument('--overwrite', action='store_true', help='replace NEW.py if it exists')
+    args = parser.parse_args(argv)
+    args.base = args.base and shipped.resolve(args.base)
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = vars(parse_args(argv))
+    from mmswin.upgrade.files import upgrade_file
+
+    status = 0
+
+    def work() -> None:
+        nonlocal status
+        text, messages, complete = upgrade_file(**arguments)
+        if text is not None:
+            print(text, end='')
+        for message in messages:
+            print(message, file=sys.stderr)
+        status = 0 if complete else 1
+
+    return run_tool(work) or status

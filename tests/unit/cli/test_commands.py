@@ -1,0 +1,64 @@
+"""The command `mmswin`: what it lists exists, helps on one screen, and refuses what it does not know."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mmswin import cli, shipped
+
+MODULES = {path.stem for path in Path(cli.__file__).parent.glob('*.py')} - {'__init__', 'parsing'}
+
+
+def test_every_command_is_a_module_and_every_module_a_command():
+    assert set(cli.COMMANDS) == MODULES
+
+
+@pytest.mark.parametrize('name', cli.COMMANDS)
+def test_help_fits_a_screen_and_shows_an_example(name, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '120')
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([name, '--help'])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f'usage: mmswin {name} ')
+    assert re.search(rf'^examples?:\n  mmswin {name}\b', text, re.MULTILINE)
+    assert text.count('\n') <= 50
+
+
+def test_all_commands_are_listed(capsys):
+    assert cli.main([]) == 2
+    listed = capsys.readouterr().out
+    assert all(f'  {name} ' in listed for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize('words', [['trian'], ['--colour'], ['configs', 'copy', 'x']])
+def test_unknown_words_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_configs_are_listed_by_pattern(capsys):
+    assert cli.main(['configs', 'upernet_swin_t_f']) == 0
+    assert capsys.readouterr().out == 'upernet_swin_t_finetune\n'
+    assert cli.main(['configs']) == 0
+    assert capsys.readouterr().out.split() == shipped.names()
+    assert cli.main(['configs', 'nothing']) == 2
+
+
+def test_a_config_is_copied_once(capsys, tmp_path):
+    target = tmp_path / 'mine.py'
+    words = ['configs', 'copy', 'mask_rcnn_swin_t_finetune', str(target)]
+    assert cli.main(words) == 0
+    text = target.read_text()
+    assert text == shipped.editable_copy('mask_rcnn_swin_t_finetune')
+    target.write_text('mine')
+    assert cli.main(words) == 2
+    assert target.read_text() == 'mine' and '--overwrite' in capsys.readouterr().err
+    assert cli.main([*words, '--overwrite']) == 0
+    assert target.read_text() == text
+    words[2] = 'mask_rcnn_swin_t_finetun'
+    assert cli.main([*words, '--overwrite']) == 2
+    assert 'mask_rcnn_swin_t_finetune' in capsys.readouterr().err
