@@ -14,7 +14,7 @@ from mmswin import shipped
 ROOT = Path(__file__).resolve().parents[2]
 SAME = """
 from mmswin.engine.configure import load_config
-copy, original = (load_config(name, None, 'work') for name in ('copy.py', 'mask_rcnn_swin_t_finetune'))
+copy, original = (load_config(name, None, 'work') for name in ('copied.py', 'mask_rcnn_swin_t_finetune'))
 assert copy._cfg_dict == original._cfg_dict
 assert load_config('mine.py', None, None).model.backbone.arch == 'small'
 """
@@ -66,6 +66,6 @@ def shipped_version(wheel: Path) -> str:
 def test_its_command_and_its_configurations(outside, tmp_path):
     assert outside('-m', 'mmswin', 'configs').split() == shipped.names()
     assert outside('-m', 'mmswin', 'configs', '--where').startswith(str(tmp_path / 'installed'))
-    outside('-m', 'mmswin', 'configs', 'copy', 'mask_rcnn_swin_t_finetune', 'copy.py')
+    outside('-m', 'mmswin', 'configs', 'copy', 'mask_rcnn_swin_t_finetune', 'copied.py')
     (tmp_path / 'here' / 'mine.py').write_text("_base_ = 'mmswin::swin/mask_rcnn_swin_s_coco.py'\n")
     outside('-c', SAME)
