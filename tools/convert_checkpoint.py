@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     arguments = vars(parse_args())
-    from mmswin.conversion.convert_file import convert_file
+    from mmswin.checkpoints.convert_file import convert_file
     from mmswin.errors import run_tool
 
     return run_tool(lambda: convert_file(**arguments))

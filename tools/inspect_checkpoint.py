@@ -15,11 +15,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     arguments = vars(parse_args())
-    from mmswin.conversion.inspect_file import inspect_file
+    from mmswin.backbones.swin import VARIANTS
+    from mmswin.checkpoints.inspect_file import inspect_file
     from mmswin.errors import run_tool
 
     def work() -> None:
-        for what, value in inspect_file(**arguments):
+        for what, value in inspect_file(**arguments, variants=VARIANTS):
             print(f'{what:<10} {value}')
 
     return run_tool(work)

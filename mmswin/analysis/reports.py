@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from mmswin.analysis.counting import MultiplyAdds
-from mmswin.analysis.growth import QUANTITIES, Growth
 from mmswin.analysis.paper import Comparison
 from mmswin.analysis.protocol import Complexity
 from mmswin.analysis.scaling import Sweep
@@ -110,46 +109,19 @@ def _gigas(cost: MultiplyAdds) -> tuple[str, ...]:
 
 
 def sweep_text(found: Sweep, shape: tuple[int, int]) -> str:
-    """How both kinds of attention grow, and what they would cost at ``shape`` (pixels)."""
+    """Both kinds of attention at every size, how they grow, and what they would cost at ``shape`` (pixels)."""
+    kinds = {'windows': 'in windows', 'global': 'over the whole map'}
+    lines = [
+        ('pixels', *(f'{name} M' for name in kinds.values()), *(f'{kind} ms' for kind in kinds if found.seconds[kind]))
+    ]
+    columns_of = [(found.counted[kind], 1e-6) for kind in kinds] + [(s, 1e3) for s in found.seconds.values() if s]
+    for i, tokens in enumerate(found.tokens):
+        values = (f'{unit * column[i]:.1f}' for column, unit in columns_of)
+        lines.append((str(tokens * found.patch[0] * found.patch[1]), *values))
+    lines.append(('grow as pixels^', *(f'{found.exponent(column):.2f}' for column, _ in columns_of)))
     height, width = (-(-side // patch) for side, patch in zip(shape, found.patch))
-    lines = [('attention', 'counted grows as', 'measured grows as', f'at {shape[0]} x {shape[1]}')]
-    for kind, name in (('windows', 'in windows'), ('global', 'over the whole map')):
-        powers = (f'pixels^{found.exponent(values):.2f}' for values in (found.counted[kind], found.seconds[kind]))
-        lines.append((name, *powers, f'{found.formula(kind, height * width) / 1e9:.1f} G'))
-    return columns(lines) + '\n(exponents fitted to the larger half of the sizes; the last column by equations 2 and 1)'
-
-
-def growth_text(found: Growth) -> str:
-    """What was measured at every size, and the powers of the pixels."""
-    lines = [('mode', 'image', 'megapixels', 'time ms', 'per megapixel', 'peak memory GiB', 'kept for backward GiB')]
-    for mode, points in found.points.items():
-        for point in points:
-            seconds = point.value('seconds')
-            lines.append(
-                (
-                    mode,
-                    f'{point.height} x {point.width}',
-                    f'{point.pixels / 1e6:.2f}',
-                    f'{1e3 * seconds:.1f}',
-                    f'{1e9 * seconds / point.pixels:.1f}',
-                    f'{point.memory / 2**30:.3f}',
-                    _number(None if point.saved is None else point.saved / 2**30, '.3f'),
-                )
-            )
-    powers = [('grows as', *QUANTITIES.values())]
-    exponents = found.exponents()
-    for mode in found.points:
-        fitted = (exponents.get((mode, quantity)) for quantity in QUANTITIES)
-        powers.append((mode, *('-' if one is None else f'pixels^{one:.3f}' for one in fitted)))
-    pixels = [point.pixels for points in found.points.values() for point in points]
-    narrow = pixels and max(pixels) < 8 * min(pixels)
-    return '\n'.join(
-        [
-            columns(lines, left=2),
-            '',
-            columns(powers),
-            '(straight lines through the logarithms of all sizes; peak memory: beyond what is there before the image)',
-            *(['(the sizes are less than a factor of 8 apart: these powers say little)'] if narrow else []),
-            *(f'{mode}: {end}.' for mode, end in found.ends.items()),
-        ]
+    costs = ', '.join(f'{name} {found.formula(kind, height * width) / 1e9:.1f} G' for kind, name in kinds.items())
+    return (
+        f'{columns(lines, left=0)}\n(M, G: 10^6, 10^9 multiply-adds; exponents fitted to the larger half of the sizes)\n'
+        f'at {shape[0]} x {shape[1]} pixels, by equations 2 and 1: {costs}'
     )

@@ -1,14 +1,14 @@
 """How the cost of attention grows with the image: inside windows, and over the whole map (paper, equations 1 and 2).
 
-Both layers have the same parameters. Multiply-adds are counted, and time is measured, on maps of whole windows, as
-many in a row as in a column, so that no padding blurs the law.
+Both layers have the same parameters. Multiply-adds are counted, and on request time is measured, on maps of whole
+windows, as many in a row as in a column, so that no padding blurs the law.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,8 +28,6 @@ BACKEND = 'sdpa'
 NUM_SIZES = 8
 MAX_TOKENS = 16384
 ROUNDS = 5
-# A call is repeated until it lasts this long, in seconds.
-SHORTEST = 0.02
 
 
 class GlobalAttention(nn.Module):
@@ -52,7 +50,7 @@ class GlobalAttention(nn.Module):
 
 @dataclass
 class Sweep:
-    """Costs of both kinds of attention over map sizes; lists of equal length, ``seconds`` perhaps shorter.
+    """Costs of both kinds of attention over map sizes; lists of equal length.
 
     Attributes:
         dim: Width C.
@@ -60,7 +58,7 @@ class Sweep:
         patch: Rows and columns of a patch, in pixels.
         tokens: hw, tokens of the map.
         counted: For ``windows`` and ``global``, multiply-adds.
-        seconds: For both, the median time of a forward pass, for the first sizes.
+        seconds: For both, the median time of a forward pass; empty if it was not measured.
     """
 
     dim: int
@@ -68,11 +66,7 @@ class Sweep:
     patch: tuple[int, int]
     tokens: list[int]
     counted: dict[str, list[int]]
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-
-    def pixels(self, tokens: float) -> float:
-        """Pixels of the image that has so many tokens."""
-        return tokens * self.patch[0] * self.patch[1]
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {'windows': [], 'global': []})
 
     def formula(self, kind: str, tokens: float) -> float:
         """Equation 1 (``global``: 4hwC^2 + 2(hw)^2 C) or 2 (``windows``: 4hwC^2 + 2M^2 hwC)."""
@@ -82,7 +76,7 @@ class Sweep:
     def exponent(self, values: Sequence[float]) -> float:
         """The power of the number of pixels with which ``values`` grow, fitted to the larger half of the sizes."""
         first = len(values) // 2
-        return fitted_exponent(self.tokens[first : len(values)], values[first:])
+        return fitted_exponent(self.tokens[first:], values[first:])
 
 
 def fitted_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
@@ -103,19 +97,12 @@ def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
             f'a {type(backbone).__name__}; name a config with a mmswin.SwinTransformer'
         )
     like = next(layer for layer in backbone.modules() if isinstance(layer, WindowAttention))
-    layer = WindowAttention(
-        like.qkv.in_features,
-        like.num_heads,
-        like.window,
-        (0, 0),
-        like.qkv.bias is not None,
-        like.scale,
-        0.0,
-        0.0,
-        like.relative_position_bias_table is not None,
-        BACKEND,
-    )
-    return layer.eval(), backbone.patch_embed.patch_size
+    return attention_layer(like.qkv.in_features, like.num_heads, like.window), backbone.patch_embed.patch_size
+
+
+def attention_layer(dim: int, num_heads: int, window: tuple[int, int]) -> WindowAttention:
+    """A fresh window attention of width ``dim``, without a shift and without a position term."""
+    return WindowAttention(dim, num_heads, window, (0, 0), True, None, 0.0, 0.0, False, BACKEND).eval()
 
 
 def map_sizes(window: tuple[int, int], limit: int, number: int = NUM_SIZES) -> list[tuple[int, int]]:
@@ -125,21 +112,14 @@ def map_sizes(window: tuple[int, int], limit: int, number: int = NUM_SIZES) -> l
     return [(factor * window[0], factor * window[1]) for factor in factors]
 
 
-def sweep(
-    layer: WindowAttention,
-    patch: tuple[int, int],
-    limit: int = MAX_TOKENS,
-    budget: float = 45.0,
-    progress: Callable[[str], None] = lambda line: None,
-) -> Sweep:
-    """Count and time both kinds of attention over growing maps.
+def sweep(layer: WindowAttention, patch: tuple[int, int], limit: int = MAX_TOKENS, timed: bool = False) -> Sweep:
+    """Count, and on request time, both kinds of attention over growing maps.
 
     Args:
-        layer: The window attention, on the device to measure.
+        layer: The window attention, on the CPU.
         patch: Pixels of a token, rows and columns.
         limit: Tokens of the largest map.
-        budget: Seconds; sizes that would exceed it are counted and not timed.
-        progress: Gets a line for each size.
+        timed: Whether to measure as well.
     """
     sizes = map_sizes(layer.window, limit)
     layers = {'windows': layer, 'global': GlobalAttention(layer)}
@@ -149,57 +129,27 @@ def sweep(
         patch,
         [rows * columns for rows, columns in sizes],
         {kind: [_counted(layer, kind, size) for size in sizes] for kind in layers},
-        {kind: [] for kind in layers},
     )
-    start = time.perf_counter()
-    for i, (rows, columns) in enumerate(sizes):
-        if i > 2:
-            growth = (found.tokens[i] / found.tokens[i - 1]) ** 2
-            if time.perf_counter() - start + (ROUNDS + 2) * growth * found.seconds['global'][-1] > budget:
-                break
-        x = torch.randn(1, rows, columns, found.dim, device=layer.qkv.weight.device)
-        for kind, seconds in _timed({kind: _call(module, x) for kind, module in layers.items()}, ROUNDS).items():
-            found.seconds[kind].append(seconds)
-        progress(
-            f'{rows} x {columns} tokens: windows {1000 * found.seconds["windows"][-1]:.1f} ms, '
-            f'global {1000 * found.seconds["global"][-1]:.1f} ms'
-        )
+    for size in sizes if timed else ():
+        x = torch.randn(1, *size, found.dim)
+        for kind, module in layers.items():
+            found.seconds[kind].append(_median_seconds(module, x))
     return found
 
 
 def _counted(layer: WindowAttention, kind: str, size: tuple[int, int]) -> int:
     with META:
-        like = WindowAttention(
-            layer.qkv.in_features, layer.num_heads, layer.window, (0, 0), True, None, 0.0, 0.0, False, BACKEND
-        ).eval()
+        like = attention_layer(layer.qkv.in_features, layer.num_heads, layer.window)
         module = like if kind == 'windows' else GlobalAttention(like).eval()
         return count(module, torch.empty(1, *size, layer.qkv.in_features))[1].computed
 
 
-def _call(module: nn.Module, x: Tensor) -> Callable[[], None]:
-    def run() -> None:
-        with torch.no_grad():
+def _median_seconds(module: nn.Module, x: Tensor) -> float:
+    taken = []
+    with torch.no_grad():
+        module(x)
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
             module(x)
-        if x.is_cuda:
-            torch.cuda.synchronize()
-
-    return run
-
-
-def _timed(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """The median seconds of each call; the calls take turns, so that a busy moment strikes them alike."""
-
-    def once(call: Callable[[], None], repeats: int) -> float:
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        return (time.perf_counter() - start) / repeats
-
-    for call in calls.values():
-        call()
-    repeats = {name: max(1, int(SHORTEST / once(call, 1))) for name, call in calls.items()}
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            taken[name].append(once(call, repeats[name]))
-    return {name: statistics.median(values) for name, values in taken.items()}
+            taken.append(time.perf_counter() - start)
+    return statistics.median(taken)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmswin.conversion.torchvision_operators import make_importable
+from mmswin.checkpoints.reference_libraries import make_torchvision_importable
 
 # Not among the environment's own packages: mmdet would import transformers with every start.
 PEERS = Path(os.environ.get('MMSWIN_PEERS') or Path(sys.prefix, 'peers'))
@@ -20,7 +20,7 @@ def peers():
         pytest.skip(f'timm, torchvision, transformers: NOT CHECKED, they are not in {PEERS} (make peers installs them)')
     sys.path.append(str(PEERS))
     os.environ.setdefault('HF_HUB_OFFLINE', '1')
-    make_importable()
+    make_torchvision_importable()
     assert hasattr(torch.ops.torchvision, 'nms')
     yield PEERS
     sys.path.remove(str(PEERS))

@@ -1,6 +1,5 @@
-"""Windows cost as the number of pixels, global attention as its square: equations 1 and 2, counted and drawn."""
+"""Windows cost as the number of pixels, global attention as its square: equations 1 and 2, counted and measured."""
 
-import cv2
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -8,14 +7,13 @@ from mmengine.config import ConfigDict
 from mmswin.analysis import scaling
 from mmswin.analysis.counting import META, count
 from mmswin.analysis.reports import sweep_text
-from mmswin.analysis.scaling import GlobalAttention, Sweep, first_attention, fitted_exponent, map_sizes
+from mmswin.analysis.scaling import GlobalAttention, Sweep, attention_layer, first_attention, fitted_exponent, map_sizes
 from mmswin.backbones.swin import WindowAttention
 from mmswin.errors import RunError
-from mmswin.visualization.scaling import draw_sweep
 
 
 def layer(dim: int = 8, heads: int = 2, window: tuple[int, int] = (2, 3)) -> WindowAttention:
-    return WindowAttention(dim, heads, window, (0, 0), True, None, 0.0, 0.0, False, scaling.BACKEND).eval()
+    return attention_layer(dim, heads, window)
 
 
 def test_global_attention_is_window_attention_with_one_window():
@@ -54,30 +52,17 @@ def test_fit():
     assert fitted_exponent([1, 10, 100], [2, 200, 20000]) == pytest.approx(2)
 
 
-def test_sweep_counts_times_and_draws(tmp_path, monkeypatch):
+@pytest.mark.parametrize('timed', [False, True])
+def test_windows_cost_as_the_pixels_and_the_whole_map_as_their_square(timed, monkeypatch):
     monkeypatch.setattr(scaling, 'ROUNDS', 1)
-    monkeypatch.setattr(scaling, 'SHORTEST', 0)
-    lines = []
-    found = scaling.sweep(layer(), (4, 4), 1600, progress=lines.append)
-    assert len(lines) == len(found.tokens) == len(found.seconds['windows']) == len(found.seconds['global']) == 8
+    found = scaling.sweep(layer(), (4, 4), 1600, timed)
     assert found.exponent(found.counted['windows']) == pytest.approx(1)
     assert 1.9 < found.exponent(found.counted['global']) < 2
-    assert all(second > 0 for seconds in found.seconds.values() for second in seconds)
-    text = sweep_text(found, (800, 1280))
-    assert 'pixels^1.00' in text and '65.6 G' in text
-    draw_sweep(found, (800, 1280), tmp_path / 'sweep.png')
-    picture = cv2.imread(str(tmp_path / 'sweep.png'))
-    assert picture.shape[0] > 400 and picture.shape[1] > 900
-    for blue, green, red in ((180, 119, 31), (40, 39, 214)):  # windows, global
-        near = (abs(picture.astype(int) - (blue, green, red)).max(-1) < 30).sum()
-        assert near > 500
-
-
-def test_sizes_beyond_the_budget_are_counted_and_not_timed(monkeypatch):
-    monkeypatch.setattr(scaling, 'ROUNDS', 1)
-    monkeypatch.setattr(scaling, 'SHORTEST', 0)
-    found = scaling.sweep(layer(), (4, 4), 1600, budget=0)
-    assert len(found.seconds['global']) == 3 < len(found.tokens) == len(found.counted['global'])
+    assert all(len(seconds) == 8 * timed for seconds in found.seconds.values())
+    lines = sweep_text(found, (800, 1280)).splitlines()
+    assert len(lines) == 1 + 8 + 1 + 2
+    assert lines[9].split()[2] == '1.00' and len(lines[9].split()) == (6 if timed else 4)
+    assert '65.6 G' in lines[-1]
 
 
 def test_only_this_package_s_swin_has_windows():

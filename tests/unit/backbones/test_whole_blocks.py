@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from kept_bytes import saved_by
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmswin import SwinTransformer
 from mmswin.backbones.swin import SwinBlock
-from mmswin.benchmark.memory import saved_by
 from mmswin.ops import windows
 from mmswin.ops.cpu import chunks as strips
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from kept_bytes import saved_by
 
-from mmswin.benchmark.memory import saved_by
 from mmswin.ops.merging import neighbours
 from mmswin.ops.recompute import gelu_linear, norm_linear
 

@@ -5,10 +5,10 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from mmswin.backbones import SwinTransformer
+from mmswin.backbones.swin import VARIANTS, SwinTransformer
 from mmswin.checkpoints import CheckpointError, load_file
-from mmswin.conversion.convert_file import convert_file
-from mmswin.conversion.inspect_file import inspect_file
+from mmswin.checkpoints.convert_file import convert_file
+from mmswin.checkpoints.inspect_file import inspect_file
 from mmswin.errors import RunError
 
 TINY = dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
@@ -45,12 +45,13 @@ def test_verified_by_the_installed_library(source, target):
 
 
 def test_what_was_not_verified_is_said(source, monkeypatch):
-    from mmswin.conversion import peers
+    from mmswin.checkpoints import reference_libraries
 
     def missing(*_args):
         raise ImportError("No module named 'timm'")
 
-    monkeypatch.setitem(peers.LIBRARIES, 'timm', (missing, peers.LIBRARIES['timm'][1]))
+    blocks = reference_libraries.LIBRARIES['timm'][1]
+    monkeypatch.setitem(reference_libraries.LIBRARIES, 'timm', (missing, blocks))
     said = _convert(source, 'timm')
     reason = 'it is not installed' if find_spec('timm') is None else "it cannot be imported: No module named 'timm'"
     assert f'not run    in timm ({reason}): the tensors are proved, the features are not' in said
@@ -76,9 +77,9 @@ def test_an_unknown_library_is_named_with_the_nearest(source):
 
 def test_a_mismatch_is_not_written(source, monkeypatch):
     pytest.importorskip('mmdet.models')
-    from mmswin.conversion import verify
+    from mmswin.checkpoints import proof
 
-    monkeypatch.setattr(verify, 'stage_outputs', lambda model, blocks, image: [torch.rand(1, 4, 4)])
+    monkeypatch.setattr(proof, 'stage_outputs', lambda model, blocks, image: [torch.rand(1, 4, 4)])
     with pytest.raises(CheckpointError, match=r'mmdet \S+ computes other features.*Nothing is written'):
         _convert(source, 'mmdet')
     assert not (source.parent / 'target.pth').exists()
@@ -114,10 +115,10 @@ def test_safetensors_need_their_library_and_say_so(source, monkeypatch):
 
 
 def test_inspection_of_a_file(source):
-    rows = dict(inspect_file(source))
+    rows = dict(inspect_file(source, VARIANTS))
     assert rows['file'].startswith(f'{source}, ')
     assert rows['file'].endswith(' kB, PyTorch (zip)')
     assert rows['holds'] == 'a detector: neck (1)'
     torch.save({'layer1.0.conv1.weight': torch.zeros(1)}, source)
     with pytest.raises(CheckpointError, match=r'source\.pth: the weights are a ResNet'):
-        inspect_file(source)
+        inspect_file(source, VARIANTS)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmswin.atomic import size_text
-from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import inspection, load_file, safetensors_file
 from mmswin.checkpoints.errors import CheckpointError
 
 
-def inspect_file(file: str | os.PathLike) -> inspection.Rows:
+def inspect_file(file: str | os.PathLike, variants: Mapping[str, Mapping[str, Any]]) -> inspection.Rows:
     """Rows of (what, value) that describe a file.
+
+    Args:
+        file: File or URL.
+        variants: The paper's, as :data:`mmswin.backbones.swin.VARIANTS` has them.
 
     Raises:
         CheckpointError: The file cannot be read, or holds no Swin.
@@ -27,6 +32,6 @@ def inspect_file(file: str | os.PathLike) -> inspection.Rows:
             with path.open('rb') as opened:
                 notes = safetensors_file.metadata(opened)
     try:
-        return rows + inspection.inspect(checkpoint, VARIANTS, notes)
+        return rows + inspection.inspect(checkpoint, variants, notes)
     except CheckpointError as error:
         raise CheckpointError(f'{file}: {error}') from None

@@ -10,12 +10,11 @@ from pathlib import Path
 import torch
 
 from mmswin import atomic
-from mmswin.checkpoints import convert, load_file
+from mmswin.checkpoints import convert, load_file, proof
 from mmswin.checkpoints.convert import Translation
 from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import TARGETS, Export, export
-from mmswin.conversion import verify
-from mmswin.conversion.peers import LIBRARIES
+from mmswin.checkpoints.reference_libraries import LIBRARIES
 from mmswin.errors import RunError, nearest
 
 # Which library reads files of a format, to run beside mmswin.
@@ -59,7 +58,7 @@ def _prove(target: str, translation: Translation, exported: Export, say: Callabl
     Raises:
         CheckpointError: The conversion is wrong.
     """
-    say(f'read back  {verify.check_way_back(translation, exported)}')
+    say(f'read back  {proof.check_way_back(translation, exported)}')
     library, tensors, model = target, exported.tensors, exported.model
     if target not in LIBRARIES:  # mmswin's own names: the source's library is run instead
         library = SOURCES.get(translation.format.name, '')
@@ -69,8 +68,8 @@ def _prove(target: str, translation: Translation, exported: Export, say: Callabl
         original = export(exported.tensors, library)
         tensors, model = original.tensors, original.model
     try:
-        say(f'verified   {verify.compare(translation, library, tensors, model)}')
-    except verify.NotVerified as reason:
+        say(f'verified   {proof.compare(translation, library, tensors, model)}')
+    except proof.NotVerifiedError as reason:
         say(f'not run    in {library} ({reason}): the tensors are proved, the features are not')
 
 

@@ -1,7 +1,8 @@
-"""Swins of other libraries, built for given tensors, to run beside mmswin's own.
+"""Swins of other libraries, built with given weights: for the proof of a conversion, the parity tests, the benchmark.
 
-A builder takes the structure and the file's tensors under the library's names, and returns the network with the tensors
-in it. It raises ImportError where the library is not installed.
+A builder takes the structure, the tensors under the library's names (None: random weights) and what kind of network they
+are, and returns the network with the tensors in it, without stochastic depth. It raises ImportError where the library is
+not installed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -80,12 +84,15 @@ def _whole(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
-def _load(model: nn.Module, tensors: Mapping[str, Tensor], optional: str) -> nn.Module:
+def _load(model: nn.Module, tensors: Mapping[str, Tensor] | None, optional: str) -> nn.Module:
     """Put the tensors in; only names that fit ``optional`` may be missing, and none may be left over.
 
     Raises:
         CheckpointError: The names or shapes are not the library's.
     """
+    model.eval()  # mmdet's returns nothing
+    if tensors is None:
+        return model
     try:
         missing, unexpected = model.load_state_dict(dict(tensors), strict=False)
     except RuntimeError as error:  # shapes
@@ -93,7 +100,6 @@ def _load(model: nn.Module, tensors: Mapping[str, Tensor], optional: str) -> nn.
     missing = [name for name in missing if not re.match(optional, name)]
     if missing or unexpected:
         raise CheckpointError(f'{type(model).__name__} lacks {missing[:3]} and does not know {unexpected[:3]}')
-    model.eval()  # mmdet's returns nothing
     return model
 
 
@@ -104,52 +110,56 @@ def arguments_of(s: Structure) -> dict[str, Any]:
         strides=(s.patch, *[2] * (len(s.depths) - 1)), out_indices=tuple(range(len(s.depths))),
         window_size=s.window if s.window[0] != s.window[1] else s.window[0], mlp_ratio=_whole(s.mlp_ratio),
         qkv_bias=s.qkv_bias, patch_norm=s.patch_norm, use_abs_pos_embed=s.grid is not None, pretrain_img_size=s.image,
+        drop_path_rate=0.0,
     )  # fmt: skip
 
 
-def _backbone_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _backbone_of(tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
+    if tensors is None:
+        return None
     inside = {name.removeprefix('backbone.'): v for name, v in tensors.items() if name.startswith('backbone.')}
     return inside or dict(tensors)
 
 
-def _openmmlab(module: str) -> Callable[[Structure, Mapping[str, Tensor], str], nn.Module]:
-    def build(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+def _openmmlab(module: str) -> Callable[..., nn.Module]:
+    def build(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
         network = importlib.import_module(module).SwinTransformer(**arguments_of(s))
         return _load(network, _backbone_of(tensors), r'norm\d')
 
     return build
 
 
-def _mmpretrain(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+def _mmpretrain(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
     from mmpretrain.models import SwinTransformer
 
     network = SwinTransformer(
         arch=dict(embed_dims=s.embed_dims, depths=list(s.depths), num_heads=list(s.num_heads)), img_size=s.image,
         patch_size=s.patch, in_channels=s.channels, window_size=s.window[0], use_abs_pos_embed=s.grid is not None,
-        out_indices=tuple(range(len(s.depths))))  # fmt: skip
+        out_indices=tuple(range(len(s.depths))), drop_path_rate=0.0)  # fmt: skip
     return _load(network, _backbone_of(tensors), r'norm\d')
 
 
-def _timm(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+def _timm(s: Structure, tensors: Mapping[str, Tensor] | None, model: str, **options: Any) -> nn.Module:
     from timm.models.swin_transformer import SwinTransformer
 
     network = SwinTransformer(
         img_size=s.image, patch_size=s.patch, in_chans=s.channels, num_classes=s.num_classes, embed_dim=s.embed_dims,
         depths=s.depths, num_heads=s.num_heads, window_size=s.window, mlp_ratio=s.mlp_ratio,
-        qkv_bias=s.qkv_bias)  # fmt: skip
+        qkv_bias=s.qkv_bias, drop_path_rate=0.0, **options)  # fmt: skip
     return _load(network, tensors, 'head' if model == 'classifier' else 'head|norm')
 
 
-def _torchvision(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+def _torchvision(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
     from torchvision.models.swin_transformer import SwinTransformer
 
     network = SwinTransformer(
         patch_size=[s.patch] * 2, embed_dim=s.embed_dims, depths=list(s.depths), num_heads=list(s.num_heads),
-        window_size=list(s.window), mlp_ratio=s.mlp_ratio, num_classes=s.num_classes)  # fmt: skip
+        window_size=list(s.window), mlp_ratio=s.mlp_ratio, num_classes=s.num_classes,
+        stochastic_depth_prob=0.0)  # fmt: skip
     return _load(network, tensors, '$' if model == 'classifier' else 'head|norm')
 
 
-def _transformers(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn.Module:
+def _transformers(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -157,8 +167,10 @@ def _transformers(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn
     config = transformers.SwinConfig(
         image_size=s.image, patch_size=s.patch, num_channels=s.channels, embed_dim=s.embed_dims, depths=list(s.depths),
         num_heads=list(s.num_heads), window_size=s.window[0], mlp_ratio=s.mlp_ratio, qkv_bias=s.qkv_bias,
-        use_absolute_embeddings=s.grid is not None, num_labels=s.num_classes, hidden_act='gelu',
+        use_absolute_embeddings=s.grid is not None, num_labels=s.num_classes, hidden_act='gelu', drop_path_rate=0.0,
         out_features=[f'stage{i + 1}' for i in range(len(s.depths))])  # fmt: skip
+    if tensors is None:
+        return getattr(transformers, model)(config).eval()
     if model == 'UperNetForSemanticSegmentation':
         head = tensors['decode_head.bottleneck.conv.weight'].shape[0]
         aux = tensors.get('auxiliary_head.convs.0.conv.weight')
@@ -181,7 +193,7 @@ def _transformers(s: Structure, tensors: Mapping[str, Tensor], model: str) -> nn
 
 
 # The builders, and where each library keeps the last block of a stage; {n} is the stage.
-LIBRARIES: dict[str, tuple[Callable[[Structure, Mapping[str, Tensor], str], nn.Module], str]] = {
+LIBRARIES: dict[str, tuple[Callable[..., nn.Module], str]] = {
     'mmdet': (_openmmlab('mmdet.models.backbones.swin'), r'stages\.(\d+)\.blocks\.\d+'),
     'mmseg': (_openmmlab('mmseg.models.backbones.swin'), r'stages\.(\d+)\.blocks\.\d+'),
     'mmpretrain': (_mmpretrain, r'stages\.(\d+)\.blocks\.\d+'),
@@ -218,3 +230,55 @@ def stage_outputs(model: nn.Module, blocks: str, image: Tensor) -> list[Tensor]:
         for handle in handles:
             handle.remove()
     return [found[stage] for stage in sorted(found, key=int)]
+
+
+_DECLARED = re.compile(r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"')
+
+
+def build(
+    library: str, structure: Structure, tensors: Mapping[str, Tensor] | None, model: str, **options: Any
+) -> nn.Module:
+    """A library's network with given weights, in evaluation mode.
+
+    Args:
+        library: A key of :data:`LIBRARIES`.
+        structure: What to build.
+        tensors: The weights under the library's names, as :func:`mmswin.checkpoints.export.export` gives them; None for
+            random ones.
+        model: What they are, as :class:`mmswin.checkpoints.export.Export` says.
+        options: More arguments of the library's class, where its builder takes any (timm's).
+
+    Raises:
+        ImportError: The library is not installed.
+        CheckpointError: It does not take the tensors.
+    """
+    if library in ('timm', 'torchvision', 'transformers'):
+        make_torchvision_importable()
+    return LIBRARIES[library][0](structure, tensors, model, **options)
+
+
+def make_torchvision_importable() -> None:
+    """Declare torchvision's operators where its compiled part cannot be loaded.
+
+    A package index has one build of torchvision for a version, often for CUDA; next to a torch without it, importing it
+    fails at the first operator that it describes and cannot find, and timm and transformers fail with it. Swins use none
+    of these operators. For processes that compare with other libraries: mmswin itself never imports torchvision.
+    """
+    found = find_spec('torchvision')
+    if found is not None and found.origin is not None:
+        _torchvision_operators(Path(found.origin).parent)
+
+
+@lru_cache(maxsize=1)  # holds the declarations, which end with the library
+def _torchvision_operators(folder: Path) -> torch.library.Library | None:
+    try:
+        for part in sorted(folder.glob('_C*.so')):
+            torch.ops.load_library(part)
+        return None
+    except OSError:
+        pass
+    described = folder / '_meta_registrations.py'
+    library = torch.library.Library('torchvision', 'DEF')
+    for name in sorted({*_DECLARED.findall(described.read_text())} if described.is_file() else ()):
+        library.define(f'{name}(Tensor a) -> Tensor')
+    return library

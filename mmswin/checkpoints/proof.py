@@ -10,13 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import convert
 from mmswin.checkpoints.convert import Translation
 from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import Export
-from mmswin.conversion.peers import LIBRARIES, OUR_BLOCKS, Structure, arguments_of, stage_outputs, structure_of
-from mmswin.conversion.torchvision_operators import IMPORTED_BY, make_importable
+from mmswin.checkpoints.reference_libraries import (
+    LIBRARIES,
+    OUR_BLOCKS,
+    Structure,
+    arguments_of,
+    build,
+    stage_outputs,
+    structure_of,
+)
 
 # Of the largest value of a stage: float32 adds up in another order in each library.
 TOLERANCE = 1e-5
@@ -25,7 +31,7 @@ _DISTRIBUTIONS = {'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'), 'mmdet': 
 _NO_SHIFT_ON_SMALL_MAPS = ('timm', 'torchvision', 'mmpretrain', 'SwinModel', 'SwinForImageClassification')
 
 
-class NotVerified(Exception):
+class NotVerifiedError(Exception):
     """The proof could not be tried; the message says why."""
 
 
@@ -73,7 +79,9 @@ def check_way_back(original: Translation, exported: Export) -> str:
 
 def our_model(translation: Translation, structure: Structure) -> nn.Module:
     """mmswin's backbone with a file's weights, in float32."""
-    model = SwinTransformer(**arguments_of(structure), attn_backend='reference')
+    from mmswin.registry import MODELS
+
+    model = MODELS.build(dict(type='mmswin.SwinTransformer', **arguments_of(structure), attn_backend='reference'))
     model.load_state_dict({**translation.tensors, **translation.derived}, strict=False)
     return model.float().eval()
 
@@ -104,7 +112,7 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
 
     Args:
         translation: The original file.
-        library: A key of :data:`mmswin.conversion.peers.LIBRARIES`.
+        library: A key of :data:`mmswin.checkpoints.reference_libraries.LIBRARIES`.
         tensors: The file for the library.
         model: What the file is, as :class:`mmswin.checkpoints.export.Export` says.
 
@@ -112,26 +120,24 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         A sentence with the largest difference.
 
     Raises:
-        NotVerified: The library is not installed, or cannot build this Swin.
+        NotVerifiedError: The library is not installed, or cannot build this Swin.
         CheckpointError: The networks differ, or the library does not take the tensors.
     """
     try:
         structure = structure_of(translation)
     except CheckpointError as error:
-        raise NotVerified(str(error)) from error
-    build, blocks = LIBRARIES[library]
-    if library in IMPORTED_BY:
-        make_importable()
-    wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+        raise NotVerifiedError(str(error)) from error
+    blocks = LIBRARIES[library][1]
+    full = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     try:
-        theirs = build(structure, wide, model)
+        theirs = build(library, structure, full, model)
     except ImportError as error:
         missing = find_spec(library) is None
-        raise NotVerified('it is not installed' if missing else f'it cannot be imported: {error}') from error
+        raise NotVerifiedError('it is not installed' if missing else f'it cannot be imported: {error}') from error
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise CheckpointError(f'{library} does not take what was converted: {error}') from error
-        raise NotVerified(f'it cannot be run here: {str(error).splitlines()[0]}') from error
+        raise NotVerifiedError(f'it cannot be run here: {str(error).splitlines()[0]}') from error
     ours = our_model(translation, structure)
     if library in _NO_SHIFT_ON_SMALL_MAPS or model in _NO_SHIFT_ON_SMALL_MAPS:
         ours = _without_shift_on_small_maps(ours, structure)

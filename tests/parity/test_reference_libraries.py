@@ -5,6 +5,7 @@ libraries compute the reference's function; transformers' backbones do so at any
 """
 
 import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,41 +13,39 @@ import torch
 from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import load_file
 from mmswin.checkpoints.convert import translate
+from mmswin.checkpoints.convert_file import convert_file
 from mmswin.checkpoints.export import export
+from mmswin.checkpoints.reference_libraries import LIBRARIES, OUR_BLOCKS, Structure, build, stage_outputs
 from mmswin.checkpoints.resize import resize_bias_table
-from mmswin.conversion.convert_file import convert_file
-from mmswin.conversion.peers import LIBRARIES, OUR_BLOCKS, stage_outputs
 
 OURS = dict(embed_dims=12, depths=(1, 2, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
-LISTS = dict(depths=[1, 2, 2, 1], num_heads=[1, 2, 3, 4])
 MODELS = ['timm', 'timm features', 'torchvision', 'SwinModel', 'SwinForImageClassification', 'SwinBackbone']
 
 
-def _transformers(name, **changes):
+STRUCTURE = Structure(
+    embed_dims=12, depths=(1, 2, 2, 1), num_heads=(1, 2, 3, 4), window=(4, 4), patch=4, channels=3, mlp_ratio=4.0,
+    qkv_bias=True, patch_norm=True, grid=None, num_classes=5)  # fmt: skip
+
+
+def _upernet():
     import transformers
 
-    config = transformers.SwinConfig(
-        embed_dim=12, window_size=4, image_size=256, num_labels=5, **LISTS, **changes,
-        out_features=['stage1', 'stage2', 'stage3', 'stage4'])  # fmt: skip
-    if name == 'UperNetForSemanticSegmentation':
-        config = transformers.UperNetConfig(
-            backbone_config=config, num_labels=5, hidden_size=16, auxiliary_channels=8)  # fmt: skip
-    return getattr(transformers, name)(config)
+    config = build('transformers', STRUCTURE, None, 'SwinBackbone').config
+    config = transformers.UperNetConfig(
+        backbone_config=config, num_labels=5, hidden_size=16, auxiliary_channels=8)  # fmt: skip
+    return transformers.UperNetForSemanticSegmentation(config)
 
 
 def _build(name):
-    if name == 'torchvision':
-        swin = importlib.import_module('torchvision.models.swin_transformer').SwinTransformer
-        model = swin([4, 4], 12, window_size=[4, 4], num_classes=5, **LISTS)
-    elif name.startswith('timm'):
-        swin = importlib.import_module('timm.models.swin_transformer').SwinTransformer
-        model = swin(img_size=256, embed_dim=12, window_size=4, num_classes=5, **LISTS)
-        if 'features' in name:
-            model = importlib.import_module('timm.models._features').FeatureListNet(
-                model, out_indices=(0, 1, 2, 3), flatten_sequential=True
-            )
+    if name == 'UperNetForSemanticSegmentation':
+        model = _upernet()
     else:
-        model = _transformers(name)
+        options = dict(strict_img_size=False, always_partition=True) if 'timm' in name else {}
+        model = build(_library(name), STRUCTURE, None, 'classifier' if 'timm' in name else name, **options)
+    if name == 'timm features':
+        model = importlib.import_module('timm.models._features').FeatureListNet(
+            model, out_indices=(0, 1, 2, 3), flatten_sequential=True
+        )
     torch.manual_seed(0)
     with torch.no_grad():
         for key, value in model.named_parameters():
@@ -183,3 +182,19 @@ def test_resizing_of_bias_tables_equals_that_of_timm(old, new):
     rows = (2 * new[0] - 1) * (2 * new[1] - 1)
     expected = resize_rel_pos_bias_table_simple(table, new, (rows, 6))
     torch.testing.assert_close(resize_bias_table(table, (old, old), new), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.usefixtures('peers')
+@pytest.mark.parametrize('name', ['timm', 'torchvision', 'transformers'])
+def test_the_benchmark_builds_them_with_equal_maps_and_gradients(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / 'benchmarks'))
+    from swinbench import cases, implementations
+    from swinbench.cases import Case, Repetition
+
+    case = Case('T', 4, (1, 40, 100), 'training', 'float32', 'cpu')
+    size = implementations.compared_at(name, case)
+    assert size == {'timm': (1, 256, 256)}.get(name, (1, 160, 160))
+    case = case._replace(size=size)
+    ours = implementations.randomize(implementations.ours('T', 4, 'reference'))
+    theirs = implementations.build(name, case, ours.state_dict(), 1)
+    assert cases.error(*(Repetition(network, case).outputs() for network in (theirs, ours))) <= 1e-5

@@ -1,0 +1,1 @@
+"""Helpers of benchmarks/run.py: what is timed, the processes that do it, and what their figures say."""

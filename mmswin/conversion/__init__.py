@@ -1,1 +1,0 @@
-"""Files for other libraries, proved by running those libraries."""
