@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 # mmengine's references need a folder below configs/.
 LAYOUT = {'configs': 'configs/swin', 'tools': 'tools'}
 # These work in a checkout alone.
-LEFT_OUT = ('__pycache__', 'benchmark.py', 'demo.py', 'setup_env.py')
+LEFT_OUT = ('__pycache__', 'demo.py', 'setup_env.py')
 MODEL_INDEX = 'Import:\n  - configs/swin/metafile.yml\n'
 
 

@@ -1,4 +1,4 @@
-"""What a file is, for tools/inspect_checkpoint.py."""
+"""What a file is, for mmswin inspect."""
 
 from __future__ import annotations
 

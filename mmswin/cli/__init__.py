@@ -15,6 +15,9 @@ COMMANDS = {
     'check': 'find faults of a data set without training',
     'upgrade': 'turn a config of mmdet 2.x or mmseg 0.x into one for today',
     'table': "compare the configs with the paper's tables",
+    'complexity': 'count parameters and multiply-adds of a config, part by part',
+    'inspect': 'say what a checkpoint is; nothing in it is run',
+    'convert': 'write a checkpoint for another library, proved by running that',
     'configs': 'list the configs that come with mmswin, or copy one to edit it',
 }
 

@@ -61,7 +61,7 @@ def test_windows_cost_as_the_pixels_and_the_whole_map_as_their_square(timed, mon
     assert all(len(seconds) == 8 * timed for seconds in found.seconds.values())
     lines = sweep_text(found, (800, 1280)).splitlines()
     assert len(lines) == 1 + 8 + 1 + 2
-    assert lines[9].split()[2] == '1.00' and len(lines[9].split()) == (6 if timed else 4)
+    assert lines[9].split()[3] == '1.00' and len(lines[9].split()) == (7 if timed else 5)
     assert '65.6 G' in lines[-1]
 
 

@@ -1,0 +1,55 @@
+"""Count what a config costs: mmswin complexity CONFIG [--shape H W] [--sweep]."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmswin.cli.parsing import add_cfg_options, command_parser
+from mmswin.errors import run_tool
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'complexity',
+        "Count the parameters and multiply-adds of a config, part by part, by the paper's protocol: one image; 1000 "
+        'proposals through each box stage, 100 boxes through each mask head.',
+        'cascade_mask_rcnn_swin_t_coco --shape 800 1280',
+    )
+    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        default=(800, 1280),
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the image in pixels (default 800 1280; the paper has 512 2048 for ADE20K)',
+    )
+    parser.add_argument(
+        '--sweep',
+        action='store_true',
+        help='also count the first attention layer over growing maps: inside windows and over the whole map',
+    )
+    parser.add_argument('--time', action='store_true', help='of --sweep: measure as well (a minute)')
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    if args.time and not args.sweep:
+        parser.error('--time belongs to --sweep: add it')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+
+    def count() -> None:
+        from mmswin.analysis import protocol, reports, scaling
+        from mmswin.engine.configure import load_config
+
+        cfg, shape = load_config(args.config, args.cfg_options, None), tuple(args.shape)
+        first = scaling.first_attention(cfg) if args.sweep else None
+        print(reports.complexity_text(protocol.measure(cfg, shape)), flush=True)
+        if first is not None:
+            print(f'\nthe first attention layer, alone, over maps of up to {scaling.MAX_TOKENS} tokens:', flush=True)
+            print(reports.sweep_text(scaling.sweep(*first, timed=args.time), shape))
+
+    return run_tool(count)

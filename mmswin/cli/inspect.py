@@ -1,0 +1,33 @@
+"""Say what a Swin checkpoint is: mmswin inspect FILE."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmswin.cli.parsing import command_parser
+from mmswin.errors import run_tool
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'inspect',
+        'Say what a checkpoint is: format, variant and what to set in a config, window, image size, classes, training '
+        'state, provenance. Nothing in the file is run.',
+        'work_dirs/mask_rcnn_swin_t_coco/epoch_12.pth',
+    )
+    parser.add_argument('file', help='file or URL')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    file = parse_args(argv).file
+
+    def inspect() -> None:
+        from mmswin.backbones.swin import VARIANTS
+        from mmswin.checkpoints.inspect_file import inspect_file
+
+        for what, value in inspect_file(file, VARIANTS):
+            print(f'{what:<10} {value}')
+
+    return run_tool(inspect)
