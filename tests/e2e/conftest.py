@@ -1,15 +1,19 @@
-"""A tiny COCO and tiny configs, made anew for the end-to-end tests, and a way to call a tool as a user does."""
+"""A tiny COCO and tiny configs, made for each end-to-end test, and a way to call a tool as a user does."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import models
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,23 +24,7 @@ CLASSES = ('square', 'bar')
 DETECTION = """
 default_scope = 'mmdet'
 DATA = {data!r}
-norm_cfg = dict(type='SyncBN', requires_grad=True)
-model = dict(
-    type='RetinaNet',
-    data_preprocessor=dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32),
-    backbone=dict(
-        type='mmswin.SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=4,
-        out_indices=(1, 2, 3), drop_path_rate=0.1),
-    neck=dict(type='FPN', in_channels=[16, 32, 64], out_channels=16, num_outs=3, norm_cfg=norm_cfg),
-    bbox_head=dict(
-        type='RetinaHead', num_classes=2, in_channels=16, stacked_convs=1, feat_channels=16,
-        anchor_generator=dict(
-            type='AnchorGenerator', octave_base_scale=3, scales_per_octave=1, ratios=[1.0], strides=[8, 16, 32]),
-        bbox_coder=dict(type='DeltaXYWHBBoxCoder')),
-    train_cfg=dict(
-        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
-        allowed_border=-1, pos_weight=-1, debug=False),
-    test_cfg=dict(nms_pre=50, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=5))
+model = {model!r}
 load = dict(type='LoadImageFromFile')
 pack = dict(type='PackDetInputs')
 meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
@@ -81,17 +69,7 @@ resume = False
 SEGMENTATION = """
 default_scope = 'mmseg'
 DATA = {data!r}
-model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, size=(64, 64), seg_pad_val=255),
-    backbone=dict(
-        type='mmswin.SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=4),
-    decode_head=dict(
-        type='UPerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3], channels=8, pool_scales=(1, 2),
-        num_classes=3, norm_cfg=dict(type='SyncBN', requires_grad=True), align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0)),
-    train_cfg=dict(), test_cfg=dict(mode='whole'))
+model = {model!r}
 dataset = dict(
     type='BaseSegDataset', data_root=DATA, data_prefix=dict(img_path='train', seg_map_path='maps'),
     metainfo=dict(classes=('ground', 'square', 'bar'), palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]]),
@@ -115,6 +93,13 @@ default_hooks = dict(
     visualization=dict(type='SegVisualizationHook'))
 visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
 """
+
+
+def fill(config: str, **values: object) -> str:
+    """A config with its ``{name!r}`` replaced."""
+    for name, value in values.items():
+        config = config.replace(f'{{{name}!r}}', repr(value))
+    return config
 
 
 def _draw(rng: np.random.Generator, kind: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
@@ -158,6 +143,46 @@ def write_data(root: Path, images: dict[str, int]) -> None:
         )
 
 
+class Forked:
+    """A tool that runs as a fork of warm.py's process; as much of subprocess.Popen as tests need."""
+
+    _server: subprocess.Popen | None = None
+    _orders: socket.socket | None = None
+
+    def __init__(self, command: list[str], directory: Path, environment: dict[str, str]) -> None:
+        if Forked._orders is None:
+            Forked._orders, theirs = socket.socketpair()
+            program = [sys.executable, str(Path(__file__).parent / 'warm.py'), str(theirs.fileno())]
+            Forked._server = subprocess.Popen(program, env=environment, pass_fds=[theirs.fileno()])
+            theirs.close()
+        (output, output_end), (status, status_end) = os.pipe(), os.pipe()
+        order = {'command': command, 'directory': str(directory), 'environment': environment}
+        socket.send_fds(Forked._orders, [json.dumps(order).encode()], [output_end, status_end])
+        os.close(output_end)
+        os.close(status_end)
+        self.stdout = os.fdopen(output)
+        self._status = os.fdopen(status)
+        self._pid = int(self._status.readline())
+        self.returncode: int | None = None
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """The rest of its output, when it has ended."""
+        alarm = threading.Timer(timeout, self.kill)
+        alarm.start()
+        with self.stdout, self._status:
+            output = self.stdout.read()
+            self.returncode = os.waitstatus_to_exitcode(int(self._status.readline()))
+        alarm.cancel()
+        return output, None
+
+
 @dataclass
 class Finished:
     """A tool that has ended."""
@@ -169,17 +194,23 @@ class Finished:
 class Workplace:
     """A directory with data and configs, and the tools called in it."""
 
+    _called: ClassVar[set[str]] = set()
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.data = directory / 'data'
         write_data(self.data, {'train': 8, 'val': 3})
         self.detection = directory / 'tiny_detection.py'
-        self.detection.write_text(DETECTION.replace('{data!r}', repr(str(self.data))))
+        self.detection.write_text(fill(DETECTION, data=str(self.data), model=models.retinanet(drop_path_rate=0.1)))
         self.segmentation = directory / 'tiny_segmentation.py'
-        self.segmentation.write_text(SEGMENTATION.replace('{data!r}', repr(str(self.data))))
+        self.segmentation.write_text(fill(SEGMENTATION, data=str(self.data), model=models.upernet()))
 
-    def start(self, *command: object, path: Path | None = None, **variables: str) -> subprocess.Popen:
-        """Start a tool; its output, errors included, is a pipe. ``path`` comes first in PATH."""
+    def start(self, *command: object, path: Path | None = None, **variables: str) -> subprocess.Popen | Forked:
+        """Start a tool; its output, errors included, is a pipe. ``path`` comes first in PATH.
+
+        The first call of each tool is a process of its own, as a user's; others are forks of one that has imported
+        what they need.
+        """
         environment = {
             **os.environ,
             'OMP_NUM_THREADS': '1',
@@ -191,14 +222,15 @@ class Workplace:
         }
         if path is not None:
             environment['PATH'] = f'{path}{os.pathsep}{environment["PATH"]}'
-        words = [str(word) for word in command]
-        program = (
-            ['bash', str(ROOT / 'tools' / words[0])]
-            if words[0].endswith('.sh')
-            else [sys.executable, str(ROOT / 'tools' / words[0])]
-        )
+        name, *words = (str(word) for word in command)
+        script = str(ROOT / 'tools' / name)
+        if name in self._called:
+            return Forked([script, *words], self.directory, environment)
+        is_shell = name.endswith('.sh')
+        if not is_shell:
+            self._called.add(name)
         return subprocess.Popen(
-            [*program, *words[1:]],
+            ['bash' if is_shell else sys.executable, script, *words],
             cwd=self.directory,
             env=environment,
             text=True,

@@ -1,12 +1,12 @@
 """A Swin small enough for unit tests, and a process group of one."""
 
+from functools import partial
+
+import models
 import pytest
-import torch
 import torch.distributed as dist
 
-from mmswin.backbones import SwinTransformer
-
-TINY = dict(embed_dims=12, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 4), window_size=4, drop_path_rate=0.0)
+TINY = {**models.TINY_SHIFTED, 'drop_path_rate': 0.0}
 
 
 @pytest.fixture
@@ -17,17 +17,7 @@ def tiny_args():
 @pytest.fixture
 def tiny_swin():
     """A function that builds the small Swin with seeded, non-trivial weights."""
-
-    def build(**changes):
-        torch.manual_seed(0)
-        model = SwinTransformer(**{**TINY, **changes})
-        model.init_weights()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.02)
-        return model
-
-    return build
+    return partial(models.swin, **TINY)
 
 
 @pytest.fixture

@@ -1,0 +1,82 @@
+"""Tiny networks for tests: import them with `from models import ...` (pytest puts this folder on the path).
+
+mmsegmentation installs a top-level package named tests, so `import tests.models` would find another.
+"""
+
+from typing import Any
+
+import torch
+
+from mmswin.backbones import SwinTransformer
+
+# Every kind of block: with and without a shift, and a stage with more than two heads.
+TINY: dict[str, Any] = dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
+# A shifted block in each stage.
+TINY_SHIFTED: dict[str, Any] = {**TINY, 'depths': (2, 2, 2, 2)}
+
+
+def swin(**changes: Any) -> SwinTransformer:
+    """The tiny Swin with seeded weights far enough from their initial values that no part of them is trivial."""
+    torch.manual_seed(0)
+    model = SwinTransformer(**{**TINY, **changes})
+    model.init_weights()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    return model
+
+
+def backbone(**changes: Any) -> dict[str, Any]:
+    """The config of a Swin with one block a stage and maps of 8, 16, 32 and 64 channels."""
+    small = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=4)
+    return {'type': 'mmswin.SwinTransformer', **small, **changes}
+
+
+def retinanet(num_classes: int = 2, **changes: Any) -> dict[str, Any]:
+    """The config of mmdet's RetinaNet on three maps of the tiny backbone; changes are the backbone's."""
+    norm = dict(type='SyncBN', requires_grad=True)
+    assigner = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1)
+    anchors = dict(type='AnchorGenerator', octave_base_scale=3, scales_per_octave=1, ratios=[1.0], strides=[8, 16, 32])
+    return dict(
+        type='RetinaNet',
+        data_preprocessor=dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32),
+        backbone=backbone(**{'out_indices': (1, 2, 3), **changes}),
+        neck=dict(type='FPN', in_channels=[16, 32, 64], out_channels=16, num_outs=3, norm_cfg=norm),
+        bbox_head=dict(
+            type='RetinaHead',
+            num_classes=num_classes,
+            in_channels=16,
+            stacked_convs=1,
+            feat_channels=16,
+            anchor_generator=anchors,
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+        ),
+        train_cfg=dict(assigner=assigner, allowed_border=-1, pos_weight=-1, debug=False),
+        test_cfg=dict(
+            nms_pre=50, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=5
+        ),
+    )
+
+
+def upernet(num_classes: int = 3, **changes: Any) -> dict[str, Any]:
+    """The config of mmseg's UPerNet on the tiny backbone; changes are the backbone's."""
+    return dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, size=(64, 64), seg_pad_val=255
+        ),
+        backbone=backbone(**changes),
+        decode_head=dict(
+            type='UPerHead',
+            in_channels=[8, 16, 32, 64],
+            in_index=[0, 1, 2, 3],
+            channels=8,
+            pool_scales=(1, 2),
+            num_classes=num_classes,
+            norm_cfg=dict(type='SyncBN', requires_grad=True),
+            align_corners=False,
+            loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        ),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+    )
