@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or '').split('.')[0] == __name__:
             raise
-        from mmswin.environment.missing import explain_missing
+        from mmswin.errors import explain_missing
 
         raise explain_missing(error, 'mmswin.SwinTransformer') from error
     return SwinTransformer

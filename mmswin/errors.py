@@ -51,6 +51,21 @@ def plain_message(error: BaseException) -> str:
     return _BUILD_CLAUSE.sub('', text.strip())
 
 
+def explain_missing(error: ModuleNotFoundError, needed_by: str) -> ImportError:
+    """An ImportError that says which library is missing, what needs it (``'mmswin.backbones'``) and how to get it.
+
+    Use as ``raise explain_missing(error, 'mmswin.registry') from error``.
+    """
+    missing = (error.name or str(error)).split('.')[0]
+    return ImportError(
+        f'{needed_by} needs {missing}, which is not installed here. mmswin does not install it by itself, so as not '
+        "to replace a stack of yours. Install OpenMMLab's releases with pip install 'mmswin[openmmlab]', or the "
+        "maintained forks with pip install 'mmswin[onedl]', or run `make setup` in a checkout; "
+        '`python -m mmswin.environment.doctor` shows what is there.',
+        name=error.name,
+    )
+
+
 def printable(value: object, limit: int = 400) -> str:
     """What a file or a server says, fit for a terminal and a log: escaped, on one line, and not endless.
 

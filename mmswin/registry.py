@@ -9,7 +9,7 @@ try:
     from mmengine.config.utils import MODULE2PACKAGE
     from mmengine.registry import Registry
 except ModuleNotFoundError as error:
-    from mmswin.environment.missing import explain_missing
+    from mmswin.errors import explain_missing
 
     raise explain_missing(error, 'mmswin.registry') from error
 

@@ -15,40 +15,37 @@ sys.path.insert(0, str(ROOT))
 
 
 def main() -> int:
-    from mmswin.environment import machine, peers, provision, stacks, wheels
-    from mmswin.environment.shell import Shell, elapsed
+    from mmswin.environment import machine, plan, provision, stacks
+    from mmswin.environment.shell import Shell
 
     parser = argparse.ArgumentParser(description='Set up an environment with torch, the OpenMMLab stack and mmswin.')
-    parser.add_argument('--stack', default='openmmlab', help='openmmlab (default) or onedl, the maintained forks')
+    parser.add_argument(
+        '--stack', default='openmmlab', choices=stacks.STACKS, help='openmmlab (default) or onedl, the maintained forks'
+    )
     parser.add_argument('--venv', help='where (default: .venv, .venv-onedl for the forks)')
     parser.add_argument('--torch', default=stacks.TORCH, help='release of torch (%(default)s)')
     parser.add_argument('--build', default='auto', help='of torch: cpu, cuda, or auto, what the machine can use')
     parser.add_argument('--peers', action='store_true', help='also the libraries that the tests compare with')
     args = parser.parse_args()
+    stack = stacks.STACKS[args.stack]
+    wanted = plan.Plan(
+        root=ROOT,
+        stack=stack,
+        venv=Path(args.venv or ROOT / stack.venv).absolute(),
+        torch=args.torch,
+        build=args.build,
+        gpus=machine.find_gpus(),
+        nvcc=machine.find_nvcc(),
+    )
+    shell = Shell(wanted.venv.with_name(f'{wanted.venv.name}-setup.log'))
     try:
-        stack = stacks.find_stack(args.stack)
-        venv = Path(args.venv or ROOT / stack.venv).absolute()
-        plan = provision.Plan(
-            root=ROOT,
-            stack=stack,
-            venv=venv,
-            cache=wheels.cache_folder(),
-            torch=args.torch,
-            build=args.build,
-            gpus=machine.find_gpus(),
-            nvcc=machine.find_nvcc(),
-        )
-        shell = Shell(wheels.cache_folder() / 'logs' / f'setup-{stack.name}-{os.getpid()}.log')
-        if provision.set_up(plan, shell):
-            shell.say(
-                f'{venv} is ready after {elapsed(shell.clock() - shell.started)}. '
-                f'To use it: source {os.path.relpath(venv)}/bin/activate'
-            )
+        if provision.set_up(wanted, shell):
+            shell.say(f'{wanted.venv} is ready. To use it: source {os.path.relpath(wanted.venv)}/bin/activate')
         if args.peers:
-            peers.install(plan, shell)
+            provision.install_reference_libraries(wanted, shell)
         shell.log.unlink(missing_ok=True)
-    except stacks.EnvironmentProblem as problem:
-        print(f'error: {problem}', file=sys.stderr)
+    except stacks.SetupError as error:
+        print(f'error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('\nstopped; `make setup` goes on from here', file=sys.stderr)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import mmswin
-from mmswin.errors import nearest
+from mmswin.errors import explain_missing, nearest
 
 COMMANDS = {
     'check': 'find faults of a data set without training',
@@ -59,8 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or '').split('.')[0] not in _LIBRARIES:
             raise
-        from mmswin.environment.missing import explain_missing
-
         print(f'error: {explain_missing(error, f"mmswin {name}")}', file=sys.stderr)
         return 2
 

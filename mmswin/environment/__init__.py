@@ -3,10 +3,8 @@
 ``stacks``     facts: which distributions and versions make up a stack
 ``machine``    what this machine has: cores, memory, compiler, GPUs, nvcc
 ``shell``      commands run into a log, with one line of progress
-``wheels``     mmcv compiled once into a per-user cache
 ``plan``       what to set up, where, and whether it is there already
-``provision``  the steps of ``make setup``
+``provision``  the steps of ``make setup``, which uv does
 ``probe``      runs inside an environment and reports what can be imported
 ``doctor``     judges that report, and says what to do
-``missing``    the one sentence for a library that is not there
 """

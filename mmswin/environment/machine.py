@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, disk, a C++ compiler, NVIDIA GPUs, nvcc."""
+"""What this machine has: cores, memory, a C++ compiler, NVIDIA GPUs, nvcc."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
-import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmswin.environment.stacks import EnvironmentProblem
+from mmswin.environment.stacks import SetupError
 
 # One compiler process on a source that includes torch's headers peaks a little above this.
 GIB_PER_COMPILER = 2.0
@@ -34,22 +33,22 @@ def ask(command: list[str], timeout: float = 60) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def find_gpus(ask=ask) -> list[Gpu]:
+Ask = Callable[[list[str]], 'str | None']
+
+
+def find_gpus(ask: Ask = ask) -> list[Gpu]:
     """NVIDIA GPUs that a working driver reports; none where nvidia-smi is missing or fails."""
     text = ask(['nvidia-smi', '--query-gpu=name,compute_cap', '--format=csv,noheader']) or ''
     rows = [line.rsplit(',', 1) for line in text.splitlines() if ',' in line]
     return [Gpu(name.strip(), capability.strip()) for name, capability in rows]
 
 
-def find_nvcc(ask=ask, environ=os.environ) -> str | None:
+def find_nvcc(ask: Ask = ask, environ: Mapping[str, str] = os.environ) -> str | None:
     """Version of the nvcc that torch would compile with ('13.0'), or None."""
     home = environ.get('CUDA_HOME') or environ.get('CUDA_PATH')
     candidates = [str(Path(home) / 'bin' / 'nvcc')] if home else ['nvcc', '/usr/local/cuda/bin/nvcc']
-    for nvcc in candidates:
-        found = re.search(r'release (\d+\.\d+)', ask([nvcc, '--version']) or '')
-        if found:
-            return found.group(1)
-    return None
+    releases = (re.search(r'release (\d+\.\d+)', ask([nvcc, '--version']) or '') for nvcc in candidates)
+    return next((found.group(1) for found in releases if found), None)
 
 
 def usable_cores(root: Path = Path('/')) -> int:
@@ -78,53 +77,15 @@ def compile_jobs(cores: int, memory: float | None) -> int:
     return cores if memory is None else max(1, min(cores, int(memory / GIB_PER_COMPILER)))
 
 
-def check_compiler(environ=os.environ) -> str:
-    """The C++ compiler, after it has compiled a small program. Raises EnvironmentProblem otherwise."""
+def check_compiler(environ: Mapping[str, str] = os.environ) -> None:
+    """Raises SetupError unless there is a C++ compiler."""
     compiler = environ.get('CXX') or 'c++'
-    remedy = (
-        'mmcv has no ready-made wheel for this torch and is compiled here once. Install a compiler '
-        f'({_compiler_package()}) or name yours in CXX, then run `make setup` again.'
-    )
     if shutil.which(compiler.split()[0], path=environ.get('PATH')) is None:
-        raise EnvironmentProblem(f'No C++ compiler: {compiler!r} is not on the PATH. {remedy}')
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, 'probe.cpp')
-        source.write_text('#include <optional>\nint main() { return std::optional<int>(0).value(); }\n')
-        command = [*compiler.split(), '-std=c++17', '-c', str(source), '-o', str(Path(folder, 'probe.o'))]
-        done = subprocess.run(command, capture_output=True, text=True, env=dict(environ), stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ['no reason given'])[0]
-        raise EnvironmentProblem(f'The C++ compiler {compiler!r} cannot compile a C++17 program: {reason}. {remedy}')
-    return compiler
-
-
-def check_headers(include: Path | None = None) -> None:
-    """Raises EnvironmentProblem when Python's own headers are missing, without which nothing can be compiled for it."""
-    include = include or Path(sysconfig.get_path('include'))
-    if not (include / 'Python.h').exists():
-        raise EnvironmentProblem(
-            f"Python's headers are missing: there is no {include / 'Python.h'}, and mmcv is compiled against it. "
-            f'Install them (Debian, Ubuntu: apt install python{sys.version_info[0]}.{sys.version_info[1]}-dev; Fedora: '
-            'dnf install python3-devel) or choose a Python that has them: make setup PYTHON=...'
+        package = 'macOS: xcode-select --install' if sys.platform == 'darwin' else 'Debian, Ubuntu: apt install g++'
+        raise SetupError(
+            f'No C++ compiler: {compiler!r} is not on the PATH. mmcv has no ready-made wheel for this torch and is compiled '
+            f'here once. Install a compiler ({package}) or name yours in CXX, then run `make setup` again.'
         )
-
-
-def check_disk(folder: Path, gib: float, disk_usage=shutil.disk_usage) -> None:
-    """Raises EnvironmentProblem when fewer than ``gib`` GiB are free where ``folder`` is or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    free = disk_usage(folder).free / GIB
-    if free < gib:
-        raise EnvironmentProblem(
-            f'The disk that holds {folder} has {free:.1f} GiB free and the set-up needs about {gib:g} GiB. '
-            'Free some, or check the project out on a larger disk.'
-        )
-
-
-def _compiler_package() -> str:
-    if sys.platform == 'darwin':
-        return 'macOS: xcode-select --install'
-    return 'Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++'
 
 
 def _read(path: Path) -> str:

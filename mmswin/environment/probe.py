@@ -1,37 +1,17 @@
-"""Runs inside an environment and reports what is there: python probe.py prints one JSON object a line, name and facts.
+"""Runs inside an environment and prints what is there, a JSON object a line, for the doctor to judge.
 
-Each fact stands on its own line as soon as it is known, so that a library that crashes the interpreter is the one after
-the last line. Nothing here judges; :mod:`mmswin.environment.doctor` does.
+Each line is printed as soon as it is known, so that a library that crashes the interpreter is the one after the last.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
-import re
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
-
-DISTRIBUTIONS = (
-    'mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'mmsegmentation',
-    'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation',
-    'numpy', 'setuptools', 'ftfy', 'regex',
-)  # fmt: skip
-
-
-def distributions() -> dict[str, str]:
-    """Versions of what is installed under a name that matters here."""
-    found = {}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def torch_facts() -> dict[str, Any]:
@@ -70,17 +50,6 @@ def ops_facts() -> dict[str, Any]:
     return kept
 
 
-def demanded_range(package: str) -> list[str] | None:
-    """Lowest version and first too high one of mmcv that mmdet or mmseg accept, read without importing them."""
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        return None
-    text = Path(spec.origin).read_text(encoding='utf-8')
-    low = re.search(r'^(?:mmcv_minimum_version|MMCV_MIN)\s*=\s*[\'"]([^\'"]+)', text, re.M)
-    high = re.search(r'^(?:mmcv_maximum_version|MMCV_MAX)\s*=\s*[\'"]([^\'"]+)', text, re.M)
-    return [low.group(1), high.group(1)] if low and high else None
-
-
 def mmswin_facts() -> dict[str, Any]:
     """Whether mmengine finds the backbone by its name and it runs."""
     import torch
@@ -89,26 +58,17 @@ def mmswin_facts() -> dict[str, Any]:
     import mmswin
 
     model = MODELS.build(dict(type='mmswin.SwinTransformer', embed_dims=4, num_heads=(1, 1, 1, 1), depths=(1, 1, 1, 1)))
-    shapes = [list(out.shape) for out in model(torch.zeros(1, 3, 32, 32))]
-    return dict(version=mmswin.__version__, place=str(Path(mmswin.__file__).parent), shapes=shapes)
+    model(torch.zeros(1, 3, 32, 32))
+    return dict(version=mmswin.__version__)
 
 
+_IMPORTS = ('numpy', 'pkg_resources', 'cv2', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
 FACTS: dict[str, Callable[[], Any]] = {
     'python': lambda: dict(version=list(sys.version_info[:3]), executable=sys.executable, platform=sys.platform),
-    'distributions': distributions,
-    'ranges': lambda: {name: demanded_range(name) for name in ('mmdet', 'mmseg')},
-    'numpy': lambda: import_facts('numpy'),
+    'distributions': lambda: {found.metadata['Name'].lower(): found.version for found in metadata.distributions()},
     'torch': torch_facts,
-    'pkg_resources': lambda: import_facts('pkg_resources'),
-    'cv2': lambda: import_facts('cv2'),
-    'mmengine': lambda: import_facts('mmengine'),
-    'mmcv': lambda: import_facts('mmcv'),
-    'mmcv._ext': lambda: import_facts('mmcv._ext'),
+    **{name: functools.partial(import_facts, name) for name in _IMPORTS},
     'ops': ops_facts,
-    'mmdet': lambda: import_facts('mmdet'),
-    'mmseg': lambda: import_facts('mmseg'),
-    'ftfy': lambda: import_facts('ftfy'),
-    'regex': lambda: import_facts('regex'),
     'mmswin': mmswin_facts,
 }
 
@@ -123,7 +83,7 @@ def main() -> None:
             line = {'name': name, 'facts': fact()}
         except BaseException as error:  # an import can raise anything, SystemExit included
             text = (str(error).strip().splitlines() or [''])[0]
-            line = {'name': name, 'error': f'{type(error).__name__}: {text}', 'missing': getattr(error, 'name', None)}
+            line = {'name': name, 'error': f'{type(error).__name__}: {text}'}
         print(json.dumps(line), flush=True)
 
 

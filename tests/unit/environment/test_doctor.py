@@ -1,9 +1,6 @@
 """The doctor names the failing link and its remedy for each fault that users meet, and finds this environment well."""
 
 import copy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,23 +8,18 @@ from mmswin.environment import doctor
 from mmswin.environment.doctor import FAIL, judge, read_report, release, runs_on, table
 from mmswin.environment.machine import Gpu
 
-ROOT = Path(__file__).resolve().parents[3]
 WELL = {
     'python': dict(version=[3, 11, 7], executable='python', platform='linux'),
     'distributions': dict(mmengine='0.10.7', mmcv='2.1.0', mmdet='3.3.0', mmsegmentation='1.2.2', setuptools='80.0'),
-    'ranges': dict(mmdet=['2.0.0rc4', '2.2.0'], mmseg=['2.0.0rc4', '2.2.0']),
     'numpy': dict(version='2.2.6'),
     'torch': dict(version='2.13.0+cpu', cuda=None, threads=2, available=False, gpus=[], architectures=[]),
     'pkg_resources': dict(version=''),
     'cv2': dict(version='4.12.0'),
     'mmengine': dict(version='0.10.7'),
     'mmcv': dict(version='2.1.0'),
-    'mmcv._ext': dict(version=''),
     'ops': dict(cpu=[0]),
     'mmdet': dict(version='3.3.0'),
     'mmseg': dict(version='1.2.2'),
-    'ftfy': dict(version='6'),
-    'regex': dict(version='1'),
     'mmswin': dict(version='0.1.0'),
 }
 CUDA = dict(version='2.13.0', cuda='13.0', threads=2, available=True, gpus=[['H200', [9, 0]]], architectures=['sm_90'])
@@ -37,7 +29,6 @@ def _lines(gpus=(), nvcc=None, **changes):
     """Judgement of a healthy report with some facts (dicts) or errors (strings) in the place of its own."""
     report = {name: dict(name=name, facts=facts) for name, facts in copy.deepcopy(WELL).items()}
     for name, change in changes.items():
-        name = {'ext': 'mmcv._ext'}.get(name, name)
         report[name] = dict(name=name, error=change) if isinstance(change, str) else dict(name=name, facts=change)
     return judge(report, list(gpus), nvcc)
 
@@ -58,10 +49,10 @@ def test_a_healthy_environment():
         (dict(torch=dict(WELL['torch'], version='1.13.1')), 'torch', '1.13.1', 'needs torch 2.1'),
         (dict(pkg_resources='ModuleNotFoundError: no'), 'setuptools', 'no', "'setuptools<81'"),
         (dict(cv2='ImportError: libGL.so.1: cannot open shared object file'), 'cv2', 'libGL', 'opencv-python-headless'),
-        (dict(mmcv=dict(version='2.2.0')), 'mmcv', 'outside the range of mmdet, >=2.0.0rc4 and <2.2.0', 'mmcv=='),
+        (dict(mmdet='AssertionError: MMCV==2.2.0 is used but incompatible.'), 'mmdet', 'MMCV==2.2.0', 'mmcv=='),
         (dict(distributions={'mmcv-lite': '2.1.0', 'mmdet': '3.3.0'}), 'mmcv', 'mmcv-lite', 'no compiled ops'),
-        (dict(ext="ModuleNotFoundError: No module named 'mmcv._ext'"), 'mmcv ops', '_ext', 'without its ops'),
-        (dict(ext='ImportError: undefined symbol'), 'mmcv ops', 'undefined symbol', 'for another torch'),
+        (dict(ops="ModuleNotFoundError: No module named 'mmcv._ext'"), 'mmcv ops', '_ext', 'without its ops'),
+        (dict(ops='ImportError: undefined symbol'), 'mmcv ops', 'undefined symbol', 'for another torch'),
         (dict(ops=dict(cpu=[0, 1])), 'mmcv ops', 'gave [0, 1]', 'Rebuild'),
         (dict(ops=dict(cpu=[0], cuda='not compiled with GPU support')), 'mmcv ops', 'not on the GPU', 'nvcc'),
         (dict(mmseg="ModuleNotFoundError: No module named 'ftfy'"), 'mmseg', 'ftfy', 'ftfy regex'),
@@ -128,21 +119,3 @@ def test_release():
     assert release('2.1.0rc4') == (2, 1, 0)
     assert release('2.13.0+cpu') == (2, 13, 0)
     assert release('2.2') < release('2.10.1')
-
-
-def test_the_tool_in_this_environment():
-    done = subprocess.run([sys.executable, ROOT / 'tools' / 'doctor.py'], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert 'ok   mmcv ops    run on cpu' in done.stdout
-
-
-def test_it_runs_without_any_package(tmp_path):
-    """-S leaves out site-packages, -E the variables that could bring them back."""
-    code = (
-        f'import sys; sys.path.insert(0, {str(ROOT)!r})\n'
-        'from mmswin.environment import doctor, provision\n'
-        'print(doctor.table(doctor.judge(doctor.read_report("", 1), [], None)))'
-    )
-    done = subprocess.run([sys.executable, '-S', '-E', '-c', code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert 'FAIL stack' in done.stdout
