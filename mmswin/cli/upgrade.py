@@ -15,8 +15,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = command_parser(
         'upgrade',
         "Turn a config of the authors' repositories, or any other of mmdet 2.x or mmseg 0.x, into one for "
-        "mmdet 3.x or mmseg 1.x with mmswin's backbone. What cannot be translated is named, here and in the head of "
-        'the new file. Exit status: 0 all was translated, 1 something was not, 2 the input cannot be used.',
+        "mmdet 3.x or mmseg 1.x with mmswin's backbone. The old file is a Python program, and is run, with all that it "
+        'inherits from. What cannot be translated is named, here and in the head of the new file. Exit status: 0 all was '
+        'translated, 1 something was not, 2 the input cannot be used.',
         'old/mask_rcnn_swin.py new.py --base mask_rcnn_swin_t_coco',
     )
     parser.add_argument('old', metavar='OLD.py', help='the old config, where it finds the files it inherits from')

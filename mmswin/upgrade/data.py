@@ -10,13 +10,12 @@ from mmswin.upgrade.report import Report, Section
 _SPLITS = ('train', 'val', 'test')
 # mmdet's data sets are evaluated by these; anything else is COCO's way.
 _METRICS = {
-    'LVISDataset': 'LVISMetric',
-    'LVISV05Dataset': 'LVISMetric',
-    'LVISV1Dataset': 'LVISMetric',
     'VOCDataset': 'VOCMetric',
+    **dict.fromkeys(('LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset'), 'LVISMetric'),
 }
 # mmdet 2.x left out smaller images in training, without an option.
 _MIN_SIZE = 32
+_PLACES = ('ann_file', 'img_prefix', 'img_dir', 'ann_dir', 'split')
 _WRAPPERS = ('RepeatDataset', 'ClassBalancedDataset', 'MultiImageMixDataset')
 
 
@@ -31,12 +30,7 @@ class DataUpgrade:
         self._data = old.section('data')
 
     def upgrade(self, evaluation: Section, iterations: bool) -> dict[str, Any]:
-        """Loaders and evaluators.
-
-        Args:
-            evaluation: The old ``evaluation``; what belongs to the metric is taken.
-            iterations: Whether training is counted in iterations.
-        """
+        """Loaders and evaluators; what belongs to the metric is taken from the old ``evaluation``."""
         data = self._data
         batch, workers = data.take('samples_per_gpu', 1), data.take('workers_per_gpu', 2)
         persistent = data.take('persistent_workers', True)
@@ -56,9 +50,9 @@ class DataUpgrade:
                 loader['persistent_workers'] = extra.take('persistent_workers')
             # torch refuses persistent workers where there are none.
             loader['persistent_workers'] = loader['persistent_workers'] and loader['num_workers'] > 0
-            extra.close('no translation for it', 'see the arguments of torch.utils.data.DataLoader')
+            extra.close('no translation for it; see the arguments of torch.utils.data.DataLoader')
             new[f'{split}_dataloader'] = {**loader, 'dataset': dataset}
-        data.close('no translation for it', 'see train_dataloader in the new file')
+        data.close('no translation for it; see train_dataloader in the new file')
         if new:
             self.report.done(
                 f'data -> {", ".join(new)} (samples_per_gpu -> batch_size, workers_per_gpu -> num_workers)'
@@ -71,26 +65,15 @@ class DataUpgrade:
             if dataset is not None:
                 continue
             size = f'batch_size={batch if split == "train" else 1}, num_workers={workers}'
-            remedy = (
-                f'add train_dataloader ({size}), which training needs'
-                if split == 'train'
-                else f'add {split}_dataloader ({size}) and {split}_evaluator, or take {split}_cfg out'
-            )
-            self.report.failed(f'data.{split}', None, 'there is none', remedy)
+            other = f' and {split}_evaluator, or take {split}_cfg out' if split != 'train' else ', which training needs'
+            self.report.failed(f'data.{split}', None, f'there is none; add {split}_dataloader ({size}){other}')
         if all(dataset is None for dataset in sets.values()):
-            self.report.failed(
-                'model.data_preprocessor',
-                self.pipelines.preprocessing.config(),
-                'there is no pipeline to take mean, std and padding from',
-                'set them as the weights that training starts from need them',
-            )
+            why = 'no pipeline says mean, std and padding; set them as the weights that training starts from need them'
+            self.report.failed('model.data_preprocessor', self.pipelines.preprocessing.config(), why)
 
     def _loader(self, training: bool, batch: int, workers: int, persistent: bool, iterations: bool) -> dict[str, Any]:
-        new: dict[str, Any] = {
-            'batch_size': batch if training else 1,
-            'num_workers': workers,
-            'persistent_workers': persistent,
-        }
+        new: dict[str, Any] = {'batch_size': batch if training else 1, 'num_workers': workers}
+        new['persistent_workers'] = persistent
         if not training:
             if self._detection:
                 new['drop_last'] = False
@@ -123,12 +106,8 @@ class DataUpgrade:
     def _wrapper(self, old: Section, training: bool) -> dict[str, Any]:
         inner = self._dataset(old.take('dataset'), old.key('dataset'), training)
         if old.peek('type') not in _WRAPPERS:
-            self.report.failed(
-                old.key('type'),
-                old.peek('type'),
-                'not known as a wrapper of data sets',
-                'see whether the new file has what you mean',
-            )
+            why = 'not known as a wrapper of data sets; see whether the new file has what you mean'
+            self.report.failed(old.key('type'), old.peek('type'), why)
         new = {'type': old.take('type')}
         if old.peek('pipeline') is not None:
             new['pipeline'] = self.pipelines.train(old.take('pipeline'), old.key('pipeline'))
@@ -138,17 +117,12 @@ class DataUpgrade:
         """A list of annotation files or folders in one data set: several data sets now."""
         count = len(old.peek(name))
         values = old.take_rest()
-        parts = [
-            {
-                key: value[index]
-                if isinstance(value, (list, tuple))
-                and len(value) == count
-                and key in ('ann_file', 'img_prefix', 'img_dir', 'ann_dir', 'split')
-                else value
-                for key, value in values.items()
-            }
-            for index in range(count)
-        ]
+        lists = {
+            key: value
+            for key, value in values.items()
+            if key in _PLACES and isinstance(value, (list, tuple)) and len(value) == count
+        }
+        parts = [{**values, **{key: value[index] for key, value in lists.items()}} for index in range(count)]
         self.report.done(f'{old.path}: a list of {name} -> ConcatDataset')
         return self._concatenated(parts, old.path, training)
 
@@ -164,24 +138,15 @@ class DataUpgrade:
             new['ann_file'] = files.pop('ann_file')
         files.pop('ann_file', None)
         new['data_prefix'] = files
-        metainfo = {'classes': old.take('classes'), 'palette': old.take('palette')}
-        if isinstance(metainfo['classes'], str):
-            self.report.failed(
-                old.key('classes'),
-                metainfo['classes'],
-                'the name of a file of classes',
-                "write the names into metainfo=dict(classes=('...',))",
-            )
-        elif metainfo['classes'] is not None:
+        if isinstance(old.peek('classes'), str):
+            old.fail('classes', "the name of a file of classes; write the names into metainfo=dict(classes=('...',))")
+        metainfo = {name: old.take(name) for name in ('classes', 'palette')}
+        if metainfo['classes'] is not None:
             new['metainfo'] = {key: value for key, value in metainfo.items() if value is not None}
             self.report.done('classes -> metainfo.classes')
         if old.peek('proposal_file') is not None:
-            self.report.failed(
-                old.key('proposal_file'),
-                old.take('proposal_file'),
-                'proposals are kept in another way now, by the names of the images',
-                'make the file anew, and set proposal_file',
-            )
+            why = 'proposals are kept by the names of the images now; make the file again, and set proposal_file'
+            old.fail('proposal_file', why)
         steps, path = old.take('pipeline') or [], old.key('pipeline')
         if old.take('test_mode', not training) or not training:
             pipeline = self.pipelines.test(steps, path, self.pipelines.preprocessing.masks)
@@ -194,10 +159,8 @@ class DataUpgrade:
         """Annotation file and folders under their new names."""
         if self._detection:
             prefix = old.take('img_prefix') or ''
-            places = {
-                'ann_file': old.take('ann_file') or '',
-                'sub_data_root' if kind == 'VOCDataset' else 'img': prefix,
-            }
+            images = 'sub_data_root' if kind == 'VOCDataset' else 'img'
+            places = {'ann_file': old.take('ann_file') or '', images: prefix}
             if old.peek('seg_prefix'):
                 places['seg'] = old.peek('seg_prefix')
             old.drop('seg_prefix')
@@ -211,9 +174,7 @@ class DataUpgrade:
         }
 
     def _options(self, old: Section, new: dict[str, Any], training: bool) -> None:
-        client = old.take('file_client_args')
-        if client and client.get('backend', 'disk') != 'disk':
-            new['backend_args'] = client
+        old.rename_storage()
         if self._detection:
             keep_empty = not old.take('filter_empty_gt', True)
             if training:
@@ -224,12 +185,8 @@ class DataUpgrade:
         loaded = self.pipelines.preprocessing.reduce_zero_label
         zero = old.take('reduce_zero_label', loaded)
         if loaded is not None and zero != loaded:
-            self.report.failed(
-                old.key('reduce_zero_label'),
-                zero,
-                f'LoadAnnotations says {loaded}, and there is one value for both now',
-                'set reduce_zero_label of the data set as the label maps need it',
-            )
+            why = f'LoadAnnotations says {loaded}; set reduce_zero_label of the data set, for both, as the maps need it'
+            self.report.failed(old.key('reduce_zero_label'), zero, why)
         if zero is not None and zero != _leaves_out_zero(new['type']):
             new['reduce_zero_label'] = zero
 
@@ -237,11 +194,8 @@ class DataUpgrade:
         """``val_evaluator`` and ``test_evaluator``."""
         metric = evaluation.take('metric', 'bbox' if self._detection else 'mIoU')
         evaluation.drop('pre_eval', 'efficient_test', 'gpu_collect', 'tmpdir')
-        rest = {
-            name: evaluation.take(name)
-            for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')
-            if evaluation.peek(name) is not None
-        }
+        rest = {name: evaluation.take(name) for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')}
+        rest = {name: value for name, value in rest.items() if value is not None}
         new = {}
         for split in ('val', 'test'):
             if sets[split] is not None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mmswin import atomic
 from mmswin.errors import RunError
 from mmswin.upgrade.report import Report
 from mmswin.upgrade.translate import render, upgrade_config
@@ -15,15 +16,7 @@ def upgrade_file(
     strict: bool = False,
     overwrite: bool = False,
 ) -> tuple[str | None, list[str], bool]:
-    """Upgrade a file and write the result.
-
-    Args:
-        old: The old configuration.
-        new: Where the new one goes; None returns its text instead.
-        base: A configuration to inherit from.
-        pretrained: Weights of the backbone.
-        strict: Write nothing unless all was translated.
-        overwrite: Replace ``new``.
+    """Upgrade a file and write the result to ``new``, or return it; the arguments are those of the tool.
 
     Returns:
         The text if it was not written, messages for the user, and whether all was translated.
@@ -39,7 +32,7 @@ def upgrade_file(
     complete = not upgraded.report.untranslated
     written = complete or not strict
     if target is not None and written:
-        target.write_text(text, encoding='utf-8')
+        atomic.write(target, text)
     return text if target is None and written else None, _messages(upgraded.report, target, written), complete
 
 

@@ -28,13 +28,7 @@ def scope_of(model: dict[str, Any]) -> str:
 
 
 def upgrade_model(old: Section, preprocessor: dict[str, Any], pretrained: str | None) -> dict[str, Any]:
-    """The model of the new configuration.
-
-    Args:
-        old: The whole old configuration; ``model`` and what belongs to it are taken.
-        preprocessor: The new ``data_preprocessor``, read off the old pipelines.
-        pretrained: Weights that the user named for the backbone, which win over the configuration's.
-    """
+    """The model of the new configuration, with a data preprocessor; ``pretrained`` wins over the old file's weights."""
     model = old.section('model')
     report = old.report
     for name in ('train_cfg', 'test_cfg'):  # beside the model in mmdet before 2.8
@@ -64,18 +58,11 @@ def _upgrade_swin(old: Section) -> dict[str, Any]:
     if authors:
         values = {**_AUTHORS_DEFAULTS, **values}
     if 'norm_layer' in values:
-        report.failed(
-            f'{old.path}.norm_layer',
-            values.pop('norm_layer'),
-            'a class cannot stand in a configuration',
-            "write norm_cfg=dict(type='LN') or the norm of your choice",
-        )
+        why = "a class cannot stand in a configuration; write norm_cfg=dict(type='LN') or the norm of your choice"
+        report.failed(old.key('norm_layer'), values.pop('norm_layer'), why)
     new: dict[str, Any] = {'type': 'mmswin.SwinTransformer'}
-    size = {
-        name: tuple(values[name]) if name != 'embed_dims' else values[name]
-        for name in ('embed_dims', 'depths', 'num_heads')
-        if values.get(name) is not None
-    }
+    size = {name: values[name] for name in ('embed_dims', 'depths', 'num_heads') if values.get(name) is not None}
+    size = {name: tuple(value) if isinstance(value, list) else value for name, value in size.items()}
     arch = next((name for name, sizes in SwinTransformer.variants.items() if sizes == size), None)
     if arch:
         new['arch'] = arch
@@ -98,9 +85,7 @@ def _set_weights(backbone: dict[str, Any], weights: str | None, chosen: str | No
     source = chosen or weights
     if source:
         backbone['init_cfg'] = {'type': 'Pretrained', 'checkpoint': source}
-        report.done(
-            'model.pretrained -> model.backbone.init_cfg' if not chosen else '--pretrained -> model.backbone.init_cfg'
-        )
+        report.done(f'{"--pretrained" if chosen else "model.pretrained"} -> model.backbone.init_cfg')
     elif not backbone.get('init_cfg'):
         report.remark(
             'model.pretrained was None, so training starts from random weights. The authors named the file '

@@ -1,6 +1,7 @@
 """Reading a configuration of mmdet 2.x or mmseg 0.x with everything that it inherits."""
 
 import ast
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mmswin.errors import RunError
 
 # Only mmdet 3.x and mmseg 1.x have these at the top.
 _NEW_KEYS = ('optim_wrapper', 'train_dataloader', 'test_dataloader', 'param_scheduler', 'default_hooks')
+_NOTHING = 'there is nothing to upgrade'
 # Only mmdet 2.x and mmseg 0.x have these.
 _OLD_KEYS = ('data', 'optimizer', 'lr_config', 'runner', 'total_epochs', 'optimizer_config')
 
@@ -36,18 +38,18 @@ def _check_bases(path: Path, asked: Path) -> None:
     if not path.is_file():
         raise RunError(f'config {path} does not exist')
     for base in _bases_of(path):
+        said = f'{path}: its _base_ {base!r}'
         if '::' in base:
             raise RunError(
-                f'{path}: its _base_ {base!r} names an installed library, which only files for mmdet 3.x '
-                'and mmseg 1.x do: there is nothing to upgrade'
+                f'{said} names an installed library, as only files for mmdet 3.x and mmseg 1.x do: {_NOTHING}'
             )
         wanted = path.parent / base
+        if not wanted.is_file() and '.py' in base[:-3]:
+            raise RunError(f'{said} is two names in one: put a comma between them')
         if not wanted.is_file():
-            if '.py' in base[:-3]:
-                raise RunError(f'{path}: its _base_ {base!r} is two names in one: put a comma between them')
             raise RunError(
-                f'{path}: its _base_ {base!r} is missing (looked for {wanted.resolve()}); give {asked.name} where it '
-                'stands in the old repository, or copy the folders that it inherits from beside it'
+                f'{said} is missing (looked for {wanted.resolve()}); give {asked.name} where it stands in the old '
+                'repository, or copy the folders that it inherits from next to it'
             )
         _check_bases(wanted, asked)
 
@@ -59,11 +61,9 @@ def _bases_of(path: Path) -> list[str]:
         raise RunError(f'{path} cannot be read: {error}') from error
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == '_base_' for t in node.targets):
-            try:
+            with contextlib.suppress(ValueError):  # computed; mmengine will find what it names
                 value = ast.literal_eval(node.value)
-            except ValueError:  # computed; mmengine will find what it names
-                return []
-            return [value] if isinstance(value, str) else list(value)
+                return [value] if isinstance(value, str) else list(value)
     return []
 
 
@@ -71,8 +71,8 @@ def _check_kind(path: Path, values: dict[str, Any]) -> None:
     new = [key for key in _NEW_KEYS if key in values]
     if new:
         raise RunError(
-            f'{path} has {new[0]}, which only files for mmdet 3.x and mmseg 1.x have: there is nothing to '
-            "upgrade; to use this package's backbone, set type='mmswin.SwinTransformer' in it"
+            f'{path} has {new[0]}, which only files for mmdet 3.x and mmseg 1.x have: {_NOTHING}; to use this '
+            "package's backbone, set type='mmswin.SwinTransformer' in it"
         )
     if not isinstance(values.get('model'), dict) or 'type' not in values['model']:
         raise RunError(

@@ -39,30 +39,15 @@ class Preprocessing:
         """Take over arguments that an entry of a pipeline asks for; two that disagree are named."""
         for name, value in values.items():
             value = list(value) if isinstance(value, (list, tuple)) and name in ('mean', 'std') else value
-            if self.values.setdefault(name, value) != value:
-                report.failed(
-                    key,
-                    value,
-                    f'another pipeline says {self.values[name]!r}, and there is one data preprocessor ({name}) for all',
-                    'make them agree',
-                )
+            known = self.values.setdefault(name, value)
+            if known != value:
+                why = f'another pipeline says {known!r}, and there is one data preprocessor ({name}) for all; make them agree'
+                report.failed(key, value, why)
 
     def config(self) -> dict[str, Any]:
         """``model.data_preprocessor``."""
-        names = (
-            'mean',
-            'std',
-            'bgr_to_rgb',
-            'size',
-            'pad_size_divisor',
-            'size_divisor',
-            'pad_value',
-            'pad_val',
-            'seg_pad_val',
-            'test_cfg',
-        )
         kind = 'DetDataPreprocessor' if self.scope == 'mmdet' else 'SegDataPreProcessor'
-        new = {'type': kind, **{name: self.values[name] for name in names if name in self.values}}
+        new = {'type': kind, **self.values}
         if self.masks:
             new['pad_mask'] = True
         if self.scope == 'mmseg':
@@ -107,8 +92,7 @@ class PipelineUpgrade:
             new.append({'type': 'PackDetInputs' if self._detection else 'PackSegInputs'})
         self.report.done(
             'pipelines: Normalize and Pad -> model.data_preprocessor; DefaultFormatBundle and Collect -> '
-            + new[-1]['type']
-            + '; img_scale -> scale'
+            f'{new[-1]["type"]}; img_scale -> scale'
         )
         return new
 
@@ -128,8 +112,8 @@ class PipelineUpgrade:
             self.several_views = several_views(views, new, end) or self.several_views
         if self.several_views is not None:
             self.report.remark(
-                'the old test looked at several scales or at flipped images too: tools/test.py --tta '
-                'does so by tta_pipeline; without --tta it tests one view'
+                'the old test looked at several scales or at flipped images too: tools/test.py --tta does so by '
+                'tta_pipeline; without --tta it tests one view'
             )
         new += end
         self.report.done('MultiScaleFlipAug -> its transforms, with the annotations loaded for the evaluator')
@@ -139,60 +123,38 @@ class PipelineUpgrade:
         new = []
         for index, step in enumerate(steps):
             old = Section(step, f'{path}.{index}', self.report)
-            if old.peek('type') == 'LoadImageFromFile':
+            name = old.peek('type')
+            if name == 'LoadImageFromFile':
                 new.append(self._load_image(old, max_bad_fraction))
-            else:
-                new += self._one(old)
-        self._check_order(steps, path)
-        return new
-
-    def _one(self, old: Section) -> list[dict[str, Any]]:
-        name = old.peek('type')
-        if name in _PACKING:
-            self._packing(old)
-            return []
-        if name in self._translators:
-            return self._translators[name](old)
-        return [old.take_rest()]  # the same here, or named when the result is checked
-
-    def _packing(self, old: Section) -> None:
-        if old.peek('meta_keys') is not None:
-            self.report.failed(
-                old.key('meta_keys'),
-                old.peek('meta_keys'),
-                'the packing transforms name these anew',
-                'set meta_keys of the packing transform at the end of the pipeline, if you need them',
-            )
-
-    def _check_order(self, steps: list[dict[str, Any]], path: str) -> None:
+            elif name in self._translators:
+                new += self._translators[name](old)
+            elif name not in _PACKING:
+                new.append(old.take_rest())  # the same here, or named when the result is checked
+            elif old.peek('meta_keys') is not None:
+                why = (
+                    'the packing transforms have their own; set meta_keys at the end of the pipeline, if you need them'
+                )
+                old.fail('meta_keys', why)
         names = [step.get('type') for step in steps]
         later = names[names.index('Normalize') + 1 :] if 'Normalize' in names else []
-        for name in later:
-            if name in _ON_PIXELS:
-                self.report.failed(
-                    f'{path}.{names.index(name)}',
-                    steps[names.index(name)],
-                    'it came after Normalize, and images are normalised behind the pipeline now',
-                    f'see whether {name} is right for pixels from 0 to 255',
-                )
+        for name in [name for name in later if name in _ON_PIXELS]:
+            why = (
+                'it came after Normalize, and images are normalised behind the pipeline now; see whether it is right for '
+                'pixels from 0 to 255'
+            )
+            self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)], why)
+        return new
 
     def _load_image(self, old: Section, max_bad_fraction: float) -> dict[str, Any]:
         old.drop('type')
-        client = old.take('file_client_args')
-        new = {'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': max_bad_fraction, **old.take_rest()}
-        if client and client.get('backend', 'disk') != 'disk':
-            new['backend_args'] = client
-            self.report.done('file_client_args -> backend_args')
+        old.rename_storage()
         self.report.done(
-            'LoadImageFromFile -> mmswin.LoadImageFromFile: training skips and counts bad images, up to '
-            'one in a hundred'
+            'LoadImageFromFile -> mmswin.LoadImageFromFile: training skips and counts bad images, up to 1 %'
         )
-        return new
+        return {'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': max_bad_fraction, **old.take_rest()}
 
     def _load_annotations(self, old: Section) -> list[dict[str, Any]]:
-        client = old.take('file_client_args')
-        if client and client.get('backend', 'disk') != 'disk':
-            old.put('backend_args', client)
+        old.rename_storage()
         if not self._detection:
             zero = old.take('reduce_zero_label')
             if zero is not None:
@@ -212,12 +174,8 @@ class PipelineUpgrade:
         if scales is not None and len(scales) == 1:
             scale, scales = scales[0], None
         if scale is None:
-            self.report.failed(
-                old.path,
-                {'ratio_range': ratios},
-                'a Resize without img_scale, relative to each image',
-                'set scale, or use a Resize with scale_factor',
-            )
+            why = 'a Resize without img_scale, relative to each image; set scale, or use a Resize with scale_factor'
+            self.report.failed(old.path, {'ratio_range': ratios}, why)
             return [{'type': 'Resize', 'scale_factor': 1.0, **rest}]
         if scales is None and ratios is not None:
             return [{'type': 'RandomResize', 'scale': tuple(scale), 'ratio_range': tuple(ratios), **rest}]
@@ -254,34 +212,25 @@ class PipelineUpgrade:
             values: dict[str, Any] = {'pad_size_divisor' if self._detection else 'size_divisor': divisor}
             if self._testing and not self._detection:
                 values = {'test_cfg': values}
-            self.preprocessing.set(old.path, values, self.report)
         elif not self._detection:
-            self.preprocessing.set(
-                old.path,
-                {'size': tuple(size), 'pad_val': old.take('pad_val', 0), 'seg_pad_val': old.take('seg_pad_val', 255)},
-                self.report,
-            )
+            values = {'size': tuple(size)} | {
+                name: old.take(name, v) for name, v in (('pad_val', 0), ('seg_pad_val', 255))
+            }
         else:
-            rows, columns = size if size is not None else (None, None)
-            fixed = {'size': (columns, rows)} if size is not None else {}
+            fixed = {'size': (size[1], size[0])} if size is not None else {}
             old.drop('type')
             self.report.remark('Pad to a fixed size stays in the pipeline and now pads before the normalisation')
             return [{'type': 'Pad', **fixed, **old.take_rest()}]
+        self.preprocessing.set(old.path, values, self.report)
         if old.peek('pad_val') not in (None, 0, {'img': 0, 'masks': 0, 'seg': 255}):
-            self.report.failed(
-                old.key('pad_val'),
-                old.peek('pad_val'),
-                'not taken over',
-                'set pad_value (mmdet) or pad_val (mmseg) of model.data_preprocessor',
-            )
+            old.fail('pad_val', 'not taken over; set pad_value (mmdet) or pad_val (mmseg) of model.data_preprocessor')
         return []
 
     def _choice(self, old: Section) -> list[dict[str, Any]]:
-        branches = [
-            self._all(branch, f'{old.path}.policies.{index}', 0.01) for index, branch in enumerate(old.peek('policies'))
-        ]
+        branches = enumerate(old.peek('policies'))
+        new = [self._all(branch, f'{old.path}.policies.{index}', 0.01) for index, branch in branches]
         self.report.done('AutoAugment.policies -> RandomChoice.transforms')
-        return [{'type': 'RandomChoice', 'transforms': branches}]
+        return [{'type': 'RandomChoice', 'transforms': new}]
 
     def _albu(self, old: Section) -> list[dict[str, Any]]:
         boxes = old.peek('bbox_params')

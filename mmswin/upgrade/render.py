@@ -1,10 +1,11 @@
 """A configuration as a file that people like to read: one entry a line where a line is too short for all."""
 
-from collections.abc import Iterable
+import textwrap
 from typing import Any
 
 WIDTH = 110
 _INDENT = '    '
+_WHOLE = {'break_long_words': False, 'break_on_hyphens': False}
 
 
 class Name(str):
@@ -29,8 +30,10 @@ def literal(value: Any, indent: str = '', used: int = 0) -> str:
     else:
         entries = [('', entry) for entry in value]
     plain = all(not isinstance(entry, (dict, list, tuple)) or _of_numbers(entry) for _, entry in entries)
-    if plain and not isinstance(value, dict):
-        return opening + _filled([_on_one_line(entry) for _, entry in entries], inner) + f'\n{indent}{closing}'
+    if plain and not isinstance(value, dict):  # as many as a line holds
+        parts = [_on_one_line(entry).replace(' ', '\0') for _, entry in entries]
+        lines = textwrap.wrap(', '.join(parts) + ',', WIDTH, initial_indent=inner, subsequent_indent=inner, **_WHOLE)
+        return '\n'.join([opening, *(line.replace('\0', ' ') for line in lines), indent + closing])
     lines = [f'{inner}{key}{literal(entry, inner, len(key) + 1)},' for key, entry in entries]
     return '\n'.join([opening, *lines, indent + closing])
 
@@ -38,16 +41,6 @@ def literal(value: Any, indent: str = '', used: int = 0) -> str:
 def assignment(name: str, value: Any) -> str:
     """``name = value``."""
     return f'{name} = {literal(value, used=len(name) + 3)}'
-
-
-def _filled(words: Iterable[str], indent: str) -> str:
-    """Words behind each other, as many as a line holds."""
-    text, line = '', indent
-    for word in words:
-        if len(line) + len(word) + 1 > WIDTH and line.strip():
-            text, line = f'{text}\n{line.rstrip()}', indent
-        line += f'{word}, '
-    return f'{text}\n{line.rstrip()}'
 
 
 def _on_one_line(value: Any) -> str:

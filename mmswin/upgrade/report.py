@@ -12,25 +12,16 @@ _SHOWN_VALUE = 60
 
 @dataclass(frozen=True)
 class Untranslated:
-    """An entry that has no counterpart here.
-
-    Attributes:
-        key: Dotted path in the old configuration, or in the new one where the fault was found there.
-        value: What stands there.
-        reason: Why it was not translated.
-        remedy: What to do.
-    """
+    """An entry that has no counterpart here: its path in the old or the new configuration, and what to do about it."""
 
     key: str
     value: Any
-    reason: str
-    remedy: str
+    why: str
 
     def __str__(self) -> str:
         shown = repr(self.value)
-        if len(shown) > _SHOWN_VALUE:
-            shown = f'{shown[: _SHOWN_VALUE - 4]} ...'
-        return f'{self.key} = {shown}: {self.reason}; {self.remedy}'
+        shown = shown if len(shown) <= _SHOWN_VALUE else f'{shown[: _SHOWN_VALUE - 4]} ...'
+        return f'{self.key} = {shown}: {self.why}'
 
 
 @dataclass
@@ -51,20 +42,14 @@ class Report:
         if what not in self.remarks:
             self.remarks.append(what)
 
-    def failed(self, key: str, value: Any, reason: str, remedy: str) -> None:
+    def failed(self, key: str, value: Any, why: str) -> None:
         """Note what could not be translated, once for each key."""
         if all(entry.key != key for entry in self.untranslated):
-            self.untranslated.append(Untranslated(key, value, reason, remedy))
+            self.untranslated.append(Untranslated(key, value, why))
 
 
 class Section:
-    """A dict of the old configuration, read by taking entries out.
-
-    Args:
-        values: The dict; a copy is made.
-        path: Its dotted path, for messages.
-        report: Where messages go.
-    """
+    """A dict of the old configuration (a copy of it), read by taking entries out; ``path`` is its own, for messages."""
 
     def __init__(self, values: dict[str, Any] | None, path: str, report: Report) -> None:
         self._values = copy.deepcopy(dict(values or {}))
@@ -100,12 +85,23 @@ class Section:
         value = self.take(key)
         return Section(value if isinstance(value, dict) else None, self.key(key), self.report)
 
+    def fail(self, name: str, why: str) -> None:
+        """Take an entry out and name it as not translated."""
+        self.report.failed(self.key(name), self.take(name), why)
+
+    def rename_storage(self) -> None:
+        """``file_client_args`` became ``backend_args``; a disk needs none."""
+        client = self.take('file_client_args')
+        if client and client.get('backend', 'disk') != 'disk':
+            self.put('backend_args', client)
+            self.report.done('file_client_args -> backend_args')
+
     def take_rest(self) -> dict[str, Any]:
         """All that is left, taken out."""
         rest, self._values = self._values, {}
         return rest
 
-    def close(self, reason: str, remedy: str) -> None:
+    def close(self, why: str) -> None:
         """Name all that is left."""
         for key, value in self.take_rest().items():
-            self.report.failed(self.key(key), value, reason, remedy)
+            self.report.failed(self.key(key), value, why)

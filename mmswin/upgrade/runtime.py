@@ -44,9 +44,8 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
     new['env_cfg'] = _environment(old)
     new['vis_backends'] = backends
     new['visualizer'] = {'type': f'{kind}LocalVisualizer', 'vis_backends': backends, 'name': 'visualizer'}
-    new['log_processor'] = (
-        {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True} if not iterations else {'by_epoch': False}
-    )
+    by_epoch = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True}
+    new['log_processor'] = {'by_epoch': False} if iterations else by_epoch
     new['log_level'] = old.take('log_level', 'INFO')
     new.update(_starting_point(old))
     for name in ('find_unused_parameters', 'work_dir', 'custom_imports'):
@@ -54,12 +53,8 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
             new[name] = old.peek(name)
         old.drop(name)
     if 'custom_imports' in new:
-        old.report.failed(
-            'custom_imports',
-            new['custom_imports'],
-            'these modules are written for the old libraries',
-            'bring them up to mmengine, or leave the line out',
-        )
+        why = 'these modules are written for the old libraries; bring them up to mmengine, or leave the line out'
+        old.report.failed('custom_imports', new['custom_imports'], why)
     _drop_what_ended(old)
     return new
 
@@ -79,8 +74,8 @@ def _logging(old: Section) -> tuple[int, list[dict[str, Any]]]:
             backends.append({'type': _BACKENDS[name], **options})
             old.report.done(f'{name} -> {_BACKENDS[name]}')
         elif name not in _TEXT_LOGGERS:
-            old.report.failed(f'log_config.hooks.{index}', name, 'no counterpart', 'add a backend to vis_backends')
-    log.close('no translation for it', 'see LoggerHook of mmengine')
+            old.report.failed(f'log_config.hooks.{index}', name, 'no counterpart; add a backend to vis_backends')
+    log.close('no translation for it; see LoggerHook of mmengine')
     old.report.done('log_config -> default_hooks.logger, vis_backends')
     return interval, backends
 
@@ -104,10 +99,17 @@ def _checkpoints(old: Section, iterations: bool, evaluation: Section) -> dict[st
 
 
 def _custom_hooks(old: Section) -> list[dict[str, Any]]:
-    hooks = [dict(hook) for hook in old.take('custom_hooks') or []]
-    kept = [hook for hook in hooks if hook.get('type') != 'NumClassCheckHook']
-    if len(kept) < len(hooks):
-        old.report.done('NumClassCheckHook: left out, tools/train.py checks classes before a run')
+    kept = []
+    for hook in map(dict, old.take('custom_hooks') or []):
+        if hook.get('type') == 'NumClassCheckHook':
+            old.report.done('NumClassCheckHook: left out, tools/train.py checks classes before a run')
+            continue
+        if hook.get('type') == 'ExpMomentumEMAHook':
+            hook.update(type='EMAHook', ema_type='ExpMomentumEMA', update_buffers=not hook.pop('skip_buffers', False))
+            if 'total_iter' in hook:
+                hook['gamma'] = hook.pop('total_iter')
+            old.report.done('ExpMomentumEMAHook -> EMAHook, total_iter -> gamma, skip_buffers -> update_buffers')
+        kept.append(hook)
     return kept
 
 
@@ -130,39 +132,28 @@ def _starting_point(old: Section) -> dict[str, Any]:
     automatic = old.take('auto_resume', False)
     new: dict[str, Any] = {'load_from': resume or load, 'resume': bool(automatic)}
     if resume:
-        old.report.failed(
-            'resume_from',
-            resume,
-            'a run of the old libraries cannot go on here: its file holds another optimizer state',
-            'load_from names the file now, so a new run starts from its weights',
+        why = (
+            'a run of the old libraries cannot go on here: its file holds another optimizer state; load_from names the '
+            'file now, so a new run starts from its weights'
         )
+        old.report.failed('resume_from', resume, why)
     return new
 
 
 def _drop_what_ended(old: Section) -> None:
-    flow = old.take('workflow')
+    flow, seed = old.peek('workflow'), old.peek('seed')
     if flow is not None and [tuple(part) for part in flow] != [('train', 1)]:
-        old.report.failed(
-            'workflow',
-            flow,
-            'validation is set in train_cfg and val_cfg now',
-            'the loss on the validation set is no longer computed in between',
-        )
-    seed = old.take('seed')
+        why = 'validation is set in train_cfg and val_cfg now; the loss on its set is no longer computed in between'
+        old.fail('workflow', why)
     if seed is not None:
-        old.report.failed('seed', seed, 'a seed is given to a run', f'call tools/train.py with --seed {seed}')
-    old.drop('gpus', 'gpu_ids', 'device')
+        old.fail('seed', f'a seed is given to a run; call tools/train.py with --seed {seed}')
+    old.drop('workflow', 'seed', 'gpus', 'gpu_ids', 'device')
 
 
 def base_batch_size(train_loader: dict[str, Any] | None, old_data: dict[str, Any] | None) -> int | None:
     """Images per step that the learning rate is for: the authors, like mmdet and mmseg, trained on 8 GPUs.
 
-    Args:
-        train_loader: The new loader, if there is one.
-        old_data: The old ``data``, which may say how many images a GPU gets without a data set.
-
-    Returns:
-        None where neither says it.
+    The new loader says how many images a GPU gets or, without a data set, the old ``data``; None where neither does.
     """
     batch = train_loader['batch_size'] if train_loader else (old_data or {}).get('samples_per_gpu')
     return None if batch is None else _BASE_GPUS * batch

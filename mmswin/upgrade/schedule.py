@@ -5,13 +5,9 @@ from typing import Any
 from mmswin.upgrade.report import Section
 
 _OPTIMIZER_HOOKS = (
-    None,
-    'OptimizerHook',
-    'DistOptimizerHook',
-    'Fp16OptimizerHook',
-    'GradientCumulativeOptimizerHook',
+    None, 'OptimizerHook', 'DistOptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook',
     'GradientCumulativeFp16OptimizerHook',
-)
+)  # fmt: skip
 # Words of the old `lr_config`, beside those of a policy.
 _WARM_UPS = ('linear', 'constant')
 
@@ -37,11 +33,10 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     steps = hook.take('update_interval') or hook.take('cumulative_iters') or 1
     if steps != 1:
         new['accumulative_counts'] = steps
-    kind = hook.take('type')
-    if kind not in _OPTIMIZER_HOOKS:
-        report.failed(hook.key('type'), kind, 'not known what it does', 'see OptimWrapper of mmengine')
-    hook.drop('coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')  # DDP sees to them
-    hook.close('no option of the new optimizer wrapper', 'see OptimWrapper of mmengine')
+    if hook.peek('type') not in _OPTIMIZER_HOOKS:
+        hook.fail('type', 'not known what it does; see OptimWrapper of mmengine')
+    hook.drop('type', 'coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')  # DDP sees to them
+    hook.close('no option of the new optimizer wrapper; see OptimWrapper of mmengine')
     report.done(
         'optimizer, optimizer_config -> optim_wrapper' + (', paramwise_cfg beside the optimizer' if paramwise else '')
     )
@@ -61,7 +56,7 @@ def _mixed_precision(old: Section, hook: Section) -> dict[str, Any] | None:
     fp16 = dict(fp16)
     scale = fp16.pop('loss_scale', 512.0)
     for name, value in fp16.items():
-        old.report.failed(f'fp16.{name}', value, 'no option of AmpOptimWrapper', 'leave it out, or set loss_scale')
+        old.report.failed(f'fp16.{name}', value, 'no option of AmpOptimWrapper; leave it out, or set loss_scale')
     old.report.done('fp16 -> AmpOptimWrapper')
     return {} if scale == 'dynamic' else {'loss_scale': scale}
 
@@ -74,14 +69,11 @@ def upgrade_length(old: Section) -> tuple[str, int]:
     iterations = runner.take('max_iters') or old.take('total_iters')
     old.drop('total_epochs', 'total_iters')
     runner.drop('meta')
-    runner.close(f'no option of the new training loop ({name})', 'see the loops of mmengine')
+    runner.close(f'no option of the new training loop ({name}); see the loops of mmengine')
     if (epochs is None) == (iterations is None):
-        old.report.failed(
-            'runner',
-            {'type': name, 'max_epochs': epochs, 'max_iters': iterations},
-            'it does not say how long to train',
-            'the new file trains 12 epochs: set train_cfg',
-        )
+        said = {'type': name, 'max_epochs': epochs, 'max_iters': iterations}
+        why = 'it does not say how long to train; the new file trains 12 epochs: set train_cfg'
+        old.report.failed('runner', said, why)
         epochs, iterations = 12, None
     if name.endswith('Amp'):
         old.report.done(f'runner {name} (apex) -> the usual loop')
@@ -92,14 +84,9 @@ def upgrade_loop(unit: str, length: int, evaluation: Section) -> dict[str, Any]:
     """``train_cfg``; the interval and start of validation come from ``evaluation``."""
     loop = 'EpochBasedTrainLoop' if unit == 'epochs' else 'IterBasedTrainLoop'
     interval, start = evaluation.take('interval', 1), evaluation.take('start')
-    by_epoch = evaluation.take('by_epoch')
-    if by_epoch is not None and by_epoch != (unit == 'epochs'):
-        evaluation.report.failed(
-            evaluation.key('by_epoch'),
-            by_epoch,
-            f'validation counts what training counts, {unit}',
-            'set train_cfg.val_interval',
-        )
+    if evaluation.peek('by_epoch') not in (None, unit == 'epochs'):
+        evaluation.fail('by_epoch', f'validation counts what training counts, {unit}; set train_cfg.val_interval')
+    evaluation.drop('by_epoch')
     new = {'type': loop, f'max_{unit}': length, 'val_interval': interval}
     if start is not None:
         new['val_begin'] = start
@@ -116,17 +103,16 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
     policy = str(rates.take('policy', 'fixed'))
     by_epoch = rates.take('by_epoch', unit == 'epochs')
     if by_epoch and unit == 'iters':
-        old.report.failed('lr_config.by_epoch', True, 'the run is counted in iterations', 'set by_epoch=False')
+        old.report.failed('lr_config.by_epoch', True, 'the run is counted in iterations; set by_epoch=False')
     new = _policy(rates, policy.lower(), by_epoch, length, 0 if by_epoch else end)
     if new is None:
-        old.report.failed(
-            'lr_config',
-            {'policy': policy, **rates.take_rest()},
-            'no translation for this policy',
-            'write a scheduler of mmengine into param_scheduler; until then the rate is constant',
+        why = (
+            'no translation for this policy; write a scheduler of mmengine into param_scheduler; until then the rate is '
+            'constant'
         )
+        old.report.failed('lr_config', {'policy': policy, **rates.take_rest()}, why)
         return warm_up
-    rates.close(f'no translation for it with the policy {policy!r}', 'adjust param_scheduler')
+    rates.close(f'no translation for it with the policy {policy!r}; adjust param_scheduler')
     if new and policy.lower() in ('poly', 'cosineannealing') and end:
         old.report.remark(
             f'the {policy} decay starts when the warm-up ends, as in all files for mmdet 3.x and mmseg '
@@ -138,22 +124,18 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
 
 
 def _warm_up(rates: Section) -> list[dict[str, Any]]:
-    kind, length = rates.take('warmup'), rates.take('warmup_iters', 0)
+    kind, length = rates.peek('warmup'), rates.take('warmup_iters', 0)
     ratio, by_epoch = rates.take('warmup_ratio', 0.1), rates.take('warmup_by_epoch', False)
+    if kind is not None and length and kind not in _WARM_UPS:
+        rates.fail(
+            'warmup', f'mmengine has no such warm-up, only {" and ".join(_WARM_UPS)}; this file warms up linearly'
+        )
+    rates.drop('warmup')
     if kind is None or not length:
         return []
-    if kind not in _WARM_UPS:
-        rates.report.failed(
-            rates.key('warmup'),
-            kind,
-            'mmengine has no such warm-up',
-            f'{" and ".join(_WARM_UPS)} are translated; this file warms up linearly',
-        )
     constant, linear = {'type': 'ConstantLR', 'factor': ratio}, {'type': 'LinearLR', 'start_factor': ratio}
-    new = constant if kind == 'constant' else linear
-    if by_epoch:
-        return [{**new, 'by_epoch': True, 'begin': 0, 'end': length, 'convert_to_iter_based': kind != 'constant'}]
-    return [{**new, 'by_epoch': False, 'begin': 0, 'end': length}]
+    new = {**(constant if kind == 'constant' else linear), 'by_epoch': by_epoch, 'begin': 0, 'end': length}
+    return [{**new, 'convert_to_iter_based': kind != 'constant'} if by_epoch else new]
 
 
 def _policy(rates: Section, policy: str, by_epoch: bool, length: int, begin: int) -> list[dict[str, Any]] | None:
@@ -169,12 +151,8 @@ def _policy(rates: Section, policy: str, by_epoch: bool, length: int, begin: int
     if policy == 'poly':
         return [{'type': 'PolyLR', 'power': rates.take('power', 1.0), 'eta_min': rates.take('min_lr', 0.0), **span}]
     if policy == 'cosineannealing':
-        lowest = (
-            {'eta_min_ratio': rates.take('min_lr_ratio')}
-            if rates.peek('min_lr_ratio') is not None
-            else {'eta_min': rates.take('min_lr') or 0.0}
-        )
-        rates.drop('min_lr', 'min_lr_ratio')
+        ratio, rate = rates.take('min_lr_ratio'), rates.take('min_lr') or 0.0
+        lowest = {'eta_min': rate} if ratio is None else {'eta_min_ratio': ratio}
         return [{'type': 'CosineAnnealingLR', 'T_max': length - begin, **lowest, **span}]
     if policy == 'exp':
         return [{'type': 'ExponentialLR', 'gamma': rates.take('gamma'), 'by_epoch': by_epoch}]

@@ -20,20 +20,12 @@ from mmswin.upgrade.report import Report, Section
 from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
 from mmswin.upgrade.schedule import upgrade_learning_rate, upgrade_length, upgrade_loop, upgrade_optimizer
 
-_CHAPTERS = {
-    'model': 'model', 'train_pipeline': 'data', 'train_cfg': 'schedule', 'default_hooks': 'runtime',
-}  # fmt: skip
+_CHAPTERS = {'model': 'model', 'train_pipeline': 'data', 'train_cfg': 'schedule', 'default_hooks': 'runtime'}
 
 
 @dataclass
 class Upgraded:
-    """A translated configuration.
-
-    Attributes:
-        settings: What the new file says, without helper variables.
-        report: What was translated and what was not.
-        source: The old file.
-    """
+    """A translated configuration: what the new file says, without helper variables, and what became of the old one."""
 
     settings: dict[str, Any]
     report: Report
@@ -82,11 +74,9 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     if batch is not None:
         new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
         report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')
-    scaling.close(
-        'it does not say how many images a step the learning rate is for', 'set auto_scale_lr.base_batch_size'
-    )
+    scaling.close('it does not say how many images a step the learning rate is for; set auto_scale_lr.base_batch_size')
     new.update(upgrade_runtime(old, scope, unit, evaluation))
-    evaluation.close('no option of the new evaluators', 'see CocoMetric of mmdet or IoUMetric of mmseg')
+    evaluation.close('no option of the new evaluators; see CocoMetric of mmdet or IoUMetric of mmseg')
     _name_the_rest(old, values)
     return new
 
@@ -100,7 +90,7 @@ def _name_the_rest(old: Section, values: dict[str, Any]) -> None:
         if value is None or _stands_in(value, used):
             left_out.append(name)
         else:
-            old.report.failed(name, value, 'nothing known reads it', 'see what it was for')
+            old.report.failed(name, value, 'nothing known reads it; see what it was for')
     if left_out:
         old.report.done(f'variables that helped to write the old file, left out: {", ".join(left_out)}')
 
@@ -167,15 +157,9 @@ def _header(upgraded: Upgraded) -> list[str]:
 
 
 def _comment(line: str) -> list[str]:
-    indent = '  ' if line.startswith('- ') else ''
-    return textwrap.wrap(
-        line,
-        WIDTH,
-        initial_indent='# ',
-        subsequent_indent=f'# {indent}',
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or ['#']
+    rest = '#   ' if line.startswith('- ') else '# '
+    whole = dict(break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(line, WIDTH, initial_indent='# ', subsequent_indent=rest, **whole) or ['#']
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
@@ -184,41 +168,29 @@ def _named(settings: dict[str, Any]) -> dict[str, Any]:
     pipelines: dict[str, Any] = {}
     for name, value in settings.items():
         if name.endswith('_dataloader'):
-            value = _with_names(value, name.removesuffix('_dataloader'), pipelines)
+            value = _with_names(value, 'train_pipeline' if name.startswith('train') else 'test_pipeline', pipelines)
+            new.update(pipelines)
         new[name] = value
-    if new.get('test_dataloader') == new.get('val_dataloader') and 'val_dataloader' in new:
-        new['test_dataloader'] = Name('val_dataloader')
-    if 'val_evaluator' in new and new.get('test_evaluator') == new['val_evaluator']:
-        new['test_evaluator'] = Name('val_evaluator')
+    for first, second in (('val_dataloader', 'test_dataloader'), ('val_evaluator', 'test_evaluator')):
+        if first in new and new.get(second) == new[first]:
+            new[second] = Name(first)
     if 'vis_backends' in new:
         new['visualizer'] = {**new['visualizer'], 'vis_backends': Name('vis_backends')}
-    ordered: dict[str, Any] = {}
-    for name, value in new.items():
-        if name.endswith('_dataloader'):
-            ordered.update(pipelines)
-            pipelines = {}
-        ordered[name] = value
-    return ordered
+    return new
 
 
-def _with_names(node: Any, split: str, pipelines: dict[str, Any]) -> Any:
+def _with_names(node: Any, stem: str, pipelines: dict[str, Any]) -> Any:
     """A loader whose pipelines are names; the pipelines go to ``pipelines``."""
-    if isinstance(node, dict):
-        return {
-            key: _pipeline_name(value, split, pipelines) if key == 'pipeline' else _with_names(value, split, pipelines)
-            for key, value in node.items()
-        }
     if isinstance(node, (list, tuple)):
-        return type(node)(_with_names(entry, split, pipelines) for entry in node)
-    return node
-
-
-def _pipeline_name(steps: list, split: str, pipelines: dict[str, Any]) -> Name:
-    for name, known in pipelines.items():
-        if known == steps:
-            return Name(name)
-    stem = 'train_pipeline' if split == 'train' else 'test_pipeline'
-    count = sum(name.startswith(stem) for name in pipelines)
-    name = f'{stem}_{count + 1}' if count else stem
-    pipelines[name] = steps
-    return Name(name)
+        return type(node)(_with_names(entry, stem, pipelines) for entry in node)
+    if not isinstance(node, dict):
+        return node
+    new = {key: _with_names(value, stem, pipelines) for key, value in node.items() if key != 'pipeline'}
+    if 'pipeline' in node:
+        name = next((name for name, steps in pipelines.items() if steps == node['pipeline']), None)
+        if name is None:
+            count = sum(name.startswith(stem) for name in pipelines)
+            name = f'{stem}_{count + 1}' if count else stem
+            pipelines[name] = node['pipeline']
+        new['pipeline'] = Name(name)
+    return {key: new[key] for key in node}

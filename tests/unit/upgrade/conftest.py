@@ -9,91 +9,224 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-NORMALIZE = dict(type='Normalize', mean=MEAN, std=STD, to_rgb=True)
-# Released file: our configuration, depths, width, heads, drop_path_rate, cascade, 3x schedule.
-DETECTION = {
-    'cascade_mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_1x_coco': (
-        'cascade_mask_rcnn_swin_t_1x_coco',
-        [2, 2, 6, 2],
-        96,
-        [3, 6, 12, 24],
-        0.0,
-        True,
-        False,
-    ),
-    'cascade_mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco': (
-        'cascade_mask_rcnn_swin_t_coco',
-        [2, 2, 6, 2],
-        96,
-        [3, 6, 12, 24],
-        0.2,
-        True,
-        True,
-    ),
-    'cascade_mask_rcnn_swin_small_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco': (
-        'cascade_mask_rcnn_swin_s_coco',
-        [2, 2, 18, 2],
-        96,
-        [3, 6, 12, 24],
-        0.2,
-        True,
-        True,
-    ),
-    'cascade_mask_rcnn_swin_base_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco': (
-        'cascade_mask_rcnn_swin_b_coco',
-        [2, 2, 18, 2],
-        128,
-        [4, 8, 16, 32],
-        0.3,
-        True,
-        True,
-    ),
-    'mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_adamw_1x_coco': (
-        'mask_rcnn_swin_t_1x_coco',
-        [2, 2, 6, 2],
-        96,
-        [3, 6, 12, 24],
-        0.1,
-        False,
-        False,
-    ),
-    'mask_rcnn_swin_tiny_patch4_window7_mstrain_480-800_adamw_3x_coco': (
-        'mask_rcnn_swin_t_coco',
-        [2, 2, 6, 2],
-        96,
-        [3, 6, 12, 24],
-        0.2,
-        False,
-        True,
-    ),
-    'mask_rcnn_swin_small_patch4_window7_mstrain_480-800_adamw_3x_coco': (
-        'mask_rcnn_swin_s_coco',
-        [2, 2, 18, 2],
-        96,
-        [3, 6, 12, 24],
-        0.2,
-        False,
-        True,
-    ),
+# Depths, width and heads of the variants.
+SIZES = {
+    'tiny': ([2, 2, 6, 2], 96, [3, 6, 12, 24]),
+    'small': ([2, 2, 18, 2], 96, [3, 6, 12, 24]),
+    'base': ([2, 2, 18, 2], 128, [4, 8, 16, 32]),
 }
-SEGMENTATION = {
-    'upernet_swin_tiny_patch4_window7_512x512_160k_ade20k': ('upernet_swin_t_ade20k', [2, 2, 6, 2], 96, [3, 6, 12, 24]),
-    'upernet_swin_small_patch4_window7_512x512_160k_ade20k': (
-        'upernet_swin_s_ade20k',
-        [2, 2, 18, 2],
-        96,
-        [3, 6, 12, 24],
-    ),
-    'upernet_swin_base_patch4_window7_512x512_160k_ade20k': (
-        'upernet_swin_b_ade20k',
-        [2, 2, 18, 2],
-        128,
-        [4, 8, 16, 32],
-    ),
+# Released file: our configuration, variant, drop_path_rate.
+RELEASED = {
+    f'{kind}_swin_{size}_patch4_window7_mstrain_480-800_{extra}adamw_{length}_coco': (
+        f'{kind}_swin_{size[0]}_{"1x_" if length == "1x" else ""}coco', size, rate
+    )
+    for kind, extra, size, length, rate in (
+        ('cascade_mask_rcnn', 'giou_4conv1f_', 'tiny', '1x', 0.0),
+        ('cascade_mask_rcnn', 'giou_4conv1f_', 'tiny', '3x', 0.2),
+        ('cascade_mask_rcnn', 'giou_4conv1f_', 'small', '3x', 0.2),
+        ('cascade_mask_rcnn', 'giou_4conv1f_', 'base', '3x', 0.3),
+        ('mask_rcnn', '', 'tiny', '1x', 0.1),
+        ('mask_rcnn', '', 'tiny', '3x', 0.2),
+        ('mask_rcnn', '', 'small', '3x', 0.2),
+    )
+} | {
+    f'upernet_swin_{size}_patch4_window7_512x512_160k_ade20k': (f'upernet_swin_{size[0]}_ade20k', size, 0.3)
+    for size in SIZES
+}  # fmt: skip
+
+SWIN = """dict(type='SwinTransformer', embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7,
+    mlp_ratio=4.0, qkv_bias=True, qk_scale=None, drop_rate=0.0, attn_drop_rate=0.0, drop_path_rate=0.2, ape=False,
+    patch_norm=True, out_indices=(0, 1, 2, 3), use_checkpoint=False)"""
+
+# (Cascade) Mask R-CNN of mmdet 2.11; the leaves bring heads of their own to the cascade.
+RCNN = """
+def coder(*stds):
+    return dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[stds[0], stds[0], stds[1], stds[1]])
+def head(stds, agnostic, loss):
+    return dict(type='Shared2FCBBoxHead', in_channels=256, fc_out_channels=1024, roi_feat_size=7, num_classes=80,
+        bbox_coder=coder(*stds), reg_class_agnostic=agnostic, loss_bbox=loss,
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0))
+def extractor(side):
+    return dict(type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=side, sampling_ratio=0),
+        out_channels=256, featmap_strides=[4, 8, 16, 32])
+def assigner(positive, negative, low):
+    return dict(type='MaxIoUAssigner', pos_iou_thr=positive, neg_iou_thr=negative, min_pos_iou=negative,
+        match_low_quality=low, ignore_iof_thr=-1)
+def sampler(count, fraction, truth):
+    return dict(type='RandomSampler', num=count, pos_fraction=fraction, neg_pos_ub=-1, add_gt_as_proposals=truth)
+def stage(overlap, low):
+    return dict(assigner=assigner(overlap, overlap, low), sampler=sampler(512, 0.25, True), mask_size=28, pos_weight=-1,
+        debug=False)
+def proposals(count, final):
+    old = dict(nms_across_levels=False, nms_post=count) if cascade else dict()
+    return dict(nms_pre=count, max_per_img=final, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0, **old)
+smooth, l1 = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0), dict(type='L1Loss', loss_weight=1.0)
+stds = [(0.1, 0.2), (0.05, 0.1), (0.033, 0.067)]
+roi_head = dict(
+    bbox_roi_extractor=extractor(7), mask_roi_extractor=extractor(14),
+    mask_head=dict(type='FCNMaskHead', num_convs=4, in_channels=256, conv_out_channels=256, num_classes=80,
+        loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0)))
+if cascade:
+    roi_head.update(type='CascadeRoIHead', num_stages=3, stage_loss_weights=[1, 0.5, 0.25],
+        bbox_head=[head(pair, True, smooth) for pair in stds])
+else:
+    roi_head.update(type='StandardRoIHead', bbox_head=head(stds[0], False, l1))
+model = dict(
+    type='CascadeRCNN' if cascade else 'MaskRCNN', pretrained=None, backbone=swin,
+    neck=dict(type='FPN', in_channels=[96, 192, 384, 768], out_channels=256, num_outs=5),
+    rpn_head=dict(type='RPNHead', in_channels=256, feat_channels=256, bbox_coder=coder(1.0, 1.0),
+        anchor_generator=dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_bbox=dict(smooth, beta=1.0 / 9.0) if cascade else l1),
+    roi_head=roi_head,
+    train_cfg=dict(
+        rpn=dict(assigner=assigner(0.7, 0.3, True), sampler=sampler(256, 0.5, False),
+            allowed_border=0 if cascade else -1, pos_weight=-1, debug=False),
+        rpn_proposal=proposals(2000, 2000 if cascade else 1000),
+        rcnn=[stage(overlap, False) for overlap in (0.5, 0.6, 0.7)] if cascade else stage(0.5, True)),
+    test_cfg=dict(rpn=proposals(1000, 1000),
+        rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100, mask_thr_binary=0.5)))
+"""
+
+UPERNET = """
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+head = dict(dropout_ratio=0.1, num_classes=19, norm_cfg=norm_cfg, align_corners=False)
+loss = dict(type='CrossEntropyLoss', use_sigmoid=False)
+model = dict(
+    type='EncoderDecoder', pretrained=None, backbone=dict(swin, drop_path_rate=0.3),
+    decode_head=dict(head, type='UPerHead', in_channels=[96, 192, 384, 768], in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2, 3, 6), channels=512, loss_decode=dict(loss, loss_weight=1.0)),
+    auxiliary_head=dict(head, type='FCNHead', in_channels=384, in_index=2, channels=256, num_convs=1, concat_input=False,
+        loss_decode=dict(loss, loss_weight=0.4)),
+    train_cfg=dict(), test_cfg=dict(mode='whole'))
+"""
+
+NORMALIZE = """
+img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+normalize = dict(img_norm_cfg, type='Normalize')
+load, bundle = dict(type='LoadImageFromFile'), dict(type='DefaultFormatBundle')
+def views(scale, *steps):
+    end = [dict(type='ImageToTensor', keys=['img']), dict(type='Collect', keys=['img'])]
+    inner = [dict(type='Resize', keep_ratio=True), dict(type='RandomFlip'), normalize, *steps, *end]
+    return [load, dict(type='MultiScaleFlipAug', img_scale=scale, flip=False, transforms=inner)]
+"""
+
+COCO = """
+masks, pad = dict(type='LoadAnnotations', with_bbox=True, with_mask=True), dict(type='Pad', size_divisor=32)
+collect = dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_masks'])
+flip = dict(type='RandomFlip', flip_ratio=0.5)
+dataset_type, data_root = 'CocoDataset', 'data/coco/'
+train_pipeline = [load, masks, dict(type='Resize', img_scale=(1333, 800), keep_ratio=True), flip, normalize, pad, bundle,
+    collect]
+test_pipeline = views((1333, 800), pad)
+def files(split, pipeline):
+    return dict(type=dataset_type, ann_file=f'data/coco/annotations/instances_{split}2017.json',
+        img_prefix=f'data/coco/{split}2017/', pipeline=pipeline)
+data = dict(samples_per_gpu=2, workers_per_gpu=2, train=files('train', train_pipeline), val=files('val', test_pipeline),
+    test=files('val', test_pipeline))
+evaluation = dict(metric=['bbox', 'segm'])
+"""
+
+# The training pipeline of the authors' COCO files.
+AUGMENTATION = """
+several = dict(type='Resize', img_scale=[(side, 1333) for side in range(480, 801, 32)], multiscale_mode='value',
+    keep_ratio=True)
+first = dict(several, img_scale=[(400, 1333), (500, 1333), (600, 1333)])
+crop = dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600), allow_negative_crop=True)
+train_pipeline = [load, masks, flip,
+    dict(type='AutoAugment', policies=[[several], [first, crop, dict(several, override=True)]]), normalize, pad, bundle,
+    collect]
+"""
+
+ADE = """
+crop_size, dataset_type, data_root = (512, 512), 'ADE20KDataset', 'data/ade/ADEChallengeData2016'
+train_pipeline = [load, dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='Resize', img_scale=(2048, 512), ratio_range=(0.5, 2.0)),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75), dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'), normalize, dict(type='Pad', size=crop_size, pad_val=0, seg_pad_val=255), bundle,
+    dict(type='Collect', keys=['img', 'gt_semantic_seg'])]
+test_pipeline = views((2048, 512))
+def files(folder, pipeline):
+    return dict(type=dataset_type, data_root=data_root, img_dir=f'images/{folder}', ann_dir=f'annotations/{folder}',
+        pipeline=pipeline)
+data = dict(samples_per_gpu=4, workers_per_gpu=4, train=files('training', train_pipeline),
+    val=files('validation', test_pipeline), test=files('validation', test_pipeline))
+"""
+
+RUNTIME = """
+dist_params, log_level, load_from, resume_from = dict(backend='nccl'), 'INFO', None, None
+workflow = [('train', 1)]
+"""
+
+BASES = {
+    'detection/models/cascade_mask_rcnn_swin_fpn': f'cascade, swin = True, {SWIN}\n{RCNN}',
+    'detection/models/mask_rcnn_swin_fpn': f'cascade, swin = False, {SWIN}\n{RCNN}',
+    'detection/datasets/coco_instance': NORMALIZE + COCO,
+    'detection/schedules/schedule_1x': """
+optimizer = dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001)
+optimizer_config, runner = dict(grad_clip=None), dict(type='EpochBasedRunner', max_epochs=12)
+lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])
+""",
+    'detection/default_runtime': f"""{RUNTIME}
+checkpoint_config, custom_hooks = dict(interval=1), [dict(type='NumClassCheckHook')]
+log_config = dict(interval=50, hooks=[dict(type='TextLoggerHook')])
+""",
+    'segmentation/models/upernet_swin': f'swin = {SWIN}\n{UPERNET}',
+    'segmentation/datasets/ade20k': NORMALIZE + ADE,
+    'segmentation/schedules/schedule_160k': """
+optimizer, optimizer_config = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0005), dict()
+lr_config = dict(policy='poly', power=0.9, min_lr=1e-4, by_epoch=False)
+runner = dict(type='IterBasedRunner', max_iters=160000)
+checkpoint_config, evaluation = dict(by_epoch=False, interval=16000), dict(interval=16000, metric='mIoU')
+""",
+    'segmentation/default_runtime': f"""{RUNTIME}
+log_config, cudnn_benchmark = dict(interval=50, hooks=[dict(type='TextLoggerHook', by_epoch=False)]), True
+""",
 }
-RELEASED = {name: facts[0] for name, facts in {**DETECTION, **SEGMENTATION}.items()}
+
+# What their leaves repeat of the backbone, and their optimizer.
+LEAF = """
+backbone = dict(embed_dim={width}, depths={depths}, num_heads={heads}, window_size=7, ape=False, drop_path_rate={rate},
+    patch_norm=True, use_checkpoint=False)
+names = ('absolute_pos_embed', 'relative_position_bias_table', 'norm')
+def adamw(rate, decay):
+    return dict(_delete_=True, type='AdamW', lr=rate, betas=(0.9, 0.999), weight_decay=decay,
+        paramwise_cfg=dict(custom_keys={{name: dict(decay_mult=0.0) for name in names}}))
+widths = [{width} * 2**stage for stage in range(4)]
+"""
+DETECTION_LEAF = """
+_base_ = [f'../_base_/{{name}}.py' for name in ('models/{kind}_swin_fpn', 'datasets/coco_instance',
+    'schedules/schedule_1x', 'default_runtime')]
+model = dict(backbone=backbone, neck=dict(in_channels=widths))
+if {cascade}:
+    giou = dict(type='GIoULoss', loss_weight=10.0)
+    more = dict(type='ConvFCBBoxHead', num_shared_convs=4, num_shared_fcs=1, conv_out_channels=256, reg_decoded_bbox=True,
+        norm_cfg=dict(type='SyncBN', requires_grad=True))
+    model['roi_head'] = dict(bbox_head=[{{**head(pair, False, giou), **more}} for pair in stds])
+data, optimizer = dict(train=dict(pipeline=train_pipeline)), adamw(1e-4, 0.05)
+lr_config = dict(step={steps})
+runner, fp16 = dict(type='EpochBasedRunnerAmp', max_epochs={epochs}), None
+optimizer_config = dict(type='DistOptimizerHook', update_interval=1, grad_clip=None, coalesce=True, bucket_size_mb=-1,
+    use_fp16=True)
+"""
+SEGMENTATION_LEAF = """
+_base_ = [f'../_base_/{name}.py' for name in ('models/upernet_swin', 'datasets/ade20k', 'default_runtime',
+    'schedules/schedule_160k')]
+model = dict(backbone=backbone, decode_head=dict(in_channels=widths, num_classes=150),
+    auxiliary_head=dict(in_channels=widths[2], num_classes=150))
+optimizer, data = adamw(6e-5, 0.01), dict(samples_per_gpu=2)
+lr_config = dict(_delete_=True, policy='poly', warmup='linear', warmup_iters=1500, warmup_ratio=1e-6, power=1.0,
+    min_lr=0.0, by_epoch=False)
+"""
+
+
+# What is written of the above; the rest only helps to say it.
+SETTINGS = (
+    '_base_', 'model', 'norm_cfg', 'img_norm_cfg', 'dataset_type', 'data_root', 'crop_size', 'train_pipeline',
+    'test_pipeline', 'data', 'evaluation', 'optimizer', 'optimizer_config', 'lr_config', 'runner', 'fp16',
+    'checkpoint_config', 'custom_hooks', 'log_config', 'dist_params', 'log_level', 'load_from', 'resume_from', 'workflow',
+    'cudnn_benchmark',
+)  # fmt: skip
 
 
 def write(path: Path, **settings: Any) -> Path:
@@ -103,446 +236,34 @@ def write(path: Path, **settings: Any) -> Path:
     return path
 
 
-def swin(depths: list[int], width: int, heads: list[int], rate: float) -> dict[str, Any]:
-    """The arguments of the authors' backbone that their leaves repeat."""
-    return dict(
-        embed_dim=width,
-        depths=depths,
-        num_heads=heads,
-        window_size=7,
-        ape=False,
-        drop_path_rate=rate,
-        patch_norm=True,
-        use_checkpoint=False,
-    )
-
-
-def full_swin() -> dict[str, Any]:
-    """All arguments of the authors' backbone, as in their model files."""
-    return dict(
-        swin([2, 2, 6, 2], 96, [3, 6, 12, 24], 0.2),
-        type='SwinTransformer',
-        mlp_ratio=4.0,
-        qkv_bias=True,
-        qk_scale=None,
-        drop_rate=0.0,
-        attn_drop_rate=0.0,
-        out_indices=(0, 1, 2, 3),
-    )
-
-
-def adamw(rate: float, decay: float) -> dict[str, Any]:
-    """The authors' optimizer."""
-    keys = ('absolute_pos_embed', 'relative_position_bias_table', 'norm')
-    return dict(
-        _delete_=True,
-        type='AdamW',
-        lr=rate,
-        betas=(0.9, 0.999),
-        weight_decay=decay,
-        paramwise_cfg=dict(custom_keys={key: dict(decay_mult=0.0) for key in keys}),
-    )
-
-
-def _smooth_l1() -> dict[str, Any]:
-    return dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0)
-
-
-def _coder(centre: float, size: float) -> dict[str, Any]:
-    return dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[centre, centre, size, size])
-
-
-def _box_head(coder: dict[str, Any], agnostic: bool, loss: dict[str, Any], **extra: Any) -> dict[str, Any]:
-    return dict(
-        type='Shared2FCBBoxHead',
-        in_channels=256,
-        fc_out_channels=1024,
-        roi_feat_size=7,
-        num_classes=80,
-        bbox_coder=coder,
-        reg_class_agnostic=agnostic,
-        loss_bbox=loss,
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-        **extra,
-    )
-
-
-def _extractor(side: int) -> dict[str, Any]:
-    return dict(
-        type='SingleRoIExtractor',
-        roi_layer=dict(type='RoIAlign', output_size=side, sampling_ratio=0),
-        out_channels=256,
-        featmap_strides=[4, 8, 16, 32],
-    )
-
-
-def _stage(overlap: float, match_low: bool) -> dict[str, Any]:
-    return dict(
-        assigner=dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=overlap,
-            neg_iou_thr=overlap,
-            min_pos_iou=overlap,
-            match_low_quality=match_low,
-            ignore_iof_thr=-1,
-        ),
-        sampler=dict(type='RandomSampler', num=512, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
-        mask_size=28,
-        pos_weight=-1,
-        debug=False,
-    )
-
-
-STDS = [(0.1, 0.2), (0.05, 0.1), (0.033, 0.067)]
-
-
-def rcnn(cascade: bool) -> dict[str, Any]:
-    """(Cascade) Mask R-CNN of mmdet 2.11."""
-    proposals = dict(nms_pre=2000, max_per_img=2000, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
-    tested = dict(proposals, nms_pre=1000, max_per_img=1000)
-    if not cascade:
-        proposals['max_per_img'] = 1000
-    if cascade:
-        proposals.update(nms_across_levels=False, nms_post=2000)
-        tested.update(nms_across_levels=False, nms_post=1000)
-        heads: Any = [_box_head(_coder(*stds), True, _smooth_l1()) for stds in STDS]
-        stages: Any = [_stage(overlap, False) for overlap in (0.5, 0.6, 0.7)]
-        kind = dict(type='CascadeRoIHead', num_stages=3, stage_loss_weights=[1, 0.5, 0.25])
-    else:
-        heads = _box_head(_coder(0.1, 0.2), False, dict(type='L1Loss', loss_weight=1.0))
-        stages = _stage(0.5, True)
-        kind = dict(type='StandardRoIHead')
-    rpn_loss = (
-        dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0) if cascade else dict(type='L1Loss', loss_weight=1.0)
-    )
-    return dict(
-        type='CascadeRCNN' if cascade else 'MaskRCNN',
-        pretrained=None,
-        backbone=full_swin(),
-        neck=dict(type='FPN', in_channels=[96, 192, 384, 768], out_channels=256, num_outs=5),
-        rpn_head=dict(
-            type='RPNHead',
-            in_channels=256,
-            feat_channels=256,
-            anchor_generator=dict(
-                type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
-            ),
-            bbox_coder=_coder(1.0, 1.0),
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-            loss_bbox=rpn_loss,
-        ),
-        roi_head=dict(
-            **kind,
-            bbox_roi_extractor=_extractor(7),
-            bbox_head=heads,
-            mask_roi_extractor=_extractor(14),
-            mask_head=dict(
-                type='FCNMaskHead',
-                num_convs=4,
-                in_channels=256,
-                conv_out_channels=256,
-                num_classes=80,
-                loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
-            ),
-        ),
-        train_cfg=dict(
-            rpn=dict(
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=0.7,
-                    neg_iou_thr=0.3,
-                    min_pos_iou=0.3,
-                    match_low_quality=True,
-                    ignore_iof_thr=-1,
-                ),
-                sampler=dict(type='RandomSampler', num=256, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
-                allowed_border=0 if cascade else -1,
-                pos_weight=-1,
-                debug=False,
-            ),
-            rpn_proposal=proposals,
-            rcnn=stages,
-        ),
-        test_cfg=dict(
-            rpn=tested,
-            rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100, mask_thr_binary=0.5),
-        ),
-    )
-
-
-def _coco() -> dict[str, Any]:
-    load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
-    finish = [
-        NORMALIZE,
-        dict(type='Pad', size_divisor=32),
-        dict(type='DefaultFormatBundle'),
-        dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_masks']),
-    ]
-    train = [
-        *load,
-        dict(type='Resize', img_scale=(1333, 800), keep_ratio=True),
-        dict(type='RandomFlip', flip_ratio=0.5),
-        *finish,
-    ]
-    views = [
-        dict(type='Resize', keep_ratio=True),
-        dict(type='RandomFlip'),
-        NORMALIZE,
-        dict(type='Pad', size_divisor=32),
-        dict(type='ImageToTensor', keys=['img']),
-        dict(type='Collect', keys=['img']),
-    ]
-    test = [load[0], dict(type='MultiScaleFlipAug', img_scale=(1333, 800), flip=False, transforms=views)]
-    files = {
-        split: dict(
-            type='CocoDataset',
-            ann_file=f'data/coco/annotations/instances_{split}2017.json',
-            img_prefix=f'data/coco/{split}2017/',
-            pipeline=train if split == 'train' else test,
-        )
-        for split in ('train', 'val')
-    }
-    return dict(
-        dataset_type='CocoDataset',
-        data_root='data/coco/',
-        train_pipeline=train,
-        test_pipeline=test,
-        img_norm_cfg={key: value for key, value in NORMALIZE.items() if key != 'type'},
-        data=dict(samples_per_gpu=2, workers_per_gpu=2, train=files['train'], val=files['val'], test=files['val']),
-        evaluation=dict(metric=['bbox', 'segm']),
-    )
-
-
-def augmentation_a() -> list[dict[str, Any]]:
-    """The training pipeline of the authors' COCO files."""
-    sides = [(side, 1333) for side in range(480, 801, 32)]
-    several = dict(type='Resize', img_scale=sides, multiscale_mode='value', keep_ratio=True)
-    first = dict(several, img_scale=[(400, 1333), (500, 1333), (600, 1333)])
-    crop = dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600), allow_negative_crop=True)
-    return [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-        dict(type='RandomFlip', flip_ratio=0.5),
-        dict(type='AutoAugment', policies=[[several], [first, crop, dict(several, override=True)]]),
-        NORMALIZE,
-        dict(type='Pad', size_divisor=32),
-        dict(type='DefaultFormatBundle'),
-        dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_masks']),
-    ]
-
-
-def _runtime(**extra: Any) -> dict[str, Any]:
-    return dict(
-        dist_params=dict(backend='nccl'),
-        log_level='INFO',
-        load_from=None,
-        resume_from=None,
-        workflow=[('train', 1)],
-        **extra,
-    )
-
-
-def write_detection(folder: Path) -> None:
-    """The detection repository's files."""
-    shared = folder / 'configs' / '_base_'
-    write(shared / 'models' / 'cascade_mask_rcnn_swin_fpn.py', model=rcnn(cascade=True))
-    write(shared / 'models' / 'mask_rcnn_swin_fpn.py', model=rcnn(cascade=False))
-    write(shared / 'datasets' / 'coco_instance.py', **_coco())
-    write(
-        shared / 'schedules' / 'schedule_1x.py',
-        optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001),
-        optimizer_config=dict(grad_clip=None),
-        runner=dict(type='EpochBasedRunner', max_epochs=12),
-        lr_config=dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11]),
-    )
-    write(
-        shared / 'default_runtime.py',
-        **_runtime(
-            checkpoint_config=dict(interval=1),
-            log_config=dict(interval=50, hooks=[dict(type='TextLoggerHook')]),
-            custom_hooks=[dict(type='NumClassCheckHook')],
-        ),
-    )
-    for name, (_, depths, width, heads, rate, cascade, long) in DETECTION.items():
-        model: dict[str, Any] = dict(
-            backbone=swin(depths, width, heads, rate), neck=dict(in_channels=[width * 2**stage for stage in range(4)])
-        )
-        if cascade:
-            head = dict(
-                num_shared_convs=4,
-                num_shared_fcs=1,
-                conv_out_channels=256,
-                reg_decoded_bbox=True,
-                norm_cfg=dict(type='SyncBN', requires_grad=True),
-            )
-            giou = dict(type='GIoULoss', loss_weight=10.0)
-            model['roi_head'] = dict(
-                bbox_head=[dict(_box_head(_coder(*stds), False, giou, **head), type='ConvFCBBoxHead') for stds in STDS]
-            )
-        kind = 'cascade_mask_rcnn_swin_fpn' if cascade else 'mask_rcnn_swin_fpn'
-        write(
-            folder / 'configs' / 'swin' / f'{name}.py',
-            _base_=[
-                f'../_base_/models/{kind}.py',
-                '../_base_/datasets/coco_instance.py',
-                '../_base_/schedules/schedule_1x.py',
-                '../_base_/default_runtime.py',
-            ],
-            model=model,
-            train_pipeline=augmentation_a(),
-            data=dict(train=dict(pipeline=augmentation_a())),
-            optimizer=adamw(1e-4, 0.05),
-            lr_config=dict(step=[27, 33] if long else [8, 11]),
-            runner=dict(type='EpochBasedRunnerAmp', max_epochs=36 if long else 12),
-            fp16=None,
-            optimizer_config=dict(
-                type='DistOptimizerHook',
-                update_interval=1,
-                grad_clip=None,
-                coalesce=True,
-                bucket_size_mb=-1,
-                use_fp16=True,
-            ),
-        )
-
-
-def _upernet() -> dict[str, Any]:
-    norm = dict(type='SyncBN', requires_grad=True)
-    head = dict(dropout_ratio=0.1, num_classes=19, norm_cfg=norm, align_corners=False)
-    loss = dict(type='CrossEntropyLoss', use_sigmoid=False)
-    return dict(
-        type='EncoderDecoder',
-        pretrained=None,
-        backbone=dict(full_swin(), drop_path_rate=0.3),
-        decode_head=dict(
-            head,
-            type='UPerHead',
-            in_channels=[96, 192, 384, 768],
-            in_index=[0, 1, 2, 3],
-            pool_scales=(1, 2, 3, 6),
-            channels=512,
-            loss_decode=dict(loss, loss_weight=1.0),
-        ),
-        auxiliary_head=dict(
-            head,
-            type='FCNHead',
-            in_channels=384,
-            in_index=2,
-            channels=256,
-            num_convs=1,
-            concat_input=False,
-            loss_decode=dict(loss, loss_weight=0.4),
-        ),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
-    )
-
-
-def _ade() -> dict[str, Any]:
-    crop = (512, 512)
-    train = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations', reduce_zero_label=True),
-        dict(type='Resize', img_scale=(2048, 512), ratio_range=(0.5, 2.0)),
-        dict(type='RandomCrop', crop_size=crop, cat_max_ratio=0.75),
-        dict(type='RandomFlip', prob=0.5),
-        dict(type='PhotoMetricDistortion'),
-        NORMALIZE,
-        dict(type='Pad', size=crop, pad_val=0, seg_pad_val=255),
-        dict(type='DefaultFormatBundle'),
-        dict(type='Collect', keys=['img', 'gt_semantic_seg']),
-    ]
-    views = [
-        dict(type='Resize', keep_ratio=True),
-        dict(type='RandomFlip'),
-        NORMALIZE,
-        dict(type='ImageToTensor', keys=['img']),
-        dict(type='Collect', keys=['img']),
-    ]
-    test = [
-        dict(type='LoadImageFromFile'),
-        dict(type='MultiScaleFlipAug', img_scale=(2048, 512), flip=False, transforms=views),
-    ]
-    root = 'data/ade/ADEChallengeData2016'
-    sets = {
-        split: dict(
-            type='ADE20KDataset',
-            data_root=root,
-            img_dir=f'images/{folder}',
-            ann_dir=f'annotations/{folder}',
-            pipeline=train if split == 'train' else test,
-        )
-        for split, folder in (('train', 'training'), ('val', 'validation'))
-    }
-    return dict(
-        dataset_type='ADE20KDataset',
-        data_root=root,
-        crop_size=crop,
-        train_pipeline=train,
-        test_pipeline=test,
-        img_norm_cfg={key: value for key, value in NORMALIZE.items() if key != 'type'},
-        data=dict(samples_per_gpu=4, workers_per_gpu=4, train=sets['train'], val=sets['val'], test=sets['val']),
-    )
-
-
-def write_segmentation(folder: Path) -> None:
-    """The segmentation repository's files."""
-    shared = folder / 'configs' / '_base_'
-    write(shared / 'models' / 'upernet_swin.py', norm_cfg=dict(type='SyncBN', requires_grad=True), model=_upernet())
-    write(shared / 'datasets' / 'ade20k.py', **_ade())
-    write(
-        shared / 'schedules' / 'schedule_160k.py',
-        optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0005),
-        optimizer_config=dict(),
-        lr_config=dict(policy='poly', power=0.9, min_lr=1e-4, by_epoch=False),
-        runner=dict(type='IterBasedRunner', max_iters=160000),
-        checkpoint_config=dict(by_epoch=False, interval=16000),
-        evaluation=dict(interval=16000, metric='mIoU'),
-    )
-    write(
-        shared / 'default_runtime.py',
-        **_runtime(
-            log_config=dict(interval=50, hooks=[dict(type='TextLoggerHook', by_epoch=False)]), cudnn_benchmark=True
-        ),
-    )
-    for name, (_, depths, width, heads) in SEGMENTATION.items():
-        write(
-            folder / 'configs' / 'swin' / f'{name}.py',
-            _base_=[
-                '../_base_/models/upernet_swin.py',
-                '../_base_/datasets/ade20k.py',
-                '../_base_/default_runtime.py',
-                '../_base_/schedules/schedule_160k.py',
-            ],
-            model=dict(
-                backbone=swin(depths, width, heads, 0.3),
-                decode_head=dict(in_channels=[width * 2**stage for stage in range(4)], num_classes=150),
-                auxiliary_head=dict(in_channels=width * 4, num_classes=150),
-            ),
-            optimizer=adamw(6e-5, 0.01),
-            data=dict(samples_per_gpu=2),
-            lr_config=dict(
-                _delete_=True,
-                policy='poly',
-                warmup='linear',
-                warmup_iters=1500,
-                warmup_ratio=1e-6,
-                power=1.0,
-                min_lr=0.0,
-                by_epoch=False,
-            ),
-        )
+def write_source(path: Path, source: str, context: str = '') -> Path:
+    """A configuration file with what some source says, computed; ``context`` is what it builds on."""
+    scope: dict[str, Any] = {}
+    exec(context, scope)
+    before, nothing = dict(scope), object()
+    exec(source, scope)
+    written = [name for name in SETTINGS if scope.get(name, nothing) is not before.get(name, nothing)]
+    return write(path, **{name: scope[name] for name in written})
 
 
 @pytest.fixture(scope='session')
 def released(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The path of an old file with the structure of a released one, in a tree like the authors'."""
     folder = tmp_path_factory.mktemp('old')
-    write_detection(folder / 'detection')
-    write_segmentation(folder / 'segmentation')
+    for name, source in BASES.items():
+        repository, _, rest = name.partition('/')
+        write_source(folder / repository / 'configs' / '_base_' / f'{rest}.py', source)
 
     def find(name: str) -> Path:
-        return folder / ('detection' if name in DETECTION else 'segmentation') / 'configs' / 'swin' / f'{name}.py'
+        (depths, width, heads), rate = SIZES[RELEASED[name][1]], RELEASED[name][2]
+        leaf = LEAF.format(depths=depths, width=width, heads=heads, rate=rate)
+        if name.startswith('upernet'):
+            return write_source(folder / 'segmentation' / 'configs' / 'swin' / f'{name}.py', leaf + SEGMENTATION_LEAF)
+        kind, long = name.split('_swin')[0], '3x' in name
+        steps, epochs = ([27, 33], 36) if long else ([8, 11], 12)
+        leaf += DETECTION_LEAF.format(kind=kind, cascade=kind != 'mask_rcnn', steps=steps, epochs=epochs)
+        context = NORMALIZE + COCO + BASES[f'detection/models/{kind}_swin_fpn']
+        return write_source(folder / 'detection' / 'configs' / 'swin' / f'{name}.py', AUGMENTATION + leaf, context)
 
     return find
 
@@ -554,7 +275,7 @@ def old_settings() -> dict[str, Any]:
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True),
         dict(type='Resize', img_scale=(64, 64)),
-        NORMALIZE,
+        dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),
         dict(type='DefaultFormatBundle'),
         dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels']),
     ]

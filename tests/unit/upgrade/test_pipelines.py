@@ -151,14 +151,14 @@ def test_pipelines_that_normalise_differently_are_named() -> None:
     _, pipelines = upgrade()
     pipelines.test([LOAD, dict(NORMALIZE, mean=[0.0, 0.0, 0.0]), *PACK], 'data.val.pipeline', False)
     (entry,) = pipelines.report.untranslated
-    assert entry.key == 'data.val.pipeline.1' and '[1.0, 2.0, 3.0]' in entry.reason
+    assert entry.key == 'data.val.pipeline.1' and '[1.0, 2.0, 3.0]' in entry.why
 
 
 def test_a_transform_of_pixels_behind_normalize_is_named() -> None:
     pipelines = PipelineUpgrade('mmdet', Report())
     pipelines.train([LOAD, NORMALIZE, dict(type='CutOut', n_holes=3), *PACK], 'data.train.pipeline')
     (entry,) = pipelines.report.untranslated
-    assert entry.key == 'data.train.pipeline.2' and 'after Normalize' in entry.reason
+    assert entry.key == 'data.train.pipeline.2' and 'after Normalize' in entry.why
 
 
 def views(scope: str = 'mmdet', **options: Any) -> tuple[list[dict[str, Any]], PipelineUpgrade]:

@@ -91,12 +91,32 @@ def test_reppoints_v2(upgrade: Callable, old_settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        (
+            dict(type='ExpMomentumEMAHook', momentum=0.0001, total_iter=1000, priority=49),
+            dict(
+                type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.0001, gamma=1000, update_buffers=True, priority=49
+            ),
+        ),
+        (dict(type='EMAHook', momentum=0.1, priority='LOW'), dict(type='EMAHook', momentum=0.1, priority='LOW')),
+    ],
+)
+def test_a_moving_average(old: dict[str, Any], new: dict[str, Any], upgrade: Callable) -> None:
+    """Its arguments are read by the average that the hook builds, and its priority by the Runner."""
+    settings, named, _ = upgrade(custom_hooks=[old])
+    assert named == {}
+    assert settings['custom_hooks'][-1] == new
+
+
+@pytest.mark.parametrize(
     ('changes', 'key', 'words'),
     [
         (dict(resume_from='work/latest.pth'), 'resume_from', 'load_from names the file now'),
         (dict(workflow=[('train', 1), ('val', 1)]), 'workflow', 'train_cfg'),
         (dict(log_config=dict(interval=10, hooks=[dict(type='PaviLoggerHook')])), 'log_config.hooks.0', 'vis_backends'),
-        (dict(custom_hooks=[dict(type='ExpMomentumEMAHook', momentum=0.1)]), 'custom_hooks.2.type', 'no class'),
+        (dict(custom_hooks=[dict(type='MyHook', momentum=0.1)]), 'custom_hooks.2.type', 'no class'),
+        (dict(custom_hooks=[dict(type='EMAHook', warm_up=100)]), 'custom_hooks.2.warm_up', 'EMAHook'),
         (dict(custom_imports=dict(imports=['my.module'])), 'custom_imports', 'old libraries'),
         (dict(momentum_config=dict(policy='cyclic')), 'momentum_config', 'nothing known reads it'),
         (dict(seed=7), 'seed', '--seed 7'),
