@@ -53,8 +53,7 @@ examples:
     )
     add = parser.add_argument
     add('--implementations', nargs='+', metavar='NAME', help=f'default, where installed: {", ".join(known.USUAL)}')
-    add('--sizes', nargs='+', type=_size, default=[(1, 800, 1344)], metavar='BxHxW',
-        help='images x rows x columns (default: 1x800x1344)')  # fmt: skip
+    add('--sizes', nargs='+', type=_size, default=[(1, 800, 1344)], metavar='BxHxW', help='default: 1x800x1344')
     for option, choices, default, said in (
         ('--variants', cases.VARIANTS, ['T'], ''),
         ('--modes', cases.MODES, ['inference'], ''),
@@ -63,8 +62,7 @@ examples:
     ):
         add(option, nargs='+', choices=choices, default=default, help=f'default: {" ".join(default)}{said}')
     add('--window', type=_count, default=7, metavar='N', help='tokens along its side (default: 7)')
-    add('--wait-policy', default='passive', choices=['passive', 'active', 'unset'],
-        help='OMP_WAIT_POLICY of every process (default: passive)')  # fmt: skip
+    add('--wait-policy', default='passive', choices=['passive', 'unset'], help='OMP_WAIT_POLICY (default: passive)')
     add('--threads', type=_count, default=os.cpu_count(), metavar='N', help='default: all cores')
     add('--rounds', type=_count, default=5, metavar='N', help='trials of each (default: 5)')
     add('--repetitions', type=_count, default=1, metavar='N', help='of a trial, after a warm-up (default: 1)')
@@ -164,9 +162,7 @@ class Benchmark:
         seconds = None if self.end is None else max(1, round(self.end - time.monotonic()))
         job = {'implementation': name, 'case': case._asdict(), 'weights': str(weights), 'allocator': allocator,
                'threads': self.args.threads, 'seconds': seconds}  # fmt: skip
-        policy = self.args.wait_policy
-        environment = {} if policy == 'unset' else {'OMP_WAIT_POLICY': policy.upper()}
-        return Worker(job, environment)
+        return Worker(job, {} if self.args.wait_policy == 'unset' else {'OMP_WAIT_POLICY': 'PASSIVE'})
 
     def _compare_and_time(self, group: list[Case], names: list[str], baseline: str, allocator: str) -> None:
         """Compare all implementations with the baseline, then time those that are equal, round by round."""
@@ -224,8 +220,8 @@ class Benchmark:
 
         def trial(name: str) -> None:
             for case, result in zip(group, results):
-                workers[name].tell('measure', repetitions=self.args.repetitions, mode=case.mode,
-                                   warm_up=3 if self.on_gpu else 1)  # fmt: skip
+                numbers = {'repetitions': self.args.repetitions, 'warm_up': 3 if self.on_gpu else 1}
+                workers[name].tell('measure', mode=case.mode, **numbers)
                 answer, entry = workers[name].answer(), result['implementations'][name]
                 entry['seconds'].append(answer.pop('seconds'))
                 entry |= answer

@@ -21,10 +21,8 @@ GEOMETRIES: tuple[tuple[int, tuple[int, int, int], dict[str, bool]], ...] = (
 )
 # An error may be so many times that of `reference` in the same type.
 MARGIN = 2.0
-HEADLINE = (
-    'mmdet', 'mmdet+compile', 'mmswin', 'mmswin+compile', 'mmswin-sdpa', 'torchvision+compile', 'timm+compile',
-    'transformers+compile',
-)  # fmt: skip
+HEADLINE = ('mmdet', 'mmdet+compile', 'mmswin', 'mmswin+compile', 'mmswin-sdpa', 'torchvision+compile', 'timm+compile',
+            'transformers+compile')  # fmt: skip
 
 
 def check(backend: str, device: str) -> dict[str, Any]:
