@@ -6,8 +6,8 @@ from kept_bytes import saved_by
 
 from mmswin.backbones import SwinTransformer
 
-SHAPE = dict(embed_dims=96, depths=(2, 2, 2, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.0)
-IMAGE = (1, 3, 200, 336)
+SHAPE = dict(embed_dims=48, depths=(2, 2, 2, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.0)
+IMAGE = (1, 3, 112, 224)
 
 
 def _kept(model, precision):
