@@ -54,13 +54,13 @@ examples:
     add = parser.add_argument
     add('--implementations', nargs='+', metavar='NAME', help=f'default, where installed: {", ".join(known.USUAL)}')
     add('--sizes', nargs='+', type=_size, default=[(1, 800, 1344)], metavar='BxHxW', help='default: 1x800x1344')
-    for option, choices, default, said in (
+    for option, choices, default, note in (
         ('--variants', cases.VARIANTS, ['T'], ''),
         ('--modes', cases.MODES, ['inference'], ''),
         ('--precisions', cases.PRECISIONS, ['float32'], '; bfloat16 is autocast'),
         ('--allocators', ('default', 'tuned'), ['default', 'tuned'], ', on a CPU; tuned calls mmswin.tune_cpu() first'),
     ):
-        add(option, nargs='+', choices=choices, default=default, help=f'default: {" ".join(default)}{said}')
+        add(option, nargs='+', choices=choices, default=default, help=f'default: {" ".join(default)}{note}')
     add('--window', type=_count, default=7, metavar='N', help='tokens along its side (default: 7)')
     add('--wait-policy', default='passive', choices=['passive', 'unset'], help='OMP_WAIT_POLICY (default: passive)')
     add('--threads', type=_count, default=os.cpu_count(), metavar='N', help='default: all cores')

@@ -78,6 +78,6 @@ def document(values: Mapping[str, Any]) -> str:
         'largest difference of a map (in training, or gradient) from the baseline in float32, relative, rms.\n'
     ]  # fmt: skip
     for name, one in values.get('backends', {}).items():
-        said = one.get('left_out') or ('agrees' if one['agrees'] else 'DOES NOT AGREE')
-        parts.append(f'- {name}, values and gradients against `reference` in float64: {said}\n')
+        verdict = one.get('left_out') or ('agrees' if one['agrees'] else 'DOES NOT AGREE')
+        parts.append(f'- {name}, values and gradients against `reference` in float64: {verdict}\n')
     return '\n'.join([*parts, *(table(result) for result in values['results'])])

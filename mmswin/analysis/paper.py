@@ -153,7 +153,7 @@ def select(tables: Iterable[Table], table: str | None = None, only: str | None =
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row beside what its configuration counts.
+    """A row next to what its configuration counts.
 
     Attributes:
         row: The row.

@@ -29,7 +29,7 @@ def _number(value: float | None, form: str) -> str:
 
 
 def paper_text(comparisons: Sequence[Comparison]) -> str:
-    """Published beside counted, a line for each row, then the reasons for what is off or missing."""
+    """Published next to counted, a line for each row, then the reasons for what is off or missing."""
     lines = [('table', 'method, backbone', 'params M', 'counted', 'diff', 'FLOPs G', 'counted', 'diff %', 'verdict')]
     for one in comparisons:
         row, relative = one.row, one.flops_difference

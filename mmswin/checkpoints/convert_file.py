@@ -17,7 +17,7 @@ from mmswin.checkpoints.export import TARGETS, Export, export
 from mmswin.checkpoints.reference_libraries import LIBRARIES
 from mmswin.errors import RunError, nearest
 
-# Which library reads files of a format, to run beside mmswin.
+# Which library reads files of a format, to run next to mmswin.
 SOURCES = {'openmmlab': 'mmdet', 'timm': 'timm', 'torchvision': 'torchvision', 'transformers': 'transformers'}
 
 

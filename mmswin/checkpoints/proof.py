@@ -70,11 +70,11 @@ def check_way_back(original: Translation, exported: Export) -> str:
     lost = [name for name in lost if not name.startswith('norm')]
     if lost:
         raise CheckpointError(f'{lost[0]} is lost on the way back: a fault of mmswin, please report it')
-    said = f'{count} tensors, equal to the bit'
+    summary = f'{count} tensors, equal to the bit'
     if back.derived:
-        said += f'; {len(back.derived)} more (indices and masks) follow from the window size'
+        summary += f'; {len(back.derived)} more (indices and masks) follow from the window size'
     new = sorted(after.keys() - before.keys())
-    return said + (f'; not in the source, so not compared: {", ".join(new)}' if new else '')
+    return summary + (f'; not in the source, so not compared: {", ".join(new)}' if new else '')
 
 
 def our_model(translation: Translation, structure: Structure) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The libraries that checkpoints come from, installed by `make peers` beside the environment and not in it."""
+"""The libraries that checkpoints come from, installed by `make peers` next to the environment and not in it."""
 
 import os
 import sys
