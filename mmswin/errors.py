@@ -61,7 +61,7 @@ def explain_missing(error: ModuleNotFoundError, needed_by: str) -> ImportError:
         f'{needed_by} needs {missing}, which is not installed here. mmswin does not install it by itself, so as not '
         "to replace a stack of yours. Install OpenMMLab's releases with pip install 'mmswin[openmmlab]', or the "
         "maintained forks with pip install 'mmswin[onedl]', or run `make setup` in a checkout; "
-        '`python -m mmswin.environment.doctor` shows what is there.',
+        '`mmswin doctor` shows what is there.',
         name=error.name,
     )
 

@@ -1,4 +1,4 @@
-"""Say whether what is installed fits together: python tools/doctor.py; the exit status is 1 when something fails."""
+"""Say whether what is installed fits together: python tools/doctor.py, the same as mmswin doctor."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 # The environment in question may lack mmswin itself.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmswin.environment.doctor import main
+from mmswin.cli.doctor import main
 
 if __name__ == '__main__':
     sys.exit(main())

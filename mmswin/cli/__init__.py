@@ -12,12 +12,15 @@ import mmswin
 from mmswin.errors import explain_missing, nearest
 
 COMMANDS = {
+    'train': 'train a model from a config',
+    'test': 'test a checkpoint',
     'check': 'find faults of a data set without training',
     'upgrade': 'turn a config of mmdet 2.x or mmseg 0.x into one for today',
     'table': "compare the configs with the paper's tables",
     'complexity': 'count parameters and multiply-adds of a config, part by part',
     'inspect': 'say what a checkpoint is; nothing in it is run',
     'convert': 'write a checkpoint for another library, proved by running that',
+    'doctor': 'say whether torch, mmcv, mmdet, mmseg and mmswin fit together',
     'configs': 'list the configs that come with mmswin, or copy one to edit it',
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -50,3 +52,22 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         help='change entries of the config: a.b.c=1 a.list="[1,2]" pipeline.0.prob=0.5; a key that nothing reads is '
         'refused, +KEY=VALUE adds it all the same',
     )
+
+
+def parse_with_launcher(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Add what training and testing share, parse, and say to mmengine which process of its machine this one is."""
+    parser.add_argument(
+        '--tune-cpu', action='store_true', help='let the process keep the memory it frees: faster on a CPU (Linux)'
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes were started',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    local_rank = vars(args).pop('local_rank')
+    if args.launcher != 'none':
+        os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    return args

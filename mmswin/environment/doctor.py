@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -35,16 +34,14 @@ class Line:
     remedy: str = ''
 
 
-def main() -> int:
-    """Print the table for this interpreter; 1 when something fails."""
-    argparse.ArgumentParser(description='Say whether torch, mmcv, mmdet, mmseg and mmswin fit together.').parse_args()
+def diagnose() -> tuple[str, bool]:
+    """The table for this interpreter, and whether all is well."""
     root = Path(__file__).resolve().parents[2]
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(root), os.environ.get('PYTHONPATH', '')]).strip(os.pathsep))
     command = [sys.executable, '-m', 'mmswin.environment.probe']
     done = subprocess.run(command, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL, cwd=root)
     lines = judge(read_report(done.stdout, done.returncode), machine.find_gpus(), machine.find_nvcc())
-    print(table(lines))
-    return int(any(line.status == FAIL for line in lines))
+    return table(lines), all(line.status != FAIL for line in lines)
 
 
 def read_report(output: str, status: int) -> Report:
@@ -193,7 +190,3 @@ def _ops(facts: Facts, rebuild: str) -> Verdict:
         remedy = f"install the CUDA toolkit of torch's CUDA (nvcc) and {_INSTALL}"
         return FAIL, f'they run on the CPU but not on the GPU: {facts["cuda"]}', remedy
     return OK, 'run on ' + ' and '.join(facts)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Say whether what is installed fits together: mmswin doctor. Needs Python alone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmswin.cli.parsing import command_parser
+from mmswin.environment import doctor
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'doctor',
+        'Say whether torch, mmcv, mmdet, mmseg and mmswin fit together, and what to do about the first that does not. '
+        'Exit status 1 when something fails.',
+        '',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parse_args(argv)
+    text, well = doctor.diagnose()
+    print(text)
+    return 0 if well else 1
