@@ -81,6 +81,7 @@ setup(
             'mmsegmentation>=1.2.2,<1.3',
             'ftfy',
             'regex',
+            'safetensors',
         ],
         'onedl': [
             'torch>=2.1',
@@ -90,6 +91,7 @@ setup(
             'onedl-mmsegmentation>=1.4.2,<1.5',
             'ftfy',
             'regex',
+            'safetensors',
         ],
         'test': ['pytest>=8', 'pytest-xdist', 'triton; sys_platform == "linux"'],
     },

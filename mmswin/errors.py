@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import reprlib
 import signal
 import sys
 import time
@@ -42,6 +43,11 @@ _PATIENCE = 10.0
 
 _LONGEST_LINE = 4000
 
+_CONTAINERS = (list, tuple, dict, set, frozenset, bytes, bytearray)
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlevel, _SHORT.maxtuple, _SHORT.maxlist, _SHORT.maxdict = 4, 20, 20, 20
+
 _LOCAL_RANK_VARIABLES = ('LOCAL_RANK', 'SLURM_LOCALID', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
 
@@ -74,7 +80,8 @@ def printable(value: object, limit: int = 400) -> str:
             other characters that Python does not print become ``\\x1b`` and the like.
         limit: Longest text that is not cut, in characters.
     """
-    text = str(value)
+    # The shortened form of a container is made without making the whole, which may be a thousand times the file's size.
+    text = value if isinstance(value, str) else _SHORT.repr(value) if isinstance(value, _CONTAINERS) else str(value)
     cut = text if len(text) <= limit else text[: limit - 3] + '...'
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in cut)
 

@@ -9,23 +9,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mmswin.checkpoints import diagnosis
-from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.formats import (
     AVERAGED,
     CLASSIFIER,
     CONTAINERS,
     DERIVED,
     FORMATS,
+    HEADS,
     OPENMMLAB,
+    OTHER_NETWORKS,
+    OTHER_SWINS,
     PRETRAINING,
     WRAPPERS,
     Format,
 )
 from mmswin.checkpoints.naming import rename, reverse
+from mmswin.errors import CheckpointError, printable
 
 # Of the authors' order (0,0) (1,0) (0,1) (1,1), the place of each neighbour in row-major order (0,0) (0,1) (1,0) (1,1).
 _ROW_MAJOR = (0, 2, 1, 3)
+
+# Of tensors under the authors' names, how many dimensions each has.
+_DIMENSIONS = re.compile(
+    r'(?P<d34>^absolute_pos_embed$)|(?P<d4>^patch_embed\.proj\.weight$)|(?P<d1>\.bias$|norm[^.]*\.weight$)'
+    r'|(?P<d2>(qkv|attn\.proj|fc1|fc2|reduction)\.weight$|relative_position_bias_table$)'
+)
+# An optimizer's own state dict.
+_OPTIMIZER = {'state', 'param_groups'}
 
 
 class Variant(NamedTuple):
@@ -77,7 +87,7 @@ def weights_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     for container in filter(None, container_of(checkpoint).split('.')):
         weights = weights[container]
     if not any(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(diagnosis.no_weights(checkpoint))
+        raise CheckpointError(no_weights(checkpoint))
     return weights
 
 
@@ -172,13 +182,24 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
         CheckpointError: There is no Swin of a known format, or it is one that cannot be loaded.
     """
     entries = {_bare(name): (name, value) for name, value in state_dict.items() if isinstance(name, str)}
+    strange = next((name for name in entries if not name.isprintable()), None)
+    if strange is not None:
+        raise CheckpointError(f'the weights have a name that is no text: {printable(strange, 100)}')
     located = _locate(entries)
     if located is None:
-        raise CheckpointError(diagnosis.no_swin(entries))
+        raise CheckpointError(no_swin(entries))
     form, prefix = located
+    if form.beside and prefix.endswith(form.beside[0]):
+        outside = prefix.removesuffix(form.beside[0]) + form.beside[1]
+        entries = {
+            prefix + form.beside[1] + name.removeprefix(outside) if name.startswith(outside) else name: entry
+            for name, entry in entries.items()
+        }
     inner = {name.removeprefix(prefix): value for name, (_, value) in entries.items() if name.startswith(prefix)}
     patch = next(inner[name] for name in form.patch if name in inner)
-    other = diagnosis.other_swin(inner, patch)
+    if not isinstance(patch, Tensor):
+        raise CheckpointError(f'the weights have a patch projection that is no tensor but a {type(patch).__name__}')
+    other = other_swin(inner, patch)
     if other:
         raise CheckpointError(f'the weights are {other}')
     if not patch.numel():
@@ -186,15 +207,20 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
             'the weights are empty tensors, as in one shard of DeepSpeed ZeRO 3: put the folder together first with '
             'the zero_to_fp32.py in it'
         )
+    try:
+        ours = _to_ours(inner, form)
+    except (RuntimeError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError('the weights have parts whose shapes do not fit each other, as no Swin has') from error
     parts: dict[str, dict[str, Tensor]] = {'tensors': {}, 'classifier': {}, 'others': {}, 'derived': {}}
-    for name, tensor in _to_ours(inner, form).items():
+    for name, tensor in ours.items():
         kind = (
-            'derived' if name.endswith(DERIVED)
+            'derived' if name.endswith(DERIVED) and isinstance(tensor, Tensor)
             else 'classifier' if name.startswith(CLASSIFIER)
             else 'others' if name.startswith(PRETRAINING) or not isinstance(tensor, Tensor)
             else 'tensors'
         )  # fmt: skip
         parts[kind][name] = tensor
+    _check_dimensions(parts['tensors'])
     unused = []
     root = prefix.removesuffix('backbone.')
     for name, (original, value) in entries.items():
@@ -208,12 +234,21 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     return Translation(form, prefix, unused=unused, **parts)
 
 
+def _check_dimensions(tensors: Mapping[str, Tensor]) -> None:
+    """Make sure that tensors under the authors' names have as many dimensions as their names say."""
+    for name, tensor in tensors.items():
+        known = _DIMENSIONS.search(name)
+        if known and str(tensor.dim()) not in known.lastgroup[1:]:
+            shape = printable(tuple(tensor.shape), 40)
+            raise CheckpointError(f'the weights have {printable(name, 100)} of shape {shape}, as no Swin has')
+
+
 def variant_of(tensors: Mapping[str, Tensor]) -> Variant:
     """Read the structure off tensors with the authors' names."""
     depths: dict[int, int] = {}
     heads: dict[int, int] = {}
     for name, tensor in tensors.items():
-        match = re.match(r'layers\.(\d+)\.blocks\.(\d+)\.', name)
+        match = re.match(r'layers\.([0-9]{1,4})\.blocks\.([0-9]{1,4})\.', name)
         if match:
             stage, block = int(match[1]), int(match[2])
             depths[stage] = max(depths.get(stage, 0), block + 1)
@@ -242,3 +277,56 @@ def to_format(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
 def to_openmmlab(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors with the authors' names under those of mmdet and mmseg."""
     return to_format(tensors, OPENMMLAB)
+
+
+# ------------------------------------------------------------------ what is no Swin, in words
+
+
+def _first(names: Iterable[str], signatures: Iterable[tuple[str, tuple[str, ...]]]) -> str | None:
+    names = list(names)
+    for words, fragments in signatures:
+        if all(any(fragment in name for name in names) for fragment in fragments):
+            return words
+    return None
+
+
+def other_swin(tensors: Mapping[str, Tensor], patch: Tensor) -> str | None:
+    """What relative of Swin the tensors are, whose patch projection is ``patch``; None if they are a Swin."""
+    if patch.dim() == 5:
+        return 'a Video Swin, which works on clips and not on images'
+    return _first(tensors, OTHER_SWINS)
+
+
+def foreign_network(names: Iterable[str]) -> str | None:
+    """What other network the names belong to; None if no signature fits."""
+    return _first(names, (*OTHER_SWINS, *OTHER_NETWORKS))
+
+
+def no_swin(names: Iterable[str]) -> str:
+    """Why there is no Swin among the names, as the end of a sentence that begins with the file."""
+    names = [printable(name, 200) for name in names]
+    if not names:
+        return 'is empty: there is no tensor in it'
+    network = foreign_network(names)
+    if network:
+        return f'the weights are {network}, not a Swin backbone of a known format'
+    parts = list(dict.fromkeys(name.removeprefix('module.').split('.')[0] for name in names))
+    if all(part in HEADS for part in parts):
+        shown = ', '.join(parts[:4]) + (', ...' if len(parts) > 4 else '')
+        return f'the weights are the parts beside a backbone ({shown}) without the backbone itself'
+    if any('flat_param' in name for name in names):
+        return (
+            'the weights are flattened shards of FSDP; gather them before saving: FSDP.state_dict_type(model, '
+            'StateDictType.FULL_STATE_DICT)'
+        )
+    return f'the weights are no Swin backbone of a known format ({len(names)} entries, the first is {names[0]!r})'
+
+
+def no_weights(checkpoint: Mapping[str, Any]) -> str:
+    """Why a file's dictionary holds no tensors of a network, as the end of a sentence that begins with the file."""
+    if not checkpoint:
+        return 'is an empty dictionary: whatever wrote it had nothing to save'
+    keys = [printable(key, 80) for key in checkpoint]
+    if set(keys) >= _OPTIMIZER or any(key.startswith('optimizer') for key in keys):
+        return f'holds the state of an optimizer and no weights ({", ".join(keys[:5])}): give the file with the weights'
+    return f"holds no tensors ({', '.join(keys[:5])}): give a file with a network's weights"

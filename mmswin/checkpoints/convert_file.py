@@ -12,10 +12,9 @@ import torch
 from mmswin import atomic
 from mmswin.checkpoints import convert, load_file, proof
 from mmswin.checkpoints.convert import Translation
-from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import TARGETS, Export, export
 from mmswin.checkpoints.reference_libraries import LIBRARIES
-from mmswin.errors import RunError, nearest
+from mmswin.errors import CheckpointError, RunError, nearest
 
 # Which library reads files of a format, to run next to mmswin.
 SOURCES = {'openmmlab': 'mmdet', 'timm': 'timm', 'torchvision': 'torchvision', 'transformers': 'transformers'}

@@ -8,20 +8,21 @@ the habit of putting the beginning of a file's SHA-256 into its name (``swin-012
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
 import torch
 from filelock import FileLock, Timeout  # torch needs it, too
 
-from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.transfer import Failed, Interrupted, beside, say, state, transfer
-from mmswin.checkpoints.vetting import kind_of_other
+from mmswin.checkpoints.untrusted.other_files import kind_of_other
+from mmswin.errors import CheckpointError, UnsafeCheckpointError
 
 ATTEMPTS = 4
 PAUSE = 2.0  # seconds before the second attempt; doubled before each further one
@@ -51,15 +52,16 @@ def fetch(url: str) -> Path:
     wanted = _checksum(url, fragment)
     while True:
         target = _target(url)
-        if target.is_file():
-            return _checked(target, url, fragment, wanted)
+        if target.is_file() and _fits(target, wanted):
+            return target
         advice = f'fetch it elsewhere and put it at {target}, or name a local file as checkpoint'
         if is_offline():
-            raise CheckpointError(f'{url} is not in the cache, and MMSWIN_OFFLINE forbids downloads: {advice}')
+            fault = f'{target} has not the SHA-256 {wanted}' if target.is_file() else f'{url} is not in the cache'
+            raise CheckpointError(f'{fault}, and MMSWIN_OFFLINE forbids downloads: {advice}')
         try:
             with _only_one(target, url):
                 # Another process may have finished it, or taken the name for another URL's file.
-                if _target(url) == target and not target.is_file():
+                if _target(url) == target and not (target.is_file() and _fits(target, wanted)):
                     _download(url, target, wanted)
         except Failed as error:
             raise CheckpointError(f'{url} could not be downloaded: {error}. Without a network, {advice}') from error
@@ -89,16 +91,9 @@ def _target(url: str) -> Path:
     return plain
 
 
-def _checked(path: Path, url: str, fragment: str, wanted: str) -> Path:
-    """A cached file, compared with the checksum where the URL has one; it may have been put there by hand."""
-    if fragment:
-        found = _sha256(path)
-        if not found.startswith(wanted):
-            raise CheckpointError(
-                f'{path} is not the file of {url}: its SHA-256 is {found}, not {wanted}. Remove it '
-                'to download the file again'
-            )
-    return path
+def _fits(path: Path, wanted: str) -> bool:
+    """Whether a cached file has the checksum, where one is known; it may be damaged, or put there by hand."""
+    return not wanted or _sha256(path).startswith(wanted)
 
 
 def _sha256(path: Path) -> str:
@@ -143,7 +138,7 @@ def _download(url: str, target: Path, wanted: str) -> None:
                 rest = f'; the {kept} bytes that arrived are kept, and the next try goes on from there' if kept else ''
                 raise Failed(f'{error}{rest}') from error
             time.sleep(PAUSE * 2 ** (attempt - 1))
-    problem = _problem(part, wanted)
+    problem = _problem(part, wanted) or _unfinished(part, wanted)
     if problem:
         part.unlink()
         raise Failed(problem)
@@ -165,4 +160,21 @@ def _problem(part: Path, wanted: str) -> str | None:
             f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its '
             'way or has been exchanged'
         )
+    return None
+
+
+def _unfinished(part: Path, wanted: str) -> str | None:
+    """What is wrong with a download of which neither length nor checksum was told: its end may be missing."""
+    from mmswin.checkpoints.untrusted import load_file
+
+    with suppress(OSError, ValueError):
+        told = json.loads(beside(part, '.json').read_text(encoding='utf-8')).get('told')
+        if wanted or told is not None:
+            return None
+    try:
+        load_file(part)
+    except UnsafeCheckpointError:
+        return None  # which is said when it is loaded
+    except CheckpointError as error:
+        return f'the server told no length, and what came {str(error).partition(str(part))[2][2:]}'
     return None

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from mmswin.checkpoints import convert, formats, resize
 from mmswin.checkpoints.convert import Translation
-from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints.facts import meta_facts
 from mmswin.checkpoints.formats import Format
 from mmswin.checkpoints.naming import rename, reverse
+from mmswin.errors import CheckpointError
 from mmswin.ops.windows import relative_position_index
 
 
@@ -206,6 +207,5 @@ def _content(checkpoint: Mapping[str, Any], tensors: dict[str, Tensor], target: 
     container = 'state_dict' if whole and target == 'authors' else TARGETS[target].container
     if not container:
         return tensors
-    meta = checkpoint.get('meta')
-    carried = dict(meta) if isinstance(meta, Mapping) else {}
+    carried = meta_facts(checkpoint.get('meta')) or {}
     return {container: tensors, 'meta': carried} if carried else {container: tensors}

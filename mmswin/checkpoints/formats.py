@@ -29,6 +29,7 @@ class Format(NamedTuple):
         separate_qkv: Whether query, key and value are apart; they bear the names ``attn.q``, ``attn.k``, ``attn.v``
             until they are fused.
         flat_positions: Whether the absolute position embedding is ``1 x (H W) x C`` and not ``1 x C x H x W``.
+        beside: What the prefix ends with where output norms lie beside the backbone, and how their names begin there.
         writes_index: How the family saves relative position indices: '' not at all, 'square' as ``N x N``, 'flat'.
     """
 
@@ -43,6 +44,7 @@ class Format(NamedTuple):
     channel_major: bool = False
     separate_qkv: bool = False
     flat_positions: bool = False
+    beside: tuple[str, str] | None = None
     writes_index: str = ''
 
 
@@ -161,6 +163,7 @@ TRANSFORMERS = Format(
     ),
     separate_qkv=True,
     flat_positions=True,
+    beside=('model.', 'hidden_states_norms.'),  # MaskFormer
     writes_index='square',
 )  # fmt: skip
 

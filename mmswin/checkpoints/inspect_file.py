@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmswin.atomic import size_text
-from mmswin.checkpoints import inspection, load_file, safetensors_file
-from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints import inspection, load_file
+from mmswin.checkpoints.untrusted import notes_of
+from mmswin.errors import CheckpointError
 
 
 def inspect_file(file: str | os.PathLike, variants: Mapping[str, Mapping[str, Any]]) -> inspection.Rows:
@@ -28,9 +29,7 @@ def inspect_file(file: str | os.PathLike, variants: Mapping[str, Mapping[str, An
     if path.is_file():
         kind = inspection.container_format(path)
         rows = [('file', f'{file}, {size_text(path.stat().st_size)}, {kind}')]
-        if kind == 'safetensors':
-            with path.open('rb') as opened:
-                notes = safetensors_file.metadata(opened)
+        notes = notes_of(path)
     try:
         return rows + inspection.inspect(checkpoint, variants, notes)
     except CheckpointError as error:

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmswin.checkpoints import convert
 from mmswin.checkpoints.convert import Translation, Variant
 from mmswin.checkpoints.export import kind_of, window_of
+from mmswin.checkpoints.report import not_finite
+from mmswin.errors import printable
 
 Rows = list[tuple[str, str]]
 
@@ -30,16 +31,11 @@ _PROVENANCE = ('experiment_name', 'time', 'mmengine_version', 'mmdet_version', '
 
 
 def _names(values: Any) -> str:
-    return ', '.join(map(str, values)) if isinstance(values, (list, tuple)) else str(values)
+    return ', '.join(printable(value, 40) for value in values)
 
 
 def _sides(size: tuple[int, ...] | None) -> str:
     return 'x'.join(map(str, size)) if size else 'cannot be told'
-
-
-def _short(value: Any, limit: int = 70) -> str:
-    text = ' '.join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 3] + '...'
 
 
 def _variant_row(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
@@ -60,7 +56,7 @@ def _image_size(translation: Translation) -> str | None:
         known = embedding.dim() == 4 or side * side == embedding.shape[1]
         return _sides(tuple(patch * n for n in grid)) if known else None
     for name, mask in translation.derived.items():
-        found = re.fullmatch(r'layers\.(\d+)\.blocks\.\d+\.attn_mask', name)
+        found = re.fullmatch(r'layers\.([0-9]{1,2})\.blocks\.[0-9]+\.attn_mask', name)
         if found and mask.dim() == 3:
             tokens = mask.shape[0] * mask.shape[1]
             side = math.isqrt(tokens)
@@ -79,7 +75,9 @@ def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
         (r'.*fc_cls\.weight', 1, 'classes of boxes'),
         (r'.*mask_head(?:\.\d+)?\.conv_logits\.weight', 0, 'classes of masks'),
     ):
-        rows = {tensor.shape[0] - extra for name, tensor in tensors.items() if re.fullmatch(pattern, name)}
+        rows = {
+            tensor.shape[0] - extra for name, tensor in tensors.items() if tensor.dim() and re.fullmatch(pattern, name)
+        }
         counts += [f'{row} {what}' for row in sorted(rows)]
     notes = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), Mapping) else meta
     named = notes.get('classes') or notes.get('CLASSES')
@@ -89,7 +87,7 @@ def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
 
 
 def _training(checkpoint: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
-    facts = [f'{key} {_short(source[key], 20)}' for source in (checkpoint, meta) for key in _TRAINING
+    facts = [f'{key} {printable(source[key], 20)}' for source in (checkpoint, meta) for key in _TRAINING
              if isinstance(source.get(key), (int, float, str))]  # fmt: skip
     states = [key for key in checkpoint if key in _STATES]
     resumable = ', '.join(states) if states else 'no optimizer: to load from, not to resume'
@@ -97,7 +95,7 @@ def _training(checkpoint: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
 
 
 def _provenance(meta: Mapping[str, Any]) -> str | None:
-    facts = [f'{key} {_short(meta[key], 40)}' for key in _PROVENANCE if meta.get(key) not in (None, '', {})]
+    facts = [f'{key} {printable(meta[key], 40)}' for key in _PROVENANCE if meta.get(key) not in (None, '', {})]
     return ', '.join(facts) or None
 
 
@@ -107,8 +105,9 @@ def _backbone(translation: Translation, variants: Mapping[str, Mapping[str, Any]
     tables = [name for name in tensors if name.endswith('relative_position_bias_table')]
     windows = list(dict.fromkeys(window_of(translation, name) for name in tables))
     weight = tensors['patch_embed.proj.weight']
-    ratio = tensors['layers.0.blocks.0.mlp.fc1.weight'].shape[0] / variant.embed_dims
-    norms = [name[4:-7] for name in tensors if re.fullmatch(r'norm\d+\.weight', name)]
+    hidden = tensors.get('layers.0.blocks.0.mlp.fc1.weight')
+    ratio = math.nan if hidden is None else hidden.shape[0] / variant.embed_dims
+    norms = [name[4:-7] for name in tensors if re.fullmatch(r'norm[0-9]+\.weight', name)]
     return [
         ('variant', _variant_row(variant, variants)),
         ('window', ', '.join(map(_sides, windows)) + ''.join(f': window_size={w[0]}' for w in windows[:1]
@@ -122,7 +121,7 @@ def _backbone(translation: Translation, variants: Mapping[str, Mapping[str, Any]
 
 def _parts(translation: Translation) -> str:
     parts = Counter(name.split('.')[0] for name in translation.others)
-    return ', '.join(f'{part} ({count})' for part, count in parts.most_common(6))
+    return ', '.join(f'{printable(part, 40)} ({count})' for part, count in parts.most_common(6))
 
 
 def inspect(
@@ -160,10 +159,11 @@ def inspect(
             if isinstance(checkpoint.get(key), Mapping)]  # fmt: skip
     if kept:
         rows.append(('besides', ', '.join(kept)))
-    floating = {name: v for name, v in weights.items() if isinstance(v, Tensor) and v.is_floating_point()}
-    spoilt = [n for n, v in floating.items() if not torch.isfinite(v).all()]
+    spoilt = not_finite({name: value for name, value in weights.items() if isinstance(value, Tensor)})
     if spoilt:
-        rows.append(('NOT FINITE', f'{len(spoilt)} tensors hold NaN or infinity, the first is {spoilt[0]}'))
+        rows.append(
+            ('NOT FINITE', f'{len(spoilt)} tensors hold NaN or infinity, the first is {printable(spoilt[0], 100)}')
+        )
     return rows
 
 

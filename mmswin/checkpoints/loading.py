@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation, Variant
-from mmswin.checkpoints.errors import CheckpointError
-from mmswin.checkpoints.files import load_file
 from mmswin.checkpoints.report import LoadReport, misfit, not_finite
+from mmswin.checkpoints.untrusted import load_file
+from mmswin.errors import CheckpointError
 
 __all__ = ['MIN_MATCH', 'LoadReport', 'load_pretrained', 'load_weights', 'translate_in_place']
 
 # Of the backbone's tensors, and of the file's, this part must match; the rest may be new or left over.
 MIN_MATCH = 0.9
 
-_BLOCK = re.compile(r'layers\.\d+\.blocks\.\d+(?=\.)')
+_BLOCK = re.compile(r'layers\.[0-9]{1,4}\.blocks\.[0-9]{1,4}(?=\.)')
 
 
 def _is_output_norm(name: str) -> bool:
@@ -101,8 +101,8 @@ def _cause(theirs: Variant, ours: Variant, variants: Mapping[str, Mapping[str, A
 
 def _unbuilt(name: str, built: int) -> bool:
     """Whether a tensor belongs to a stage, or to the merging into one, that the backbone does not need."""
-    stage = name.split('.')[1] if name.startswith('layers.') else ''
-    return stage.isdigit() and (int(stage) >= built or (int(stage) == built - 1 and '.downsample.' in name))
+    found = re.match(r'layers\.([0-9]{1,4})\.', name)
+    return bool(found) and (int(found[1]) >= built or (int(found[1]) == built - 1 and '.downsample.' in name))
 
 
 def _sort(module: nn.Module, translation: Translation, report: LoadReport) -> tuple[dict[str, Tensor], list[str]]:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from mmswin.checkpoints.facts import facts
-from mmswin.checkpoints.files import load_file
+from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
 
 # What mmengine calls local files and URLs; names like torchvision://resnet50 are left to it.
@@ -29,7 +29,7 @@ def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]
     return facts_of(load_file(filename, map_location), filename)
 
 
-def facts_of(checkpoint: dict[str, Any], source: str) -> dict[str, Any]:
+def facts_of(checkpoint: dict[str, Any], source: str | os.PathLike) -> dict[str, Any]:
     """What a run may see of a file that was read; a best checkpoint is named only in a directory that is a run's.
 
     Raises:

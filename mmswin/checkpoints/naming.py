@@ -22,7 +22,7 @@ def _compiled(template: str) -> tuple[re.Pattern, tuple[tuple[int, int] | None, 
     regex, text, end = '', '', 0
     for gap in gaps:
         literal = template[end : gap.start()]
-        regex += re.escape(literal) + ('(.+)' if gap[1] else r'(\d+)')
+        regex += re.escape(literal) + ('(.+)' if gap[1] else r'([0-9]{1,4})')
         text += literal + '{}'
         end = gap.end()
     numbers = tuple(None if gap[1] else (int(gap[2] or 1), int(gap[3] or 0)) for gap in gaps)

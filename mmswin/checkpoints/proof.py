@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert
 from mmswin.checkpoints.convert import Translation
-from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import Export
 from mmswin.checkpoints.reference_libraries import (
     LIBRARIES,
@@ -23,6 +22,7 @@ from mmswin.checkpoints.reference_libraries import (
     stage_outputs,
     structure_of,
 )
+from mmswin.errors import CheckpointError
 
 # Of the largest value of a stage: float32 adds up in another order in each library.
 TOLERANCE = 1e-5

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from mmswin.checkpoints.convert import Translation, variant_of
-from mmswin.checkpoints.errors import CheckpointError
 from mmswin.checkpoints.export import window_of
+from mmswin.errors import CheckpointError
 
 
 class Structure(NamedTuple):

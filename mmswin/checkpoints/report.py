@@ -7,16 +7,25 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mmswin.errors import printable
+
 _SHOWN = 3
 
 
 def _some(names: list[str]) -> str:
-    return ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
+    return ', '.join(printable(name, 100) for name in names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors that hold NaN or infinity."""
-    return [name for name, tensor in tensors.items() if not tensor.is_meta and not bool(tensor.isfinite().all())]
+    spoilt = []
+    for name, tensor in tensors.items():
+        if not tensor.is_meta and (tensor.is_floating_point() or tensor.is_complex()):
+            # Numbers of eight bits are not asked for it.
+            wide = tensor.float() if tensor.dtype.itemsize == 1 else tensor
+            if not bool(wide.isfinite().all()):
+                spoilt.append(name)
+    return spoilt
 
 
 def misfit(report: LoadReport, detail: str, cause: str) -> str:

@@ -34,6 +34,8 @@ def table_window(rows: int, index: Tensor | None = None) -> tuple[int, int] | No
 
 
 def _window_of_index(index: Tensor, rows: int) -> tuple[int, int] | None:
+    if not index.numel() or index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+        return None
     tokens = math.isqrt(index.numel())
     # Seen from the first token, the index falls by one from column to column and by more to the next row.
     first = index.flatten()[:tokens]

@@ -11,6 +11,7 @@ import shutil
 import socket
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,9 +21,14 @@ from urllib.parse import urlsplit
 import torch
 
 from mmswin import __version__
+from mmswin.errors import printable
 
 SILENCE = 30.0  # seconds without a byte after which a transfer is over
-_CHUNK = 1 << 20
+# Slower than this many bytes in a second, over so many seconds, a transfer is over, too.
+SLOWEST, PATIENCE = 1000, 60.0
+# No checkpoint of any vision model is larger; a server that sends without an end is.
+MAX_SIZE = 1 << 36
+_CHUNK = 1 << 18
 
 
 class Failed(Exception):
@@ -81,6 +87,13 @@ def transfer(url: str, part: Path) -> None:
             start = have if response.status == 206 else 0
             if response.headers.get_content_type() == 'text/html':
                 raise Failed('the server sent a web page and no file; perhaps it wants a login')
+            if response.headers.get('Content-Encoding', 'identity').strip().lower() not in ('', 'identity'):
+                raise Failed('the server sends the file packed, which was not asked for')
+            if response.status != 200 and not start:
+                raise Interrupted(f'the server sent a part of the file, which was not asked for ({response.status})')
+            if start and _version(response) not in ('', version):  # a server that knows no If-Range
+                part.unlink(missing_ok=True)
+                raise Interrupted('the file has changed at the server')
             _receive(response, url, part, start)
     except urllib.error.HTTPError as error:
         _explain_status(error, part, have)
@@ -88,6 +101,12 @@ def transfer(url: str, part: Path) -> None:
         raise Failed(f'that is no URL ({error})') from error
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         _explain_network(error, url)
+
+
+def _version(response: Any) -> str:
+    """The server's mark of a version of the file, '' if it gives none that is exact."""
+    etag = response.headers.get('ETag', '')
+    return etag if etag and not etag.startswith('W/') else response.headers.get('Last-Modified', '')
 
 
 def _receive(response: Any, url: str, part: Path, start: int) -> None:
@@ -98,29 +117,38 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
     if start and (not given or int(given[1]) != start):
         part.unlink(missing_ok=True)
         raise Interrupted('the server sent another part of the file than was asked for')
-    etag = response.headers.get('ETag', '')
-    version = etag if etag and not etag.startswith('W/') else response.headers.get('Last-Modified', '')
     say(
         f'downloading {url} to {part.parent}'
         + (f' ({total / 1e6:.1f} MB)' if total else '')
         + (f', from byte {start}' if start else '')
     )
     try:
+        if (total or 0) > MAX_SIZE:
+            raise Failed(f'it is said to have {total} bytes, and {MAX_SIZE} are the most that is fetched')
         needed, free = (total or 0) - start, shutil.disk_usage(part.parent).free
         if needed > free:
             raise Failed(
                 f'it needs {needed} bytes, and {free} are free in {part.parent}; make room, or export '
                 'TORCH_HOME=DIR to put the cache elsewhere'
             )
-        beside(part, '.json').write_text(json.dumps({'url': url, 'version': version}), encoding='utf-8')
+        beside(part, '.json').write_text(
+            json.dumps({'url': url, 'version': _version(response), 'told': total}), encoding='utf-8'
+        )
         with (
             part.open('ab' if start else 'wb') as file,
             torch.hub.tqdm(
                 total=total, initial=start, disable=not sys.stderr.isatty(), unit='B', unit_scale=True
             ) as bar,
         ):
+            begun, written = time.monotonic(), 0
             while chunk := _next_chunk(response):
                 file.write(chunk)
+                written += len(chunk)
+                if start + written > MAX_SIZE:
+                    raise Failed(f'more than {MAX_SIZE} bytes came')
+                passed = time.monotonic() - begun
+                if passed > PATIENCE and written < SLOWEST * passed:
+                    raise Interrupted(f'fewer than {SLOWEST} bytes came in a second')
                 bar.update(len(chunk))
             file.flush()
             os.fsync(file.fileno())
@@ -138,7 +166,7 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
 def _next_chunk(response: Any) -> bytes:
     """The next bytes; trouble of the network becomes Interrupted, so that it is not taken for the disk's."""
     try:
-        return response.read(_CHUNK)
+        return response.read1(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
         reason = f'the connection broke ({error})'
         if isinstance(error, TimeoutError):
@@ -154,11 +182,12 @@ def _explain_status(error: urllib.error.HTTPError, part: Path, have: int) -> Non
         part.unlink(missing_ok=True)
         raise Interrupted('the file has changed at the server') from error
     if code in (408, 425, 429) or code >= 500:
-        raise Interrupted(f'the server answers {code} {error.msg}') from error
+        raise Interrupted(f'the server answers {code} {printable(error.msg, 100)}') from error
+    message = printable(error.msg, 100)
     hint = {404: 'there is no such file; look for a mistake in the URL', 410: 'the file has been taken away',
             401: 'the file needs a login; download it in a browser and name the local file',
             403: 'the server refuses it; it may need a login, or your network is not let in',
-            407: 'the proxy needs a login; put it into the https_proxy variable'}.get(code, error.msg)  # fmt: skip
+            407: 'the proxy needs a login; put it into the https_proxy variable'}.get(code, message)  # fmt: skip
     hint = 'it redirects in a circle' if 300 <= code < 400 else hint
     raise Failed(f'the server answers {code}: {hint}') from error
 

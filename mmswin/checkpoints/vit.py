@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmswin.checkpoints import convert, diagnosis, resize
-from mmswin.checkpoints.errors import CheckpointError
+from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.loading import MIN_MATCH
 from mmswin.checkpoints.report import LoadReport, misfit, not_finite
+from mmswin.errors import CheckpointError
 
 FORMAT = 'timm'
 PATCH_WEIGHT = 'patch_embed.proj.weight'
@@ -38,7 +38,7 @@ class Structure(NamedTuple):
 
 def structure_of(tensors: Mapping[str, Tensor]) -> Structure:
     """Read the structure off tensors."""
-    blocks = {int(match[1]) for match in (re.match(r'blocks\.(\d+)\.', name) for name in tensors) if match}
+    blocks = {int(match[1]) for match in (re.match(r'blocks\.([0-9]{1,4})\.', name) for name in tensors) if match}
     width, _, patch, _ = tensors[PATCH_WEIGHT].shape
     return Structure(width, len(blocks), patch)
 
@@ -56,7 +56,7 @@ def _locate(state_dict: Mapping[str, Any]) -> str:
     try:
         what = f'a Swin ({convert.translate(state_dict).format.name} format)'
     except CheckpointError:
-        what = diagnosis.foreign_network(state_dict)
+        what = convert.foreign_network(state_dict)
     if what:
         raise CheckpointError(f'the weights are {what}, not a plain vision transformer of a known format')
     content = f'{len(state_dict)} entries, the first is {next(iter(state_dict), None)!r}'

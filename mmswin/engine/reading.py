@@ -16,10 +16,9 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
 from mmswin.checkpoints import load_file
-from mmswin.checkpoints.errors import UnsafeCheckpointError
-from mmswin.checkpoints.files import load_trusted
 from mmswin.checkpoints.mmengine_loader import facts_of
-from mmswin.errors import RunError
+from mmswin.checkpoints.untrusted import load_trusted
+from mmswin.errors import RunError, UnsafeCheckpointError
 
 # What mmengine calls local files and URLs; names like torchvision://resnet50 stay with mmengine.
 _SCHEMES = ('', 'http://', 'https://')
@@ -41,7 +40,7 @@ def safely() -> Iterator[None]:
 
 def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
     """The reader given to mmengine, which makes its log line of the function's name."""
-    return facts_of(read(filename, map_location), filename)
+    return read(filename, map_location)
 
 
 def trust(source: str | os.PathLike | None) -> None:
@@ -59,14 +58,14 @@ def trust(source: str | os.PathLike | None) -> None:
 
 
 def read(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
-    """Read a checkpoint of the run.
+    """Read what a run may see of a checkpoint, see :mod:`mmswin.checkpoints.facts`.
 
     Raises:
         UnsafeCheckpointError: It needs a type that is not safe, and is not trusted.
         CheckpointError: It cannot be read.
     """
     try:
-        return load_file(source, map_location)
+        return facts_of(load_file(source, map_location), source)
     except UnsafeCheckpointError as error:
         path = os.path.abspath(source)
         if not _trusted & {path, os.path.dirname(path)}:
@@ -77,4 +76,4 @@ def read(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]
             logger='current',
             level=logging.WARNING,
         )
-        return load_trusted(source, map_location)
+        return facts_of(load_trusted(source, map_location), source)

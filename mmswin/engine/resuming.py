@@ -37,9 +37,9 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
     """
     checkpoint = reading.read(str(path))
     missing = [name for name in _NEEDED if name not in checkpoint]
-    if missing or 'iter' not in checkpoint['meta']:
+    if missing or not {'iter', 'epoch'} <= checkpoint['meta'].keys():
         raise RunError(
-            f'{path} holds no training state ({", ".join(missing) or "meta.iter"} missing), so nothing can '
+            f'{path} holds no training state ({", ".join(missing) or "meta.iter or meta.epoch"} missing), so nothing can '
             'be resumed from it; to start from its weights use --load-from'
         )
     return checkpoint

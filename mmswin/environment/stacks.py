@@ -63,7 +63,7 @@ STACKS = {
 }
 
 # What the stack needs but does not always ask for (mmseg's text encoder), and what the tests and lint run with.
-COMPANIONS = ('ftfy', 'regex', 'pytest', 'pytest-xdist', 'ruff')
+COMPANIONS = ('ftfy', 'regex', 'safetensors', 'pytest', 'pytest-xdist', 'ruff')
 # The CPU build of torch comes without it; the tests interpret its kernels. There are wheels for Linux alone.
 TRITON = 'triton'
 

@@ -185,3 +185,16 @@ def test_position_embeddings_go_where_there_is_a_place(weights):
 def test_tables_name_each_format_once():
     assert len({form.name for form in FORMATS}) == len(FORMATS)
     assert {target.format for target in TARGETS.values()} == {AUTHORS, OPENMMLAB, TIMM, TORCHVISION, TRANSFORMERS}
+
+
+def test_output_norms_beside_the_backbone(weights):
+    """As transformers' MaskFormer has them."""
+    top = 'model.pixel_level_module.encoder.'
+    theirs = {
+        top + (name.replace('stage1', '0').replace('stage2', '1').replace('stage3', '2').replace('stage4', '3')
+               if name.startswith('hidden_states_norms.') else 'model.' + name): value
+        for name, value in to_format(weights, TRANSFORMERS).items()
+    }  # fmt: skip
+    translation = translate(theirs)
+    _assert_equal(translation.tensors, weights)
+    assert translation.unused == []

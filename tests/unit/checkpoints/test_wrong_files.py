@@ -5,7 +5,8 @@ import torch
 
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import VARIANTS
-from mmswin.checkpoints import CheckpointError, load_weights
+from mmswin.checkpoints import CheckpointError, inspection, load_file, load_weights
+from mmswin.checkpoints.export import export
 
 SWIN_BLOCK = ('patch_embed.proj.weight', 'layers.0.blocks.0.attn.qkv.weight')
 V2 = (*SWIN_BLOCK, 'layers.0.blocks.0.attn.logit_scale', 'layers.0.blocks.0.attn.cpb_mlp.0.weight')
@@ -128,3 +129,38 @@ def test_a_swin_of_another_size(file, config):
         model.load_state_dict(weights, strict=False)
     letters = file[0].upper(), config[0].upper()
     assert f"the file is Swin-{letters[0]}, the config says Swin-{letters[1]}: set arch='{file}'" in str(error.value)
+
+
+ODD = {
+    'scalar patch weight': {SWIN_BLOCK[0]: torch.tensor(1.0)},
+    'patch weight that is none': {SWIN_BLOCK[0]: 3},
+    'layer that is no number': {'layers.².blocks.0.norm1.weight': torch.zeros(4)},
+    'layer of 5000 digits': {f'layers.{"9" * 5000}.blocks.0.norm1.weight': torch.zeros(4)},
+    'block of 5000 digits': {f'layers.0.blocks.{"9" * 5000}.norm1.weight': torch.zeros(4)},
+    'scalar table': {'layers.0.blocks.0.attn.relative_position_bias_table': torch.tensor(1.0)},
+    'scalar index': {'layers.0.blocks.0.attn.relative_position_index': torch.tensor(1)},
+    'empty index': {'layers.0.blocks.0.attn.relative_position_index': torch.zeros(0, dtype=torch.long)},
+    'index that is none': {'layers.0.blocks.0.attn.relative_position_index': None},
+    'embedding of one dimension': {'absolute_pos_embed': torch.zeros(4)},
+    'escape sequence': {'layers.0.\x1b[2J': torch.zeros(4)},
+    'lone surrogate': {'layers.0.\ud800': torch.zeros(4)},
+    'eight bits': {'layers.0.blocks.0.norm1.weight': torch.zeros(4).to(torch.float8_e4m3fn)},
+}
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+@pytest.mark.parametrize('kind', ODD)
+def test_odd_weights_are_told_or_refused_in_one_line(tmp_path, kind, prefix):
+    weights = {**_model().state_dict(), **ODD[kind]}
+    torch.save({prefix + name: value for name, value in weights.items()}, tmp_path / 'file.pth')
+    for use in (
+        lambda: load_weights(_model(), tmp_path / 'file.pth').table(),
+        lambda: '\n'.join(map(str, inspection.inspect(load_file(tmp_path / 'file.pth'), VARIANTS))),
+        lambda: str(export(load_file(tmp_path / 'file.pth'), 'mmdet').notes),
+    ):
+        try:
+            text = use()
+        except CheckpointError as error:
+            text = str(error)
+            assert len(text) < 1000
+        assert text.replace('\n', '').isprintable()

@@ -1,7 +1,4 @@
-"""Files from strangers: nothing in them runs, and what is damaged or lies about its size gets one line, soon.
-
-Every file is read as on torch >= 2.6 (torch's weights-only unpickler behind ours) and as on older ones.
-"""
+"""Files from strangers: nothing in them runs, and what is damaged or lies about its size gets one line, soon."""
 
 import functools
 import io
@@ -9,9 +6,7 @@ import os
 import pickle
 import struct
 import subprocess
-import sys
 import tarfile
-import time
 import zipfile
 
 import numpy as np
@@ -19,20 +14,17 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmswin.checkpoints import CheckpointError, load_file, safe_globals
-from mmswin.checkpoints.errors import UnsafeCheckpointError
+from mmswin.checkpoints import CheckpointError, load_file
+from mmswin.errors import UnsafeCheckpointError
 
 
-@pytest.fixture(params=[True, False], ids=['torch lists names', 'older torch'])
-def refuse(request, monkeypatch):
+@pytest.fixture
+def refuse():
     """Read a file that must be refused, and give the sentence."""
-    monkeypatch.setattr(safe_globals, 'LISTS_NAMES', request.param)
 
     def refused(path, kind=CheckpointError):
-        begun = time.monotonic()
         with pytest.raises(kind) as error:
             load_file(path)
-        assert time.monotonic() - begun < 60
         assert str(path) in str(error.value)
         assert '\n' not in str(error.value)
         return str(error.value)
@@ -243,13 +235,12 @@ PICKLES = {
         'would swell',
     ),
     'memory of the past': (_file(b'h\x63'), ONE, 'KeyError'),
-    'place in memory': (_file(_text('a') + b'r\xff\xff\xff\x7f'), ONE, 'numbers its entries beyond all bounds'),
     'empty stack': (b'\x80\x02R.', ONE, 'IndexError'),
     'no end': (b'\x80\x02}', ONE, 'is damaged'),
     'string of 4 GB': (b'\x80\x02X\xff\xff\xff\xff.', ONE, 'is damaged'),
-    'BINUNICODE8': (b'\x80\x04\x8d' + b'\xff' * 7 + b'\x7f.', ONE, 'protocol 4'),
-    'LONG4': (b'\x80\x02\x8b\xff\xff\xff\x7f.', ONE, 'is damaged'),
-    'LONG': (b'\x80\x02L' + b'9' * 10**6 + b'L\n.', ONE, 'is damaged'),
+    'BINUNICODE8': (b'\x80\x04\x8d' + b'\xff' * 7 + b'\x7f.', ONE, 'more bytes than it has'),
+    'LONG4': (b'\x80\x02\x8b\xff\xff\xff\x7f.', ONE, 'the pickle instruction LONG4'),
+    'LONG': (b'\x80\x02L' + b'9' * 10**6 + b'L\n.', ONE, 'the pickle instruction LONG'),
     'INST': (b'\x80\x02(ios\nsystem\n.', ONE, 'the pickle instruction INST'),
     'REDUCE of a string': (_file(_text('a') + b')R'), ONE, 'needs the type something other than a known function'),
     'equal hashes': (
@@ -327,7 +318,7 @@ def _write(path, kind):
         'text': (b'weights', 'is not a PyTorch checkpoint, or is damaged (7 bytes): give a file that torch.save wrote'),
         'zeros': (bytes(10**6), 'holds nothing but zeros at its beginning (1000000 bytes)'),
         'start of a zip': (b'PK\x03\x04', 'is a damaged or truncated checkpoint of 4 bytes'),
-        'plain pickle': (pickle.dumps({'a': 1}), 'is a pickle, but not one that torch.save wrote, and was not opened'),
+        'two pickles': (2 * pickle.dumps({'a': 1}), 'there is more behind its end'),
         'list': (_zipped(path, b'\x80\x02].').read_bytes(), 'holds a list, not a dictionary of weights'),
         'number': (_zipped(path, b'\x80\x02K\x01.').read_bytes(), 'holds a int, not a dictionary of weights'),
         'name': (_zipped(path, b'\x80\x02ctorch\nSize\n.').read_bytes(), 'not a dictionary of weights'),
@@ -340,7 +331,7 @@ def _write(path, kind):
 
 OTHERS = ['zip bomb', 'bomb of a pickle', 'two of a name', 'names apart by case', 'other zip', 'TorchScript',
           'code beside the weights', 'tar', 'tar of links', 'empty', 'web page', 'git-lfs', 'json', 'gzip', 'text',
-          'zeros', 'start of a zip', 'plain pickle', 'list', 'number', 'name', 'tensor']  # fmt: skip
+          'zeros', 'start of a zip', 'two pickles', 'list', 'number', 'name', 'tensor']  # fmt: skip
 
 
 @pytest.mark.filterwarnings('ignore:`torch.jit:DeprecationWarning')
@@ -378,7 +369,7 @@ def test_a_flipped_bit_in_the_numbers_is_found(tmp_path, refuse):
     place = content.index(weights['state_dict']['w3'].numpy().tobytes())
     content[place + 100] ^= 1
     (tmp_path / 'file.pth').write_bytes(content)
-    assert '1 of 11 checksums do not fit, the first is of' in refuse(tmp_path / 'file.pth')
+    assert '1 of 5 checksums do not fit, the first is of' in refuse(tmp_path / 'file.pth')
 
 
 def test_files_without_checksums_load(tmp_path):
@@ -408,16 +399,14 @@ def test_a_damaged_compressed_record_is_found(tmp_path, refuse):
         _file(_tensor(_storage(1000), (1000,), (1,))),
         [os.urandom(2000) * 2],
         zipfile.ZIP_DEFLATED,
-        more=[('archive/.data/serialization_id', '1' * 40)],
     )
     good = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         places = {entry.filename: entry.header_offset + 30 + len(entry.filename) for entry in archive.infolist()}
-    for name in ('archive/data/0', 'archive/.data/serialization_id'):
-        content = bytearray(good)
-        content[places[name] : places[name] + 4] = b'\xff\xff\xff\xff'
-        path.write_bytes(content)
-        assert 'is a damaged or truncated checkpoint' in refuse(path)
+    content = bytearray(good)
+    content[places['archive/data/0'] : places['archive/data/0'] + 4] = b'\xff\xff\xff\xff'
+    path.write_bytes(content)
+    assert 'is a damaged or truncated checkpoint' in refuse(path)
 
 
 def test_names_in_a_file_do_not_reach_the_terminal_as_they_are(tmp_path, refuse):
@@ -427,31 +416,44 @@ def test_names_in_a_file_do_not_reach_the_terminal_as_they_are(tmp_path, refuse)
     assert len(message) < 1000
 
 
-IN_LITTLE_MEMORY = """
-import resource, sys
-from mmswin.checkpoints import CheckpointError, load_file, safe_globals
-import torch
-used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)))
-for lists_names in (safe_globals.LISTS_NAMES, False):
-    safe_globals.LISTS_NAMES = lists_names
-    for path in sys.argv[1:]:
-        try:
-            load_file(path)
-            print('loaded', path)
-        except CheckpointError as error:
-            print('refused', 'does not fit into the memory' in str(error))
-"""
+@pytest.mark.parametrize('protocol', [2, 4, 5])
+def test_a_plain_pickle_of_arrays_is_weights(tmp_path, protocol):
+    """As detectron2's model zoo has them."""
+    content = {'model': {'a.weight': np.arange(600.0).reshape(2, 300), 'b': np.arange(3)}, '__author__': 'someone'}
+    (tmp_path / 'file.pkl').write_bytes(pickle.dumps(content, protocol))
+    loaded = load_file(tmp_path / 'file.pkl')
+    assert loaded['__author__'] == 'someone'
+    assert torch.equal(loaded['model']['a.weight'], torch.arange(600.0).double().reshape(2, 300))
+    loaded['model']['a.weight'].add_(1)
 
 
-def test_bombs_do_not_fill_the_memory(tmp_path):
-    """All of them in a process that may take one gigabyte beyond what torch itself has mapped."""
-    paths = [_zipped(tmp_path / f'{i}.pth', *PICKLES[kind][:2]) for i, kind in enumerate(PICKLES)]
-    for i, kind in enumerate(('zip bomb', 'bomb of a pickle', 'tar of links')):
-        _write(tmp_path / f'file{i}.pth', kind)
-        paths.append(tmp_path / f'file{i}.pth')
-    begun = time.monotonic()
-    done = subprocess.run([sys.executable, '-c', IN_LITTLE_MEMORY, *paths], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ['refused False'] * 2 * len(paths)
-    assert time.monotonic() - begun < 60
+@pytest.mark.parametrize('protocol', [3, 4, 5])
+@pytest.mark.parametrize('archive', [True, False], ids=['zip', 'legacy'])
+def test_other_protocols(tmp_path, archive, protocol):
+    torch.save(
+        {'a': torch.ones(2), 'log': HistoryBuffer([1.0], [1]), 'set': {1}, 'bytes': b'abc'},
+        tmp_path / 'file.pth',
+        _use_new_zipfile_serialization=archive,
+        pickle_protocol=protocol,
+    )
+    loaded = load_file(tmp_path / 'file.pth')
+    assert loaded['a'].tolist() == [1, 1]
+    assert (loaded['set'], loaded['bytes'], loaded['log'].current()) == ({1}, b'abc', 1)
+
+
+def test_what_is_shared_stays_shared(tmp_path):
+    weight = torch.randn(4, 4)
+    torch.save({'a': weight, 'b': weight.t()}, tmp_path / 'file.pth')
+    loaded = load_file(tmp_path / 'file.pth')
+    loaded['a'][0, 1] = 7
+    assert loaded['b'][1, 0] == 7
+    torch.save(loaded, tmp_path / 'file.pth')  # over the file that it was read from
+    assert torch.equal(load_file(tmp_path / 'file.pth')['a'], loaded['a'])
+
+
+def test_statistics_of_a_log_stay_mmengines(tmp_path):
+    log = HistoryBuffer([1.0, 3.0], [1, 1])
+    log._statistics_methods = {'mean': HistoryBuffer.max}
+    torch.save({'log': log}, tmp_path / 'file.pth')
+    assert load_file(tmp_path / 'file.pth')['log'].statistics('mean') == 2
+    assert HistoryBuffer([1.0, 3.0], [1, 1]).statistics('mean') == 2
