@@ -38,18 +38,9 @@ from mmswin.data.pictures import (
     missing_files,
     sample,
 )
+from mmswin.data.places import check_places
 from mmswin.errors import plain_message, printable
 
-_GET = {
-    'CocoDataset': 'Get COCO 2017 from https://cocodataset.org/#download (or make a miniature to try things out: python '
-    'tools/make_miniature_coco.py data/miniature_coco, for configs/demo_cascade_mask_rcnn_swin_t_miniature.py). '
-    "With this package's configurations, export MMSWIN_COCO_DIR=DIRECTORY names another place for all splits. ",
-    'ADE20KDataset': 'Get ADE20K (0.9 GB) from http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip '
-    '(or make a miniature to try things out: python tools/make_miniature_ade.py data/miniature_ade --classes ade). With '
-    "this package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. ",
-}
-# Names the place of the data in the configurations for one's own.
-_OWN_DIR = 'MMSWIN_DATA_DIR'
 # Pictures may differ in size from what is said of them in this part of a data set before it is an error.
 _ODD_SIZES = 0.01
 
@@ -165,7 +156,9 @@ class _DatasetCheck:
         if facts.remote:
             self.add('warning', f'{self.where} reads from {facts.remote}, which cannot be checked from here')
             return
-        places = list(self._check_places())
+        places = list(
+            check_places(self.cfg, self.where, self.dataset, facts, self._reads(), self.is_coco or self.is_map)
+        )
         for level, message in places:
             self.add(level, message)
         if any(level == 'error' for level, _ in places):
@@ -210,64 +203,6 @@ class _DatasetCheck:
         elif self.is_map:
             levels |= {'img_path': 'error', 'seg_map_path': 'error' if maps else ''}
         return levels
-
-    def _check_places(self) -> Iterator[tuple[str, str]]:
-        """The data root, the annotation file and the image directories."""
-        facts, known = self.facts, self.is_coco or self.is_map
-        remedy = f'{self._source()}If it is elsewhere: '
-        root = option(self.cfg, f'{self.where}.data_root', 'DIRECTORY')
-        levels = self._reads()
-        gone = {
-            key: place for key, place in facts.prefixes.items() if levels.get(key) and not os.path.isdir(place)
-        }  # fmt: skip
-        no_file = bool(facts.ann_file) and not os.path.exists(facts.ann_file)
-        if facts.data_root and not os.path.isdir(facts.data_root) and (gone or no_file or not facts.prefixes):
-            wanted = facts.ann_file or next(iter(facts.prefixes.values()), '')
-            yield (
-                'error',
-                f'the data root {facts.data_root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. {remedy}{root}',
-            )
-            return
-        if no_file:
-            folder = os.path.dirname(facts.ann_file)
-            there = sorted(folder_entries(folder))
-            yield (
-                'error' if known else 'warning',
-                f'the annotation file {facts.ann_file!r} does not exist; {folder or "."!r} '
-                + (f'holds {listing(there)}' if there else 'is empty or not there')
-                + f'. {remedy}{root} or {self.where}.ann_file=FILE',
-            )
-        for key, place in gone.items():
-            yield (
-                levels[key],
-                f'the directory {place!r} ({self.where}.data_prefix.{key}) does not exist. {remedy}{root} or '
-                f'{self.where}.data_prefix.{key}=DIRECTORY',
-            )
-
-    def _source(self) -> str:
-        """Where to get the data set, as far as its configuration tells which it is."""
-        if 'miniature' in self.facts.data_root:
-            name = 'ade' if self.scope == 'mmseg' else 'coco'
-            return f'Make it: python tools/make_miniature_{name}.py {self.facts.data_root}. {self._variable_unheeded()}'
-        named = (self.dataset.get('metainfo') or {}).get('classes')
-        ann_file, prefixes = self.dataset.get('ann_file') or '', self.dataset.get('data_prefix') or {}
-        kind = type_name(self.dataset).split('.')[-1]
-        official = kind == 'ADE20KDataset' or os.path.basename(ann_file).startswith('instances_')
-        if named and not official:
-            variable = ''
-            if _OWN_DIR in str(getattr(self.cfg, 'text', '')):
-                variable = f', or export {_OWN_DIR}=DIRECTORY (see docs/finetune.md)'
-            places = listing([ann_file] * bool(ann_file) + list(prefixes.values()))
-            return f'It is to hold your own data, {places}: set data_root in the config{variable}. '
-        return _GET.get(kind, '') + self._variable_unheeded()
-
-    def _variable_unheeded(self) -> str:
-        """mmengine logs the variables that a config reads even where a later line of it replaces the place."""
-        variable = 'MMSWIN_ADE_DIR' if self.scope == 'mmseg' else 'MMSWIN_COCO_DIR'
-        place = os.environ.get(variable)
-        if not place or self.facts.data_root.startswith(place):
-            return ''
-        return f'{variable} is set, but this config does not follow it. '
 
     def _classes(self, built: Any) -> list[str] | None:
         """Names of the classes that the dataset expects; None if they are not known or not names."""

@@ -120,15 +120,10 @@ def run_demo(
     only: str | None = None,
     say: Say = print,
 ) -> None:
-    """Make toy data, train and test on them, and show what came of it.
+    """Make toy data, train and test on them, and show what came of it, each line by ``say``.
 
-    Args:
-        root: The checkout: has configs/ and tools/.
-        data_dir: Gets a directory for each data set; what is there whole is used as it is.
-        work_dir: Gets a directory ``run_N`` for each run.
-        quick: A few iterations on a few images only, which learn nothing.
-        only: Name of the one task to show.
-        say: Gets each line for the user.
+    ``root`` is the checkout; ``data_dir`` gets a directory for each data set (what is there whole is used as it is), and
+    ``work_dir`` one ``run_N`` for each run; ``quick`` makes a few iterations that learn nothing; ``only`` names one task.
 
     Raises:
         DemoError: A tool failed.

@@ -23,11 +23,8 @@ class Task:
     """One task of the demo.
 
     Attributes:
-        name: ``'detection'`` or ``'segmentation'``; of its directory too.
         title: Stands over the curves.
-        config: Path within the checkout.
-        kind: Of the toy data, ``'COCO'`` or ``'ADE20K'``.
-        folder: Their directory.
+        kind: Of the toy data, ``'COCO'`` or ``'ADE20K'``; ``folder`` is their directory.
         settings, quick_settings: What they are made from.
         score: How the names of its figures begin.
         table: The figures for people; takes them and the directory of the data.

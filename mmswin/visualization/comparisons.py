@@ -25,13 +25,7 @@ SIDE = 336
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 3, gap: int = 8) -> np.ndarray:
-    """Pictures of any sizes in rows on one white sheet, each in the upper left corner of its cell.
-
-    Raises:
-        ValueError: There are no pictures.
-    """
-    if not pictures:
-        raise ValueError('a contact sheet needs at least one picture; got none')
+    """Pictures of any sizes (one or more) in rows on one white sheet, each in the upper left corner of its cell."""
     columns = min(columns, len(pictures))
     height, width = (max(picture.shape[axis] for picture in pictures) + gap for axis in (0, 1))
     sheet = np.full((-(-len(pictures) // columns) * height + gap, columns * width + gap, 3), 255, np.uint8)
@@ -79,13 +73,10 @@ def draw_instances(
     Args:
         predictions: Pickle by ``tools/test.py --out``.
         annotations: The COCO annotation file of the same images.
-        out_dir: Gets ``contact_sheet.png`` and one PNG for each image.
+        out_dir: Gets ``contact_sheet.png``, which is returned first, and one PNG for each image.
         classes: Names of the labels.
         number: How many images; those with the lowest ids, so that nobody has chosen them.
         score_threshold: Predictions below it are left out.
-
-    Returns:
-        The files, the contact sheet first.
 
     Raises:
         ValueError: The pickle holds no predictions, or those of other images.
