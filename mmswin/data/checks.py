@@ -126,7 +126,9 @@ def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'va
             alone = len(useless) == len(checks)
             report.add('error' if alone else 'warning', message, split)
         if split != 'train':
-            for level, message in _check_evaluators(cfg, split, [check.facts.ann_file for check in checks]):
+            for level, message in _check_evaluators(
+                cfg, split, [check.facts.ann_file for check in checks if check.is_coco]
+            ):
                 report.add(level, message, split)
     return report
 
@@ -246,11 +248,11 @@ class _DatasetCheck:
             return  # a model that is told the names
         others = NOT_SEGMENTING if self.is_map else NOT_LABELLING
         heads = model_num_classes(self.cfg.get('model') or {}, others=others)
-        # An auxiliary head with one output sees edges, not classes.
+        # An auxiliary head with one or two outputs sees edges (STDC), not classes.
         wrong = {
             path: number
             for path, number in heads.items()
-            if number != len(classes) and not (number == 1 and 'auxiliary_head' in path)
+            if number != len(classes) and not (number <= 2 and 'auxiliary_head' in path)
         }
         if wrong:
             options = ' '.join(f'{path}={len(classes)}' for path in wrong)
@@ -270,7 +272,7 @@ class _DatasetCheck:
             meaning = ('0 for "not labelled" and 1 for' if usual else '0 for') + f' {own[0]}'
             effect = f'{own[0]} would be ignored' if reduce else f'"not labelled" would be taken for {own[0]}'
             self.add(
-                'error',
+                'warning',
                 f"{self.where}.reduce_zero_label={reduce}, but {type(built).__name__}'s label maps have {meaning}: {effect} "
                 f'and every other class for {"the one before" if reduce else "the next"}. Remove it: '
                 + option(self.cfg, f'{self.where}.reduce_zero_label', usual),
@@ -375,17 +377,24 @@ def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) 
         path = evaluator.get('ann_file') if isinstance(evaluator, Mapping) else None
         if not isinstance(path, str) or '://' in path:
             continue
-        option = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
+        key = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
         local = [other for other in paths if other]
-        advice = f'--cfg-options {option}={local[0] if local else "FILE"}'
+        advice = option(cfg, key, local[0] if local else 'FILE')
         if not os.path.isfile(path):
             if path not in map(os.path.normpath, local) and path not in local:
                 yield 'error', f'the annotation file of the metric, {path!r}, does not exist; set it: {advice}'
-        elif local and os.path.realpath(path) not in map(os.path.realpath, local):
+        elif local and os.path.realpath(path) not in map(os.path.realpath, local) and not _same_images(path, local[0]):
             yield (
                 'error',
-                (
-                    f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
-                    f'annotations of other images. Set it: {advice}'
-                ),
+                f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
+                f'annotations of other images. Set it: {advice}',
             )
+
+
+def _same_images(path: str, other: str) -> bool:
+    """Whether an annotation file holds the images of another (or that cannot be said)."""
+    try:
+        known, wanted = ({image['id'] for image in read_coco(name)['images']} for name in (path, other))
+    except (AnnotationFileError, OSError):
+        return True  # said of the dataset
+    return wanted <= known

@@ -70,6 +70,11 @@ def make_data(dataset: Any, scope: str, root: Path) -> None:
     facts, (kind, _) = dataset_facts(dataset), dataset_class(dataset, scope)
     ancestors = {ancestor.__name__ for ancestor in kind.__mro__}
     classes = (dataset.get('metainfo') or {}).get('classes') or (kind.METAINFO or {}).get('classes') or ('thing',)
+    if 'V3DetDataset' in ancestors:
+        classes = [f'class {i}' for i in range(13204)]
+        names = Path(facts.data_root) / 'annotations' / 'category_name_13204_v3det_2023_v1.txt'
+        names.parent.mkdir(parents=True, exist_ok=True)
+        names.write_text('\n'.join(classes))
     places = {key: Path(place) for key, place in facts.prefixes.items()}
     for key, place in places.items():
         # mmdet's instance configs of Mask2Former inherit a directory that nothing in them reads.

@@ -105,8 +105,11 @@ def test_metric_reads_a_file_that_does_not_exist(data) -> None:
     assert f'--cfg-options val_evaluator.ann_file={data.file("val")}' in message
 
 
-def test_metric_reads_another_file(data) -> None:
+def test_metric_reads_a_file_of_other_images(data) -> None:
     data.cfg['val_evaluator'] = [{'type': 'CocoMetric', 'ann_file': str(data.file('train'))}]
+    assert data.check(('val',)) == [], 'the same images'
+    for image in data.train['images']:
+        image['id'] += 100
     level, message = data.only(('val',))
     assert level == 'error' and 'results would be compared with the annotations of other images' in message
     assert '--cfg-options val_evaluator.0.ann_file=' in message
