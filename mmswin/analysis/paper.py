@@ -172,12 +172,12 @@ class Comparison:
     @property
     def params_difference(self) -> float | None:
         """Counted less published parameters, in millions."""
-        return None if None in (self.params, self.row.params) else self.params - self.row.params
+        return None if self.params is None or self.row.params is None else self.params - self.row.params
 
     @property
     def flops_difference(self) -> float | None:
         """Counted less published multiply-adds, relative to the published."""
-        return None if None in (self.flops, self.row.flops) else self.flops / self.row.flops - 1
+        return None if self.flops is None or self.row.flops is None else self.flops / self.row.flops - 1
 
     @property
     def exceeding(self) -> set[str]:

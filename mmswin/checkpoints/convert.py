@@ -110,8 +110,8 @@ def fuse_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     fused: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         found = re.fullmatch(r'(.+\.attn\.)([qkv])(\.\w+)', name)
-        parts = [tensors.get(f'{found[1]}{part}{found[3]}') for part in 'qkv'] if found else [None]
-        if any(part is None for part in parts):
+        parts = [tensors.get(f'{found[1]}{part}{found[3]}') for part in 'qkv'] if found else []
+        if not found or any(part is None for part in parts):
             fused[name] = tensor
         elif found[2] == 'q':
             fused[f'{found[1]}qkv{found[3]}'] = torch.cat(parts)
@@ -238,7 +238,7 @@ def _check_dimensions(tensors: Mapping[str, Tensor]) -> None:
     """Make sure that tensors under the authors' names have as many dimensions as their names say."""
     for name, tensor in tensors.items():
         known = _DIMENSIONS.search(name)
-        if known and str(tensor.dim()) not in known.lastgroup[1:]:
+        if known and str(tensor.dim()) not in (known.lastgroup or '')[1:]:
             shape = printable(tuple(tensor.shape), 40)
             raise CheckpointError(f'the weights have {printable(name, 100)} of shape {shape}, as no Swin has')
 

@@ -139,7 +139,8 @@ def inspect(
     """
     weights = convert.weights_of(checkpoint)
     translation = convert.translate(weights)
-    meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), Mapping) else {}
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
     tensors = [value for value in weights.values() if isinstance(value, Tensor)]
     numbers = sum(tensor.numel() for tensor in tensors)
     dtypes = Counter(str(tensor.dtype).removeprefix('torch.') for tensor in tensors)

@@ -250,4 +250,4 @@ def load_weights(
         module.load_state_dict(dict(weights), strict=False)
     finally:
         module.load_source = None
-    return module.load_report
+    return module.load_report  # pyrefly: ignore[bad-return]

@@ -110,7 +110,7 @@ class Machine:
 
     # ------------------------------------------------------------------ instructions
 
-    def bytes(self, count: int) -> bytes:
+    def bytes(self, count: int) -> bytes:  # pyrefly: ignore[not-a-type]
         """The next bytes of the file."""
         fits = count <= 65536 or count <= self.size - self.file.tell()
         need(fits, 'is damaged: it declares more bytes than it has')
@@ -121,7 +121,7 @@ class Machine:
     def number(self, width: int) -> int:
         return int.from_bytes(self.bytes(width), 'little')
 
-    def counted(self, width: int) -> bytes:
+    def counted(self, width: int) -> bytes:  # pyrefly: ignore[not-a-type]
         """Bytes whose number stands before them."""
         return self.bytes(self.number(width))
 
