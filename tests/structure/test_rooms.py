@@ -1,0 +1,243 @@
+"""The order of the rooms, their sizes, and where tests stand: what docs/architecture.md says and a machine can hold.
+
+Lists of exceptions only shrink.
+"""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / 'mmswin'
+UNIT = ROOT / 'tests' / 'unit'
+MODULES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py' and '.mim' not in path.parts)
+
+# A room imports itself and the levels before its own. `environment` needs Python alone, as the bare package does.
+LEVELS = [
+    {'environment', 'errors', '__version__'},
+    {'atomic', 'shipped'},
+    {'registry', 'allocator'},
+    {'ops'},
+    {'checkpoints'},
+    {'backbones'},
+    {'necks', 'dense_heads', 'roi_heads', 'detectors', 'losses', 'assigners'},
+    {'data'},
+    {'engine'},
+    {'inference', 'export', 'analysis', 'visualization', 'upgrade'},
+    {'demo'},
+    {'cli'},
+    {'__main__'},
+]
+AGAINST_THE_ORDER = {
+    ('registry', 'checkpoints'): 'importing the registry admits what checkpoints of runs hold to torch.load',
+    ('ops', 'backbones'): 'types of what execution runs, and what a dropped path keeps',
+}
+# Lines of Python; raise one in the commit that needs it, with the reason.
+MODULE_LINES = 400
+PACKAGE_LINES = 20_000
+ROOM_LINES = {
+    'analysis': 1_200,
+    'atomic': 130,
+    'backbones': 1_150,
+    'checkpoints': 4_200,
+    'cli': 900,
+    'data': 2_650,
+    'demo': 450,
+    'detectors': 250,
+    'engine': 3_300,
+    'environment': 950,
+    'errors': 150,
+    'ops': 3_100,
+    'upgrade': 1_800,
+    'visualization': 450,
+}
+# Modules of more lines have a unit test.
+UNTESTED_LINES = 60
+WITHOUT_UNIT_TEST = {
+    'analysis/docs.py',
+    'analysis/reports.py',
+    'backbones/arguments.py',
+    'backbones/base.py',
+    'checkpoints/export.py',
+    'checkpoints/proof.py',
+    'checkpoints/reference_libraries.py',
+    'checkpoints/report.py',
+    'checkpoints/resize.py',
+    'checkpoints/transfer.py',
+    'checkpoints/untrusted/__init__.py',
+    'checkpoints/untrusted/other_files.py',
+    'data/coco_checks.py',
+    'data/coco_file.py',
+    'data/config_facts.py',
+    'data/image_files.py',
+    'data/miniature_drawing.py',
+    'demo/halves.py',
+    'demo/progress.py',
+    'demo/run.py',
+    'engine/banner.py',
+    'engine/launch.py',
+    'engine/stopping.py',
+    'environment/probe.py',
+    'ops/cpu/attention.py',
+    'ops/cpu/block.py',
+    'ops/cpu/block_op.py',
+    'ops/cpu/chunks.py',
+    'ops/cpu/linear.py',
+    'ops/cpu/parallel.py',
+    'ops/cpu/training.py',
+    'ops/execution.py',
+    'ops/low_precision.py',
+    'ops/window_attention/triton/backend.py',
+    'ops/window_attention/triton/kernels.py',
+    'ops/window_attention/triton/op.py',
+    'ops/window_attention/triton/tiled.py',
+    'upgrade/check.py',
+    'upgrade/delta.py',
+    'upgrade/model.py',
+    'upgrade/report.py',
+    'upgrade/runtime.py',
+    'upgrade/translate.py',
+    'upgrade/views.py',
+}
+WITHOUT_MODULE = {
+    'backbones/test_compile.py',
+    'backbones/test_content_term.py',
+    'backbones/test_mmdet_faults.py',
+    'backbones/test_ways_of_backward.py',
+    'backbones/test_whole_blocks.py',
+    'checkpoints/test_fitting.py',
+    'checkpoints/test_wrong_files.py',
+    'checkpoints/untrusted/test_fuzz.py',
+    'cli/test_commands.py',
+    'engine/test_accumulation.py',
+    'engine/test_agreement.py',
+    'engine/test_constructor.py',
+    'engine/test_late_resume.py',
+    'engine/test_run_banner.py',
+    'engine/test_stop_on_signal.py',
+    'ops/test_linear.py',
+    'ops/test_narrow.py',
+    'ops/test_side_by_side.py',
+    'ops/test_strips.py',
+    'ops/test_triton_backend.py',
+    'ops/test_triton_compilation.py',
+    'upgrade/test_released_files.py',
+    'upgrade/test_untranslated.py',
+}
+STARTING_PROCESSES = {
+    'checkpoints/untrusted/test_fuzz.py',
+    'data/test_checks.py',
+    'data/test_miniature.py',
+    'data/test_miniature_ade.py',
+    'engine/test_loops.py',
+    'ops/compile_triton_kernels.py',
+    'ops/test_side_by_side.py',
+    'ops/test_triton_compilation.py',
+    'ops/window_attention/triton/compile_triton_kernels.py',
+    'ops/window_attention/triton/test_kernels.py',
+    'test_allocator.py',
+}
+SAME_NAME = {'loading.py', 'report.py', 'machine.py', 'errors.py', 'files.py'}
+
+
+def relative(path: Path, to: Path = PACKAGE) -> str:
+    return path.relative_to(to).as_posix()
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def level_of(room: str) -> int:
+    levels = [number for number, rooms in enumerate(LEVELS) if room in rooms]
+    assert levels, f'{room} is no room of LEVELS: say where it belongs'
+    return levels[0]
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding='utf-8').splitlines())
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, int]]:
+    """Rooms that a module imports, anywhere in it, for types alone too; and the lines."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f'{relative(path)}:{node.lineno}: imports are absolute'
+            names = [f'mmswin.{alias.name}' for alias in node.names] if node.module == 'mmswin' else [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name.startswith('mmswin.'):
+                yield name.split('.')[1], node.lineno
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for path in MODULES:
+        own = room_of(path)
+        for room, line in imports_of(path):
+            if room == own or level_of(room) < level_of(own):
+                continue
+            if (own, room) not in AGAINST_THE_ORDER:
+                wrong.append(f'{relative(path)}:{line} imports {room}')
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_nothing_imports_upgrade() -> None:
+    users = {relative(path) for path in MODULES for room, _ in imports_of(path) if room == 'upgrade'}
+    assert not {user for user in users if not user.startswith(('upgrade/', 'cli/'))}
+
+
+def test_files_rooms_and_the_package_stay_small() -> None:
+    rooms: dict[str, int] = defaultdict(int)
+    for path in MODULES:
+        rooms[room_of(path)] += lines_of(path)
+    large = {relative(path): lines_of(path) for path in MODULES if lines_of(path) > MODULE_LINES}
+    assert not large
+    over = {room: lines for room, lines in rooms.items() if lines > ROOM_LINES.get(room, 100)}
+    assert not over, f'over budget: {over}'
+    assert sum(rooms.values()) <= PACKAGE_LINES
+
+
+def test_one_name_one_meaning() -> None:
+    paths = defaultdict(list)
+    for path in MODULES:
+        if path.name != '__init__.py' and room_of(path) != 'cli':  # there, a module has the name of its command
+            paths[path.name].append(relative(path))
+    twice = {name: found for name, found in paths.items() if len(found) > 1 and name not in SAME_NAME}
+    assert not twice, twice
+
+
+def test_unit_tests_mirror_the_package() -> None:
+    """mmswin/ROOM/x.py has tests/unit/ROOM/test_x.py, or test_x_ASPECT.py; a package x is tested in its parent's folder."""
+    tested, strays = set(), set()
+    for test in UNIT.rglob('test_*.py'):
+        folder, stem = PACKAGE / test.parent.relative_to(UNIT), test.stem.removeprefix('test_')
+        if test.is_relative_to(UNIT / 'configs'):
+            continue
+        modules = (
+            [path for path in folder.iterdir() if stem == path.stem or stem.startswith(f'{path.stem}_')]
+            if folder.is_dir()
+            else []
+        )
+        modules = [path if path.is_file() else path / '__init__.py' for path in modules]
+        tested.update(modules)
+        if not modules:
+            strays.add(relative(test, UNIT))
+    untested = {relative(path) for path in MODULES if path not in tested and lines_of(path) > UNTESTED_LINES}
+    untested = {name for name in untested if not name.startswith('cli/')}  # tests/e2e calls them
+    assert not strays - WITHOUT_MODULE, sorted(strays - WITHOUT_MODULE)
+    assert not untested - WITHOUT_UNIT_TEST, sorted(untested - WITHOUT_UNIT_TEST)
+
+
+def test_unit_tests_start_no_process() -> None:
+    starts = ('subprocess.run', 'subprocess.Popen', 'subprocess.check_output')
+    starting = {
+        relative(path, UNIT)
+        for path in UNIT.rglob('*.py')
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in starts
+    }
+    assert not starting - STARTING_PROCESSES, sorted(starting - STARTING_PROCESSES)
