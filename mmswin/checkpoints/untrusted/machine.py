@@ -6,6 +6,7 @@ other. What the file names is looked up in :mod:`mmswin.checkpoints.untrusted.na
 
 from __future__ import annotations
 
+import gc
 import pickletools
 import struct
 from collections import Counter, OrderedDict
@@ -30,9 +31,9 @@ from mmswin.checkpoints.untrusted.other_files import FileRefused, UnsafeName, Un
 
 # Far more than a training checkpoint of the largest detectors has (some 200 000).
 MAX_INSTRUCTIONS = 2_000_000
-# What may be built: so many bytes and 16 times the file's own. An object that is called for counts half a kilobyte.
+# What may be built: so many bytes and 16 times the file's own. Objects count more than they take.
 _FREE_BYTES = 1 << 27
-_OBJECT_BYTES = 512
+_OBJECT_BYTES, _CONTAINER_BYTES = 512, 400
 _MAX_NAME = 1000
 _MAX_LEVELS, _MAX_ENTRIES = 100, 3_000_000
 _MAPPINGS = (dict, OrderedDict, Counter)
@@ -68,6 +69,8 @@ class Machine:
             UnsafeName: A type or function is needed that is not on the list.
             FileRefused: It is damaged, or declares what is not there.
         """
+        collecting = gc.isenabled()
+        gc.disable()  # it would go through all that is built, again and again
         try:
             result = self._run()
             need(not self.unfilled, 'holds a damaged numpy array')
@@ -79,6 +82,9 @@ class Machine:
             raise
         except Exception as error:  # whatever a random byte leads to
             raise FileRefused(f'is damaged ({type(error).__name__} in its list of tensors)') from error
+        finally:
+            if collecting:
+                gc.enable()
         return result
 
     def _run(self) -> Any:
@@ -224,6 +230,14 @@ def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
     return lambda machine: machine.stack.append(make(machine))
 
 
+def _container(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
+    def handler(machine: Machine) -> None:
+        machine.spend(_CONTAINER_BYTES)
+        machine.stack.append(make(machine))
+
+    return handler
+
+
 _HANDLERS: dict[bytes, Callable[[Machine], None]] = {
     b'\x80': Machine.protocol,
     b'\x95': lambda machine: need(len(machine.bytes(8)) == 8, _SHORT),  # how long a frame is
@@ -258,13 +272,13 @@ _HANDLERS: dict[bytes, Callable[[Machine], None]] = {
     b'\x88': _push(lambda machine: True),
     b'\x89': _push(lambda machine: False),
     b')': _push(lambda machine: ()),
-    b']': _push(lambda machine: []),
-    b'}': _push(lambda machine: {}),
-    b'\x8f': _push(lambda machine: set()),
-    b't': _push(lambda machine: tuple(machine.pop_mark())),
-    b'\x85': _push(lambda machine: tuple(machine.tail(1))),
-    b'\x86': _push(lambda machine: tuple(machine.tail(2))),
-    b'\x87': _push(lambda machine: tuple(machine.tail(3))),
+    b']': _container(lambda machine: []),
+    b'}': _container(lambda machine: {}),
+    b'\x8f': _container(lambda machine: set()),
+    b't': _container(lambda machine: tuple(machine.pop_mark())),
+    b'\x85': _container(lambda machine: tuple(machine.tail(1))),
+    b'\x86': _container(lambda machine: tuple(machine.tail(2))),
+    b'\x87': _container(lambda machine: tuple(machine.tail(3))),
     b'a': lambda machine: machine.append(machine.tail(1)),
     b'e': lambda machine: machine.append(machine.pop_mark()),
     b's': lambda machine: machine.set_items(machine.tail(2)),
@@ -287,7 +301,7 @@ def check_structure(loaded: Any) -> None:
         if not children_done and id(value) in heights:
             continue
         children = value.values() if isinstance(value, dict) else value
-        nested = [child for child in children if isinstance(child, (dict, list, tuple))]
+        nested = [child for child in children if isinstance(child, (dict, list, tuple)) and child]
         if children_done or not nested:
             path.discard(id(value))
             below = [heights[id(child)] for child in nested]
