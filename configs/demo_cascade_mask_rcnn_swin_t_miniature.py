@@ -51,12 +51,12 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file='data/miniature_coco/annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-iterations = 700
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=100)
+iterations = 400
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=200)
 optim_wrapper = dict(optimizer=dict(lr=5e-4), clip_grad=dict(max_norm=10))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100, eta_min=1e-5),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=60, end=iterations, T_max=iterations - 60, eta_min=1e-5),
 ]
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),

@@ -40,8 +40,8 @@ train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(data, pipeline
 val_dataloader = dict(batch_size=1, num_workers=1, dataset=dict(data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-iterations = 500
-train_cfg = dict(max_iters=iterations, val_interval=100)
+iterations = 300
+train_cfg = dict(max_iters=iterations, val_interval=150)
 optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=10))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from mmswin.data.miniature import MiniatureError
-from mmswin.demo import DemoError, plan_demo, run_demo
+from mmswin.demo.run import DemoError, run_demo
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
         'them through tools/train.py, test them through tools/test.py, and draw predictions and curves. Each run gets '
         'a new directory.'
     )
-    parser.add_argument('--only', choices=['detection', 'segmentation'], help='one half of it (default: both)')
+    parser.add_argument('--only', choices=['detection', 'segmentation'], help='one task of it (default: both)')
     parser.add_argument(
         '--data-dir',
         type=Path,
@@ -38,7 +38,7 @@ def main() -> int:
     args = parse_args()
     data_dir, work_dir = (path and path.absolute() for path in (args.data_dir, args.work_dir))
     try:
-        run_demo(plan_demo(ROOT, data_dir, work_dir, args.quick, args.only), say=lambda line: print(line, flush=True))
+        run_demo(ROOT, data_dir, work_dir, args.quick, args.only, say=lambda line: print(line, flush=True))
     except (DemoError, MiniatureError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

@@ -4,25 +4,22 @@ import argparse
 import sys
 import time
 
-from mmswin.data.miniature import parse_classes
-from mmswin.data.miniature_ade import DEFAULT_CLASSES, MiniatureAdeSettings, MiniatureError, make_miniature_ade
+from mmswin.data.miniature import DEFAULT_CLASSES, MiniatureError, MiniatureSettings, make_miniature
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Make a miniature ADE20K: synthetic images in the real layout.')
     parser.add_argument('out_dir', help='directory to make, in the place of ADEChallengeData2016')
-    parser.add_argument(
-        '--train', type=int, default=MiniatureAdeSettings.num_train, help='training images (%(default)s)'
-    )
-    parser.add_argument('--val', type=int, default=MiniatureAdeSettings.num_val, help='validation images (%(default)s)')
+    parser.add_argument('--train', type=int, default=MiniatureSettings.num_train, help='training images (%(default)s)')
+    parser.add_argument('--val', type=int, default=MiniatureSettings.num_val, help='validation images (%(default)s)')
     parser.add_argument(
         '--size',
         type=int,
-        default=MiniatureAdeSettings.image_size,
+        default=MiniatureSettings.image_size,
         metavar='PIXELS',
         help='longer side of an image (%(default)s)',
     )
-    parser.add_argument('--seed', type=int, default=MiniatureAdeSettings.seed, help='(%(default)s)')
+    parser.add_argument('--seed', type=int, default=MiniatureSettings.seed, help='(%(default)s)')
     parser.add_argument(
         '--classes',
         nargs='+',
@@ -45,14 +42,16 @@ def main() -> int:
             print(f'{done}/{total} images, {left:.0f} s left', flush=True)
 
     try:
-        settings = MiniatureAdeSettings(args.train, args.val, args.size, args.seed, parse_classes(args.classes))
-        root = make_miniature_ade(args.out_dir, settings, args.force, progress)
+        classes = tuple(name for word in args.classes for name in word.split(',') if name)
+        settings = MiniatureSettings(args.train, args.val, args.size, args.seed, classes)
+        root = make_miniature('ADE20K', args.out_dir, settings, args.force, progress)
     except (MiniatureError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+    names = settings.names('ADE20K')
     print(
         f'{root}: {{images,annotations}}/{{training,validation}}/; label 0 is not labelled, then from 1: '
-        + (', '.join(settings.names) if len(settings.names) < 20 else f'the {len(settings.names)} classes of ADE20K')
+        + (', '.join(names) if len(names) < 20 else f'the {len(names)} classes of ADE20K')
     )
     return 0
 

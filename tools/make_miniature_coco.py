@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from mmswin.data.miniature import DEFAULT_CLASSES, MiniatureError, MiniatureSettings, make_miniature_coco, parse_classes
+from mmswin.data.miniature import DEFAULT_CLASSES, MiniatureError, MiniatureSettings, make_miniature
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,8 +42,9 @@ def main() -> int:
             print(f'{done}/{total} images, {left:.0f} s left', flush=True)
 
     try:
-        settings = MiniatureSettings(args.train, args.val, args.size, args.seed, parse_classes(args.classes))
-        root = make_miniature_coco(args.out_dir, settings, args.force, progress)
+        classes = tuple(name for word in args.classes for name in word.split(',') if name)
+        settings = MiniatureSettings(args.train, args.val, args.size, args.seed, classes)
+        root = make_miniature('COCO', args.out_dir, settings, args.force, progress)
     except (MiniatureError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

@@ -41,6 +41,8 @@ def check(config: str, split: list[str], decode: bool, cfg_options: dict[str, An
         print(line)
     warnings = len(report.findings) - report.num_errors
     print(f'{report.num_errors} errors, {warnings} warnings, {time.perf_counter() - start:.1f} s')
+    if report.num_errors:
+        print('if these are right as they are: tools/train.py --skip-data-check')
     return 1 if report.num_errors else 0
 
 

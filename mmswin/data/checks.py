@@ -1,54 +1,48 @@
 """Find faults of the data that a configuration names, before anything is trained.
 
-Reads annotation files, directories, and of segmentation data the headers and some label maps; builds neither a dataset
-nor a model. Checking a COCO file needs json and numpy; mmdet is asked only for the classes of a dataset whose
-configuration does not name them. Label maps need Pillow besides, and mmseg to know which dataset reads them.
+The datasets of the configuration are built, and mmdet's and mmseg's own code says what it makes of their files; nothing
+is trained and no model is built. Where that cannot be asked, a fault is a warning, not an error.
 """
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmswin.data.coco_checks import (
-    check_boxes,
-    check_classes,
-    check_evaluation,
-    check_ids,
-    check_masks,
-    check_usable,
-    usable_images,
-)
-from mmswin.data.coco_file import AnnotationFileError, CocoFile, read_coco
+from mmswin.data.annotations import AnnotationFileError, judge, read_coco
+from mmswin.data.coco_checks import check_classes, check_evaluation, check_ids, check_judgement, explain_useless
 from mmswin.data.config_facts import (
     NOT_LABELLING,
     NOT_SEGMENTING,
+    build_dataset,
+    build_step,
+    dataset_class,
     dataset_facts,
-    default_classes,
-    is_coco,
+    default_argument,
     leaf_datasets,
-    mask_user,
     max_bad_fraction,
     model_num_classes,
-    segmentation_class,
+    option,
+    steps_of,
+    type_name,
 )
-from mmswin.data.image_files import check_bad_images, folder_entries, listing, missing_files, undecodable_files
-from mmswin.data.segmentation import check_segmentation
-
-_GET_COCO = (
-    'Get COCO 2017 from https://cocodataset.org/#download (or make a miniature to try things out: python '
-    'tools/make_miniature_coco.py data/miniature_coco, for configs/demo_cascade_mask_rcnn_swin_t_miniature.py). '
-    "With this package's configurations, export MMSWIN_COCO_DIR=DIRECTORY names another place for all splits. "
+from mmswin.data.label_maps import SegmentationCheck
+from mmswin.data.pictures import (
+    check_bad_images,
+    check_sizes,
+    folder_entries,
+    listing,
+    loaded_size,
+    look_at,
+    missing_files,
+    sample,
 )
+from mmswin.data.places import check_places
+from mmswin.errors import plain_message, printable
 
-_GET_ADE = (
-    'Get ADE20K (0.9 GB) from http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip (or make a '
-    'miniature to try things out: python tools/make_miniature_ade.py data/miniature_ade --classes ade). With this '
-    "package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. "
-)
-
-# Names the place of the data in the configurations for one's own.
-_OWN_DIR = 'MMSWIN_DATA_DIR'
+# Pictures may differ in size from what is said of them in this part of a data set before it is an error.
+_ODD_SIZES = 0.01
 
 
 @dataclass(frozen=True)
@@ -81,6 +75,10 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     summaries: list[str] = field(default_factory=list)
 
+    def add(self, level: str, message: str, split: str) -> None:
+        """Note a fault; what files and configurations hold is escaped here."""
+        self.findings.append(Finding(level, printable(message, limit=3000), split))
+
     @property
     def num_errors(self) -> int:
         """How many of the findings are errors."""
@@ -112,19 +110,26 @@ def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'va
     if unknown:
         raise ValueError(f'unknown split {listing(sorted(unknown))}: expected train, val or test')
     report = Report()
-    cache: dict[str, CocoFile] = {}
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if not loader:
             continue
-        paths = []
-        for where, dataset in leaf_datasets(loader.get('dataset') or {}, f'{split}_dataloader.dataset'):
-            check = _DatasetCheck(cfg, split, where, dataset, decode, report, cache)
+        checks = [
+            _DatasetCheck(cfg, split, where, dataset, decode, report)
+            for where, dataset in leaf_datasets(loader.get('dataset') or {}, f'{split}_dataloader.dataset')
+        ]
+        for check in checks:
             check.run()
-            paths.append(check.facts.ann_file)
+        useless = [check.useless for check in checks if check.useless]
+        for message in useless:
+            # One without labels may stand next to others that have some, as in semi-supervised training.
+            alone = len(useless) == len(checks)
+            report.add('error' if alone else 'warning', message, split)
         if split != 'train':
-            for level, message in _check_evaluators(cfg, split, paths):
-                report.findings.append(Finding(level, message, split))
+            for level, message in _check_evaluators(
+                cfg, split, [check.facts.ann_file for check in checks if check.is_coco]
+            ):
+                report.add(level, message, split)
     return report
 
 
@@ -132,235 +137,236 @@ class _DatasetCheck:
     """The checks of one dataset of one split."""
 
     def __init__(
-        self,
-        cfg: Mapping[str, Any],
-        split: str,
-        where: str,
-        dataset: Mapping[str, Any],
-        decode: bool,
-        report: Report,
-        cache: dict[str, CocoFile],
+        self, cfg: Mapping[str, Any], split: str, where: str, dataset: Mapping[str, Any], decode: bool, report: Report
     ) -> None:
         self.cfg, self.split, self.where, self.dataset = cfg, split, where, dataset
-        self.decode, self.report, self.cache = decode, report, cache
+        self.decode, self.report, self.scope = decode, report, cfg.get('default_scope')
         self.facts = dataset_facts(dataset)
+        self.kind, self.unknown = dataset_class(dataset, self.scope)
+        self.ancestors = {ancestor.__name__ for ancestor in self.kind.__mro__} if self.kind else set()
+        # A class of another scope is known where its module is.
+        self.is_coco = 'CocoDataset' in self.ancestors and 'CocoPanopticDataset' not in self.ancestors
+        self.is_map = 'BaseSegDataset' in self.ancestors and self.kind.__module__.split('.')[0] != 'mmdet'
+        self.training = split == 'train' and not dataset.get('test_mode', False)
+        self.useless = ''
 
     def add(self, level: str, message: str) -> None:
-        self.report.findings.append(Finding(level, message, self.split))
+        self.report.add(level, message, self.split)
 
     def run(self) -> None:
         facts = self.facts
         if facts.remote:
             self.add('warning', f'{self.where} reads from {facts.remote}, which cannot be checked from here')
             return
-        if not self._check_places():
+        places = list(
+            check_places(self.cfg, self.where, self.dataset, facts, self._reads(), self.is_coco or self.is_map)
+        )
+        for level, message in places:
+            self.add(level, message)
+        if any(level == 'error' for level, _ in places):
             return
-        if kind := segmentation_class(self.dataset, self.cfg.get('default_scope')):
-            self._check_segmentation(kind)
-            return
-        if not is_coco(self.dataset, self.cfg.get('default_scope')):
+        if not self.is_coco and not self.is_map:
+            reason = f' ({self.unknown})' if self.unknown else ''
             self.report.summaries.append(
-                f'{self.split}: {self.where} exists; the contents of a {self.dataset.get("type")} are not checked'
+                f'{self.split}: the contents of {self.where}, a {type_name(self.dataset)}, are not checked{reason}'
             )
             return
         try:
-            if facts.ann_file not in self.cache:
-                self.cache[facts.ann_file] = read_coco(facts.ann_file, may_lack_annotations=self.split == 'test')
-        except AnnotationFileError as error:
-            self.add('error', str(error))
+            built = build_dataset(self.dataset, self.scope)
+        except Exception as error:  # its class's own, of any kind
+            self.add('error', f'{self.where} cannot be built: {plain_message(error)[:400]}{self._hint_of_classes()}')
             return
-        self._check_coco(self.cache[facts.ann_file])
+        needed = {'img': 'the directory of the images'} if self.is_coco else {'img_path': 'the directory of the images'}
+        if self.is_map and self._reads()['seg_map_path']:
+            needed['seg_map_path'] = 'the directory of the label maps, which its pipeline loads (LoadAnnotations)'
+        lacking = [key for key in needed if key not in built.data_prefix]
+        for key in lacking:
+            self.add(
+                'error', f'{self.where}.data_prefix has no {key!r}, {needed[key]}: set data_prefix=dict({key}=...)'
+            )
+        classes = self._classes(built)
+        if not lacking:
+            self._check_maps(built) if self.is_map else self._check_coco(built, classes)
+        for level, message in self._check_num_classes(built, classes or ()):
+            self.add(level, message)
 
-    def _check_places(self) -> bool:
-        """The data root, the annotation file and the image directories; False if the rest cannot be checked."""
-        facts = self.facts
-        remedy = f'{self._source()}If it is elsewhere: --cfg-options {self.where}.'
-        if facts.data_root and not os.path.isdir(facts.data_root):
-            wanted = facts.ann_file or next(iter(facts.prefixes.values()), '')
+    def _reads(self) -> dict[str, str]:
+        """The level of a missing directory, by its key in ``data_prefix``: one that nothing reads is not looked for."""
+        steps = list(steps_of(self.dataset.get('pipeline')))
+        maps = any(
+            step.get('with_seg')
+            or 'Panoptic' in type_name(step)
+            or (self.is_map and 'LoadAnnotations' in type_name(step))
+            for step in steps
+        )
+        levels = dict.fromkeys(self.facts.prefixes, 'warning')
+        if self.is_coco:
+            levels = {'img': 'error', 'seg': 'error' if maps else ''}
+        elif self.is_map:
+            levels |= {'img_path': 'error', 'seg_map_path': 'error' if maps else ''}
+        return levels
+
+    def _classes(self, built: Any) -> list[str] | None:
+        """Names of the classes that the dataset expects; None if they are not known or not names."""
+        given = self.dataset.get('metainfo') or {}
+        classes = built.metainfo.get('classes')
+        if 'CLASSES' in given and 'classes' not in given:
             self.add(
                 'error',
-                (
-                    f'the data root {facts.data_root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. '
-                    f'{remedy}data_root=DIRECTORY'
-                ),
+                f"{self.where}.metainfo has 'CLASSES', which mmdet 3 does not read: write it in lower case, "
+                'metainfo=dict(classes=(...))',
             )
-            return False
-        good = True
-        if facts.ann_file and not os.path.isfile(facts.ann_file):
-            folder = os.path.dirname(facts.ann_file)
-            there = sorted(folder_entries(folder))
+        elif isinstance(classes, str):
             self.add(
                 'error',
-                (
-                    f'the annotation file {facts.ann_file!r} does not exist; {folder or "."!r} '
-                    + (f'holds {listing(there)}' if there else 'is empty or not there')
-                    + f'. {remedy}data_root=DIRECTORY or {self.where}.ann_file=FILE'
-                ),
+                f'{self.where}.metainfo.classes is the text {classes!r}, which mmdet would take letter by letter (or, '
+                f'were it a file, line by line): write a tuple, ({classes!r},)',
             )
-            good = False
-        for key, directory in facts.prefixes.items():
-            if not os.path.isdir(directory):
-                self.add(
-                    'error',
-                    (
-                        f'the directory {directory!r} ({self.where}.data_prefix.{key}) does not exist. {remedy}'
-                        f'data_root=DIRECTORY or {self.where}.data_prefix.{key}=DIRECTORY'
-                    ),
-                )
-                good = False
-        return good
+        elif not classes:
+            self.add(
+                'warning',
+                f'{self.where}: the expected classes are unknown ({type(built).__name__} has none of its own and '
+                'metainfo.classes is not set)',
+            )
+        else:
+            return list(classes)
+        return None
 
-    def _source(self) -> str:
-        """Where to get the data set, as far as its configuration tells which it is."""
-        if 'miniature' in self.facts.data_root:
-            name = 'ade' if self.cfg.get('default_scope') == 'mmseg' else 'coco'
-            return f'Make it: python tools/make_miniature_{name}.py {self.facts.data_root}. {self._variable_unheeded()}'
-        named = (self.dataset.get('metainfo') or {}).get('classes')
-        ann_file, prefixes = self.dataset.get('ann_file') or '', self.dataset.get('data_prefix') or {}
-        official = self.dataset.get('type') == 'ADE20KDataset' or os.path.basename(ann_file).startswith('instances_')
-        if named and not official:
-            variable = ''
-            if _OWN_DIR in str(getattr(self.cfg, 'text', '')):
-                variable = f', or export {_OWN_DIR}=DIRECTORY (see docs/finetune.md)'
-            places = listing([ann_file] * bool(ann_file) + list(prefixes.values()))
-            return f'It is to hold your own data, {places}: set data_root in the config{variable}. '
-        source = {'CocoDataset': _GET_COCO, 'ADE20KDataset': _GET_ADE}.get(str(self.dataset.get('type')), '')
-        return source + self._variable_unheeded()
-
-    def _variable_unheeded(self) -> str:
-        """mmengine logs the variables that a config reads even where a later line of it replaces the place."""
-        variable = 'MMSWIN_ADE_DIR' if self.cfg.get('default_scope') == 'mmseg' else 'MMSWIN_COCO_DIR'
-        place = os.environ.get(variable)
-        if not place or self.facts.data_root.startswith(place):
+    def _hint_of_classes(self) -> str:
+        own = (getattr(self.kind, 'METAINFO', None) or {}).get('classes') or ()
+        strange = [name for name in (self.dataset.get('metainfo') or {}).get('classes') or () if name not in own]
+        if not own or not strange or not self.is_map:
             return ''
-        return f'{variable} is set, but this config does not follow it. '
-
-    def _check_segmentation(self, kind: type) -> None:
-        classes, _, problem = self._classes()
-        if problem:
-            self.add('error', problem[1])
-        if classes is not None:
-            for level, message in self._check_num_classes(classes, NOT_SEGMENTING):
-                self.add(level, message)
-        faults, summary = check_segmentation(
-            self.dataset, kind, self.where, self.facts, classes, self.split == 'train', self.decode
-        )
-        for level, message in faults:
-            self.add(level, message)
-        self.report.summaries.append(f'{self.split}: {summary}')
-
-    def _check_coco(self, coco: CocoFile) -> None:
-        faults: list[tuple[str, str]] = [*check_ids(coco), *check_boxes(coco)]
-        classes, given, problem = self._classes()
-        if problem:
-            faults.append(problem)
-        if classes is not None:
-            faults += check_classes(coco, classes, given, self.where)
-            faults += self._check_num_classes(classes)
-        training = not self.dataset.get('test_mode', False)
-        filters = self.dataset.get('filter_cfg') or {}
-        rule = (classes, filters.get('min_size', 0), bool(filters.get('filter_empty_gt', False)))
-        if training:
-            faults += check_usable(coco, *rule)
-        if self.split != 'train':
-            faults += check_evaluation(coco)
-        user = mask_user(self.cfg, self.dataset, self.where)
-        if user and not coco.unlabelled:
-            faults += check_masks(coco, user)
-        faults += self._check_images(coco)
-        for level, message in faults:
-            self.add(level, message)
-        usable = f', {usable_images(coco, *rule).sum()} of them usable for training' if training else ''
-        self.report.summaries.append(
-            f'{self.split}: {len(coco.images)} images{usable}; {len(coco.annotations)} annotations, '
-            f'{len(coco.categories)} categories in {coco.path}'
+        return (
+            f'. {listing(strange)} {"is" if len(strange) == 1 else "are"} not among the {len(own)} classes of '
+            f"{self.kind.__name__}: for classes of one's own set {self.where}.type='BaseSegDataset' (and its img_suffix, "
+            'seg_map_suffix and reduce_zero_label)'
         )
 
-    def _classes(self) -> tuple[Sequence[str] | None, bool, tuple[str, str] | None]:
-        """Classes that the dataset expects, whether the configuration names them, and what is wrong with that."""
-        metainfo = self.dataset.get('metainfo') or {}
-        classes = metainfo.get('classes')
-        if classes is None:
-            if 'CLASSES' in metainfo:
-                return (
-                    None,
-                    False,
-                    (
-                        'error',
-                        (
-                            f"{self.where}.metainfo has 'CLASSES', which mmdet 3 does not read: write it in lower case, "
-                            'metainfo=dict(classes=(...))'
-                        ),
-                    ),
-                )
-            classes, reason = default_classes(self.dataset, self.cfg.get('default_scope'))
-            if classes is None:
-                return None, False, ('warning', f'{self.where}: the expected classes are unknown ({reason})')
-            return classes, False, None
-        if isinstance(classes, str):
-            if os.path.isfile(classes):
-                with open(classes, encoding='utf-8') as file:
-                    return [line.rstrip('\n\r') for line in file], True, None
-            return (
-                None,
-                True,
-                (
-                    'error',
-                    (
-                        f'{self.where}.metainfo.classes is the text {classes!r}, which mmdet would take letter by letter (or, '
-                        f'were it a file, line by line): write a tuple, ({classes!r},)'
-                    ),
-                ),
-            )
-        return list(classes), True, None
-
-    def _check_num_classes(
-        self, classes: Sequence[str], others: tuple[str, ...] = NOT_LABELLING
-    ) -> Iterator[tuple[str, str]]:
+    def _check_num_classes(self, built: Any, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+        if not classes or getattr(built, 'return_classes', False):
+            return  # a model that is told the names
+        others = NOT_SEGMENTING if self.is_map else NOT_LABELLING
         heads = model_num_classes(self.cfg.get('model') or {}, others=others)
-        wrong = {path: number for path, number in heads.items() if number != len(classes)}
+        # An auxiliary head with one or two outputs sees edges (STDC), not classes.
+        wrong = {
+            path: number
+            for path, number in heads.items()
+            if number != len(classes) and not (number <= 2 and 'auxiliary_head' in path)
+        }
         if wrong:
             options = ' '.join(f'{path}={len(classes)}' for path in wrong)
             yield (
                 'error',
-                (
-                    f'{self.where} has {len(classes)} classes ({listing(classes)}), and the model expects another number: '
-                    + listing(f'{path}={number}' for path, number in wrong.items())
-                    + f'. If the classes are right, set the heads: --cfg-options {options}; if the heads are right, name '
-                    f'the classes in metainfo of every data set: +{self.where}.metainfo.classes="(...)"'
-                ),
+                f'{self.where} has {len(classes)} classes ({listing(classes)}), and the model expects another number: '
+                + listing(f'{path}={number}' for path, number in wrong.items())
+                + f'. If the classes are right, set the heads: --cfg-options {options}; if the heads are right, name '
+                f'the classes in metainfo of every data set: '
+                + option(self.cfg, f'{self.where}.metainfo.classes', '"(...)"'),
             )
 
-    def _check_images(self, coco: CocoFile) -> Iterator[tuple[str, str]]:
-        directory = self.facts.prefixes.get('img')
-        if directory is None:
-            yield (
-                'error',
-                (
-                    f"{self.where}.data_prefix has no 'img', the directory of the images: set data_prefix=dict(img='...')"
-                ),
+    def _check_maps(self, built: Any) -> None:
+        own, reduce = (type(built).METAINFO or {}).get('classes'), bool(built.reduce_zero_label)
+        usual = bool(default_argument(type(built), 'reduce_zero_label'))
+        if own and reduce != usual:
+            meaning = ('0 for "not labelled" and 1 for' if usual else '0 for') + f' {own[0]}'
+            effect = f'{own[0]} would be ignored' if reduce else f'"not labelled" would be taken for {own[0]}'
+            self.add(
+                'warning',
+                f"{self.where}.reduce_zero_label={reduce}, but {type(built).__name__}'s label maps have {meaning}: {effect} "
+                f'and every other class for {"the one before" if reduce else "the next"}. Remove it: '
+                + option(self.cfg, f'{self.where}.reduce_zero_label', usual),
             )
             return
-        names = list(dict.fromkeys(image['file_name'] for image in coco.images))
-        missing = missing_files(directory, names)
-        bad = dict.fromkeys(missing, 'missing')
-        if names and len(missing) == len(names):
+        check = SegmentationCheck(
+            cfg=self.cfg,
+            where=self.where,
+            dataset=built,
+            load=self._load(),
+            loader=build_step(self.dataset, self.scope, 'LoadAnnotations'),
+            training=self.training,
+            decode=self.decode,
+            allowed=max_bad_fraction(self.dataset),
+        )
+        faults, summary = check.run()
+        for level, message in faults:
+            self.add(level, message)
+        self.report.summaries.append(f'{self.split}: {summary}')
+
+    def _load(self) -> Any:
+        """What loads pictures: mmcv's transform as the pipeline has it, unless it lets Pillow guess by content."""
+        step = build_step(self.dataset, self.scope, 'LoadImageFromFile')
+        if step is None or step.imdecode_backend != 'cv2':
+            return None
+        from mmcv.transforms import LoadImageFromFile
+
+        return functools.partial(LoadImageFromFile.transform, step)  # ours would count what is bad
+
+    def _check_coco(self, built: Any, classes: Sequence[str] | None) -> None:
+        path = self.facts.ann_file
+        try:
+            data = read_coco(path)
+            judgement = judge(built, data, build_step(self.dataset, self.scope, 'LoadAnnotations'))
+        except AnnotationFileError as error:
+            self.add('error', str(error))
+            return
+        except ImportError as error:
+            self.add('warning', f'{self.where} is not checked: {plain_message(error)}')
+            return
+        except Exception as error:  # the library's own, of any kind
+            what = f'{type(error).__name__}: {plain_message(error)[:400]}'
+            self.add('error', f'{path} cannot be loaded by {type(built).__name__} ({what})')
+            return
+        faults = [*check_ids(path, data), *check_judgement(path, data, judgement)]
+        if classes and data.get('annotations'):
+            given = 'classes' in (self.dataset.get('metainfo') or {})
+            faults += check_classes(path, data, built, classes, given, self.where)
+        usable = judgement.usable
+        if self.training and not usable and not judgement.stops:
+            min_size = (self.dataset.get('filter_cfg') or {}).get('min_size', 0)
+            self.useless = explain_useless(path, data, judgement, min_size)
+        if self.split != 'train':
+            faults += check_evaluation(path, data, self.split)
+        faults += self._check_images(judgement.records or judgement.loaded, built.data_prefix['img'])
+        for level, message in faults:
+            self.add(level, message)
+        part = f', {usable} of them usable for training' if self.training else ''
+        self.report.summaries.append(
+            f'{self.split}: {len(data["images"])} images{part}; {len(data.get("annotations", ()))} annotations, '
+            f'{len(data["categories"])} categories in {path}'
+        )
+
+    def _check_images(self, records: Sequence[Mapping[str, Any]], directory: str) -> Iterator[tuple[str, str]]:
+        path = self.facts.ann_file
+        said = {record['img_path']: (record['width'], record['height']) for record in records}
+        missing = missing_files(said)
+        if said and len(missing) == len(said):
             there = sorted(folder_entries(directory))
             yield (
                 'error',
-                (
-                    f'none of the {len(names)} images that {coco.path} lists is in {directory!r} (looked for '
-                    f'{names[0]!r}; the directory '
-                    + (f'holds {len(there)} entries, such as {there[0]!r}' if there else 'is empty')
-                    + f'). Set {self.where}.data_prefix.img'
-                ),
+                f'none of the {len(said)} images that {path} lists is in {directory!r} (looked for '
+                f'{os.path.relpath(missing[0], directory)!r}; the directory '
+                + (f'holds {len(there)} entries, such as {there[0]!r}' if there else 'is empty')
+                + f'). Set {self.where}.data_prefix.img',
             )
             return
-        if self.decode:
-            bad |= undecodable_files(directory, [name for name in names if name not in bad])
-        yield from check_bad_images(
-            directory, bad, len(names), max_bad_fraction(self.dataset), not self.dataset.get('test_mode'), coco.path
-        )
+        bad = dict.fromkeys(missing, 'missing')
+        load, wrong = self._load(), {}
+        chosen = sample([name for name in said if name not in bad], self.decode)
+        for name, picture in zip(chosen, look_at(chosen, decode=self.decode), strict=True):
+            size: tuple[int, int] | None = picture.size
+            unknown = picture.fault == 'not an image'
+            if unknown or (size != said[name] and not picture.fault):
+                if load is None:
+                    continue  # another loader may know the format
+                size = loaded_size(load, name)
+            if size is None or (picture.fault and not unknown):
+                bad[name] = picture.fault or 'not an image'
+            elif size != said[name]:
+                wrong[name] = (size, said[name])
+        allowed = max_bad_fraction(self.dataset)
+        yield from check_bad_images(bad, len(said), allowed, not self.dataset.get('test_mode'), path)
+        yield from check_sizes(wrong, len(chosen), _ODD_SIZES, path)
 
 
 def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -371,17 +377,24 @@ def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) 
         path = evaluator.get('ann_file') if isinstance(evaluator, Mapping) else None
         if not isinstance(path, str) or '://' in path:
             continue
-        option = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
+        key = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
         local = [other for other in paths if other]
-        advice = f'--cfg-options {option}={local[0] if local else "FILE"}'
+        advice = option(cfg, key, local[0] if local else 'FILE')
         if not os.path.isfile(path):
             if path not in map(os.path.normpath, local) and path not in local:
                 yield 'error', f'the annotation file of the metric, {path!r}, does not exist; set it: {advice}'
-        elif local and os.path.realpath(path) not in map(os.path.realpath, local):
+        elif local and os.path.realpath(path) not in map(os.path.realpath, local) and not _same_images(path, local[0]):
             yield (
                 'error',
-                (
-                    f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
-                    f'annotations of other images. Set it: {advice}'
-                ),
+                f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
+                f'annotations of other images. Set it: {advice}',
             )
+
+
+def _same_images(path: str, other: str) -> bool:
+    """Whether an annotation file holds the images of another (or that cannot be said)."""
+    try:
+        known, wanted = ({image['id'] for image in read_coco(name)['images']} for name in (path, other))
+    except (AnnotationFileError, OSError):
+        return True  # said of the dataset
+    return wanted <= known

@@ -1,203 +1,146 @@
-"""Faults of a COCO annotation file, in the words of somebody who has to mend them.
+"""Faults of a COCO annotation file, in the words of somebody who has to fix them; see :mod:`mmswin.data.annotations`."""
 
-Every function yields ``(level, message)`` with level ``'error'`` or ``'warning'``. An error is what would stop mmdet in
-the middle of a run or make its result wrong; a warning is what mmdet drops or survives.
-"""
-
+import reprlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
+from mmswin.data.annotations import Fault, Judgement
+from mmswin.data.pictures import listing
 
-from mmswin.data.coco_file import CocoFile
-from mmswin.data.image_files import listing
-
-Fault = tuple[str, str]
-
-
-def _images_of(coco: CocoFile, marked: np.ndarray) -> str:
-    """Files of the annotations marked, for a message."""
-    indices = dict.fromkeys(coco.image_index[marked].tolist())
-    return listing((coco.images[index]['file_name'] for index in indices if index >= 0), limit=3)
+Entries = Sequence[Mapping[str, Any]]
+_BOX_ONLY = (
+    '. Train without masks on the box-only variant (configs/cascade_rcnn_swin_t_coco.py, '
+    'configs/faster_rcnn_swin_t_coco.py), or add the masks'
+)
 
 
-def check_ids(coco: CocoFile) -> Iterator[Fault]:
-    """Duplicate ids, and annotations whose image or category is not listed."""
-    for section, entries in (('image', coco.images), ('annotation', coco.annotations), ('category', coco.categories)):
+def check_ids(path: str, data: Mapping[str, Entries]) -> Iterator[Fault]:
+    """Duplicate ids and names, and annotations whose image or category is not listed."""
+    annotations = data.get('annotations', ())
+    for section, entries in (('image', data['images']), ('annotation', annotations), ('category', data['categories'])):
         counts = Counter(entry['id'] for entry in entries)
         if len(counts) < len(entries):
             repeated = [number for number, count in counts.items() if count > 1]
             yield (
                 'error',
-                (
-                    f'{coco.path}: {len(repeated)} {section} ids occur more than once ({listing(repeated)}); every '
-                    f'{section} needs an id of its own (files merged without renumbering?)'
-                ),
+                f'{path}: {len(repeated)} {section} ids occur more than once ({listing(repeated)}); every {section} '
+                'needs an id of its own (files merged without renumbering?)',
             )
-    names = Counter(coco.category_names)
-    repeated = [name for name, count in names.items() if count > 1]
-    if repeated:
+    names = Counter(str(category['name']) for category in data['categories'])
+    if repeated := [name for name, count in names.items() if count > 1]:
         yield (
             'error',
-            (
-                f'{coco.path}: categories of the same name: {listing(repeated)}; mmdet would count each as a class, so '
-                'merge or rename them'
-            ),
+            f'{path}: categories of the same name: {listing(repeated)}; mmdet would count each as a class, so merge or '
+            'rename them',
         )
-
-    stray = coco.image_index < 0
-    if stray.any():
-        example = coco.annotations[int(stray.argmax())]['image_id']
-        hint = ''
-        if coco.images and type(example) is not type(coco.images[0]['id']):
-            hint = (
-                f'; image_id is a {type(example).__name__} there and the id of an image a '
-                f'{type(coco.images[0]["id"]).__name__}'
-            )
+    for section, key, kind in (('images', 'image_id', 'image'), ('categories', 'category_id', 'category')):
+        known = {entry['id'] for entry in data[section]}
+        stray = [entry[key] for entry in annotations if entry[key] not in known]
+        if not stray:
+            continue
+        own = next(iter(known), stray[0])
+        types = (
+            f'; {key} is a {type(stray[0]).__name__} there and the id of an {section[:5]} entry a {type(own).__name__}'
+        )
         yield (
             'warning',
-            (
-                f'{coco.path}: {stray.sum()} of {len(stray)} annotations name an image that is not listed (image_id '
-                f'{example!r}, for example){hint}; they are ignored'
-            ),
+            f'{path}: {len(stray)} of {len(annotations)} annotations name an unlisted {kind} ({key} '
+            f'{listing(dict.fromkeys(stray))}; listed: {listing(known)}){types if type(own) is not type(stray[0]) else ""}; '
+            'mmdet drops them without a word',
         )
-    stray = coco.category_index < 0
-    if stray.any():
-        unknown = dict.fromkeys(coco.annotations[index]['category_id'] for index in np.flatnonzero(stray))
-        known = listing((category['id'] for category in coco.categories), limit=12)
+
+
+def check_judgement(path: str, data: Mapping[str, Entries], judgement: Judgement) -> Iterator[Fault]:
+    """What mmdet stops at, what it leaves out, and boxes that can hardly be meant."""
+    files = {image['id']: image.get('file_name') for image in data['images']}
+    for (reason, key), entries in judgement.stops.items():
+        section = 'images' if 'image_id' not in entries[0] else 'annotations'
+        total = len(data[section])
+        shown = f'{key} {reprlib.repr(entries[0].get(key))}' + ('' if key == 'id' else f', id {entries[0]["id"]!r}')
+        number = (
+            f'none of the {total} {section} can'
+            if len(entries) == total
+            else f'{len(entries)} of {total} {section} cannot'
+        )
         yield (
             'error',
-            (
-                f'{coco.path}: {stray.sum()} of {len(stray)} annotations have a category_id that is not listed '
-                f'({listing(unknown)}; listed: {known}); mmdet would drop them without a word'
-            ),
+            f'{path}: {number} be loaded by mmdet: {reason} (the first: {shown})' + _BOX_ONLY * ('masks' in reason),
         )
-
-
-def check_boxes(coco: CocoFile) -> Iterator[Fault]:
-    """Boxes that mmdet drops, or that reach over the edge of their image."""
-    listed = coco.image_index >= 0
-    left_top, extent = coco.boxes[:, :2], coco.boxes[:, 2:]
-    size = (
-        np.where(listed[:, None], coco.sizes[coco.image_index], np.inf)
-        if len(coco.sizes)
-        else np.full_like(left_top, np.inf)
-    )
-
-    degenerate = (extent <= 0).any(1)
-    if degenerate.any():
+    for reason, dropped in judgement.dropped.items():
+        if reason:
+            where = listing(dict.fromkeys(files.get(entry['image_id']) for entry in dropped), limit=3)
+            yield 'warning', f'{path}: {len(dropped)} annotations (in {where}) {reason}'
+    if judgement.over:
+        where = listing(dict.fromkeys(image['file_name'] for image in judgement.over), limit=3)
         yield (
             'warning',
-            (
-                f'{coco.path}: {degenerate.sum()} boxes have a width or height of zero or less (in '
-                f'{_images_of(coco, degenerate)}) and are ignored; COCO boxes are [left, top, width, height]'
-            ),
-        )
-    thin = ~degenerate & (extent < 1).any(1)
-    if thin.any():
-        yield (
-            'warning',
-            (
-                f'{coco.path}: {thin.sum()} boxes are narrower than a pixel (in {_images_of(coco, thin)}) and are ignored; '
-                'coordinates are pixels, not fractions of the image'
-            ),
-        )
-    flat = ~degenerate & ~thin & (coco.areas <= 0)
-    if flat.any():
-        yield (
-            'warning',
-            (
-                f'{coco.path}: {flat.sum()} annotations have an area of zero or less (in {_images_of(coco, flat)}) and are '
-                'ignored'
-            ),
-        )
-    away = ~degenerate & ((left_top >= size) | (left_top + extent <= 0)).any(1)
-    if away.any():
-        yield (
-            'warning',
-            (
-                f'{coco.path}: {away.sum()} boxes lie wholly outside their image (in {_images_of(coco, away)}) and are '
-                'ignored'
-            ),
-        )
-    # Rounding puts many honest boxes a little over the edge; more than a pixel is another matter.
-    over = ~degenerate & ~away & ((left_top < -1) | (left_top + extent > size + 1)).any(1)
-    if over.any():
-        yield (
-            'warning',
-            (
-                f'{coco.path}: {over.sum()} boxes reach beyond the edge of their image (in {_images_of(coco, over)}); are '
-                'they [left, top, right, bottom] where COCO has [left, top, width, height]?'
-            ),
+            f'{path}: {len(judgement.over)} boxes reach beyond the edge of their image (in {where}); are they [left, top, '
+            'right, bottom] where COCO has [left, top, width, height]?',
         )
 
 
-def check_classes(coco: CocoFile, classes: Sequence[str], given: bool, where: str) -> Iterator[Fault]:
-    """The categories of the file against the classes that the dataset expects.
-
-    mmdet keeps the categories whose names are among ``classes`` and numbers its labels in the order of the file, so
-    that a missing or moved name gives all later labels the wrong name.
+def check_classes(
+    path: str, data: Mapping[str, Entries], dataset: Any, classes: Sequence[str], given: bool, where: str
+) -> Iterator[Fault]:
+    """The categories that mmdet took from the file, in the order of its labels, against the classes expected.
 
     Args:
-        coco: The file.
+        path: Of the file.
+        data: The file.
+        dataset: The dataset that has loaded it.
         classes: Names that the dataset expects.
         given: Whether the configuration names them (otherwise they are the dataset class's own).
         where: The dataset's place in the configuration, such as ``train_dataloader.dataset``.
     """
-    names = coco.category_names
+    by_id = {category['id']: category['name'] for category in data['categories']}
+    names = list(by_id.values())
+    taken = [by_id[number] for number in dataset.cat_ids]
+    if not set(taken) <= set(classes) and len(taken) == len(classes):
+        return  # a data set like LVIS, whose class goes by numbers
     missing = [name for name in classes if name not in names]
     extra = [name for name in names if name not in classes]
     source = f'{where}.metainfo.classes' if given else f"the dataset's own classes ({where} has no metainfo.classes)"
-    if missing:
-        loose = {name.strip().casefold(): name for name in extra}
+    used = {entry['category_id'] for entry in data.get('annotations', ())}
+    groups = {category.get('supercategory') for category in data['categories']}
+    # Some exporters add a category without annotations that others name as their supercategory.
+    parents = [c['name'] for c in data['categories'] if c['id'] not in used and c['name'] in groups - {None}
+               and c.get('supercategory') != c['name']]  # fmt: skip
+    if missing and (extra or taken != list(classes[: len(taken)])):
+        loose = {str(name).strip().casefold(): name for name in extra}
         near = [(name, loose[name.strip().casefold()]) for name in missing if name.strip().casefold() in loose]
         hint = '; '.join(f'{name!r} is {other!r} in the file' for name, other in near[:3])
-        kept = [name for name in names if name not in _parents(coco)]
+        kept = [name for name in names if name not in parents]
         yield (
             'error',
-            (
-                f'{coco.path} has {len(names)} categories ({listing(names)}), and {len(missing)} of the {len(classes)} '
-                f'names in {source} are not among them: {listing(missing)}'
-                + (f'; not expected: {listing(extra)}' if extra else '')
-                + (f'. Note that {hint}' if hint else '')
-                + f'. mmdet would number the labels wrongly. If the file is right, give every dataset (train, val, test) '
-                f'metainfo=dict(classes={_tuple(kept)}) and the heads num_classes={len(kept)}'
-            ),
+            f'{path} has {len(names)} categories ({listing(names)}), and {len(missing)} of the {len(classes)} names in '
+            f'{source} are not among them: {listing(missing)}'
+            + (f'; not expected: {listing(extra)}' if extra else '')
+            + (f'. Note that {hint}' if hint else '')
+            + '. mmdet would number the labels wrongly or leave objects out. If the file is right, give every dataset '
+            f'(train, val, test) metainfo=dict(classes={_tuple(kept)}) and the heads num_classes={len(kept)}',
         )
         return
+    if missing:
+        yield 'warning', f'{path} lacks the last {len(missing)} classes of {source}: {listing(missing)}'
     if extra:
-        dropped = np.isin(coco.category_index, [names.index(name) for name in extra]).sum()
-        parents = [name for name in extra if name in _parents(coco)]
-        hint = f' ({listing(parents)} only groups the others)' if parents else ''
+        numbers = {category['id'] for category in data['categories'] if category['name'] in extra}
+        dropped = sum(entry['category_id'] in numbers for entry in data.get('annotations', ()))
+        group = [name for name in extra if name in parents]
+        hint = f' ({listing(group)} only groups the others)' if group else ''
         yield (
             'warning',
-            (
-                f'{coco.path}: {len(extra)} categories are not in {source}: {listing(extra)}{hint}; their {dropped} '
-                'annotations are left out. Right when training on some of the classes, otherwise add them'
-            ),
+            f'{path}: {len(extra)} categories are not in {source}: {listing(extra)}{hint}; their {dropped} annotations '
+            'are left out. Right when training on some of the classes, otherwise add them',
         )
-    order = [name for name in names if name in classes]
-    if len(set(order)) == len(order) and order != list(classes):
-        first = next(i for i, (a, b) in enumerate(zip(order, classes, strict=True)) if a != b)
+    if len(set(taken)) == len(taken) and taken != list(classes[: len(taken)]):
+        first = next(i for i, (a, b) in enumerate(zip(taken, classes, strict=False)) if a != b)
         yield (
             'error',
-            (
-                f'{coco.path} lists its categories in another order than {source}: label {first} is {order[first]!r} in '
-                f'the file and {classes[first]!r} there. mmdet numbers labels in the order of the file, so results would '
-                f'bear the wrong names: set metainfo=dict(classes={_tuple(order)})'
-            ),
+            f'{path} lists its categories in another order than {source}: label {first} is {taken[first]!r} in the file '
+            f'and {classes[first]!r} there. mmdet numbers labels in the order of the file, so results would bear the '
+            f'wrong names: set metainfo=dict(classes={_tuple(taken)})',
         )
-
-
-def _parents(coco: CocoFile) -> set[str]:
-    """Categories that some exporters add: without annotations, and named by others as their supercategory."""
-    used = set(coco.category_index.tolist())
-    groups = {other.get('supercategory') for other in coco.categories if other.get('supercategory') != other['name']}
-    return {
-        category['name']
-        for index, category in enumerate(coco.categories)
-        if index not in used and category['name'] in groups
-    }
 
 
 def _tuple(names: Sequence[str]) -> str:
@@ -206,87 +149,47 @@ def _tuple(names: Sequence[str]) -> str:
     return '(' + ', '.join(map(repr, names)) + (',)' if len(names) == 1 else ')')
 
 
-def usable_images(coco: CocoFile, classes: Sequence[str] | None, min_size: int, filter_empty: bool) -> np.ndarray:
-    """I flags: images that survive mmdet's filter and hold at least one object to learn (not a crowd)."""
-    in_classes = _in_classes(coco, classes) & (coco.image_index >= 0)
-    labelled, learnable = (np.zeros(len(coco.images), dtype=bool) for _ in range(2))
-    labelled[coco.image_index[in_classes]] = True
-    learnable[coco.image_index[in_classes & coco.box_visible & ~coco.crowd]] = True
-    large = coco.sizes.min(1) >= min_size if len(coco.sizes) else learnable
-    return large & learnable & (labelled | (not filter_empty))
-
-
-def _in_classes(coco: CocoFile, classes: Sequence[str] | None) -> np.ndarray:
-    if classes is None:
-        return coco.category_index >= 0
-    wanted = [index for index, name in enumerate(coco.category_names) if name in classes]
-    return np.isin(coco.category_index, wanted)
-
-
-def check_usable(coco: CocoFile, classes: Sequence[str] | None, min_size: int, filter_empty: bool) -> Iterator[Fault]:
-    """Whether anything is left to train on."""
-    if not coco.images:
-        yield 'error', f'{coco.path} lists no images'
-        return
-    if usable_images(coco, classes, min_size, filter_empty).any():
-        return
-    small = int((coco.sizes.min(1) < min_size).sum())
-    in_classes = _in_classes(coco, classes) & (coco.image_index >= 0)
-    labelled = len(set(coco.image_index[in_classes].tolist()))
-    empty = len(coco.images) - labelled
-    plain = in_classes & ~coco.crowd
+def explain_useless(path: str, data: Mapping[str, Entries], judgement: Judgement, min_size: int) -> str:
+    """Why no image can be used for training."""
+    if not data['images']:
+        return f'{path} lists no images'
+    if 'annotations' not in data:
+        return f"{path}: the list 'annotations' is missing, so there is nothing to learn"
+    small = sum(min(record['width'], record['height']) < min_size for record in judgement.loaded)
+    instances = [one for record in judgement.loaded for one in record['instances']]
+    empty = sum(not record['instances'] for record in judgement.loaded)
+    ignored = any('ignore' in reason for reason in judgement.dropped)
     reasons = [
         f'{small} are smaller than min_size={min_size} pixels' if small else '',
-        f'{empty} have no annotation of the expected classes' if empty else '',
-        'all other annotations are crowds (iscrowd), which no detector learns' if labelled and not plain.any() else '',
-        'no other annotation has a valid box' if plain.any() and not (plain & coco.box_visible).any() else '',
+        f'{empty} have no annotation of the expected classes that mmdet keeps' if empty else '',
+        'annotations are marked "ignore" or have no valid box (see the warnings)' if ignored else '',
+        'all annotations are crowds (iscrowd) or ignored, which no detector learns'
+        if instances and all(one['ignore_flag'] for one in instances)
+        else '',
     ]
-    yield (
-        'error',
-        (
-            f'{coco.path}: none of its {len(coco.images)} images can be used for training: '
-            + '; '.join(reason for reason in reasons if reason)
-        ),
+    return f'{path}: none of its {len(data["images"])} images can be used for training: ' + (
+        '; '.join(filter(None, reasons)) or 'mmdet cannot load them'
     )
 
 
-def check_masks(coco: CocoFile, user: str) -> Iterator[Fault]:
-    """Whether every annotation that mmdet keeps has a mask.
-
-    Args:
-        coco: The file.
-        user: What needs the masks, for the message, such as ``model.roi_head.mask_head``.
-    """
-    kept = np.flatnonzero(coco.box_visible & (coco.category_index >= 0))
-    without = sum(1 for index in kept if not coco.annotations[index].get('segmentation'))
-    if not without:
-        return
-    amount = (
-        f'none of its {len(kept)} annotations has a segmentation'
-        if without == len(kept)
-        else f'{without} of its {len(kept)} annotations have no segmentation'
-    )
-    yield (
-        'error',
-        (
-            f'{coco.path}: {amount}, and {user} needs masks. Train without masks on the box-only twin '
-            '(configs/cascade_rcnn_swin_t_coco.py, configs/faster_rcnn_swin_t_coco.py), or add the masks'
-        ),
-    )
-
-
-def check_evaluation(coco: CocoFile) -> Iterator[Fault]:
+def check_evaluation(path: str, data: Mapping[str, Entries], split: str) -> Iterator[Fault]:
     """What COCO's metric needs beyond training."""
-    if not coco.images:
-        yield 'error', f'{coco.path} lists no images'
-    elif not coco.annotations and not coco.unlabelled:
-        yield 'warning', f'{coco.path} has no annotations: every AP will be -1'
-    lacking = sum(1 for annotation in coco.annotations if 'iscrowd' not in annotation)
-    if lacking:
+    annotations = data.get('annotations', ())
+    if not data['images']:
+        yield 'error', f'{path} lists no images'
+    elif 'annotations' not in data and split == 'val':
+        yield 'error', f"{path}: the list 'annotations' is missing, and the metric needs it"
+    elif not annotations and 'annotations' in data:
+        yield 'warning', f'{path} has no annotations: every AP will be -1'
+    if lacking := sum('iscrowd' not in annotation for annotation in annotations):
         yield (
             'error',
-            (
-                f"{coco.path}: the key 'iscrowd' is missing in {lacking} of {len(coco.annotations)} annotations, and "
-                'COCO\'s metric needs it; add "iscrowd": 0'
-            ),
+            f"{path}: the key 'iscrowd' is missing in {lacking} of {len(annotations)} annotations, and COCO's metric "
+            'needs it; add "iscrowd": 0',
+        )
+    if any(annotation['id'] == 0 for annotation in annotations):
+        yield (
+            'warning',
+            f'{path}: an annotation has the id 0, which COCO\'s metric takes for "not matched": that object is never '
+            'found, and AP is lower than it should be. Number annotations from 1',
         )

@@ -1,5 +1,6 @@
-"""What a configuration says about its data, through all wrappers, without building anything."""
+"""What a configuration says about its data, through all wrappers, and the dataset that it builds."""
 
+import copy
 import inspect
 import os
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,9 @@ def dataset_facts(dataset: Mapping[str, Any]) -> DatasetFacts:
     return DatasetFacts(root, ann_file, {key: place or '.' for key, place in prefixes.items()}, remote)
 
 
-def _join(root: str, path: str) -> str:
+def _join(root: str, path: Any) -> str:
+    if not isinstance(path, str):
+        return ''  # a list of files: the dataset's own affair
     return os.path.join(root, path) if path and root and '://' not in path else path
 
 
@@ -62,16 +65,17 @@ def leaf_datasets(dataset: Any, where: str) -> Iterator[tuple[str, Mapping[str, 
         yield where, dataset
 
 
-def _type_name(cfg: Mapping[str, Any]) -> str:
+def type_name(cfg: Mapping[str, Any]) -> str:
+    """The name of a type, which a configuration may give as text or as the class itself."""
     kind = cfg.get('type', '')
     return kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
 
 
-def _dataset_class(dataset: Mapping[str, Any], scope: str | None) -> tuple[type | None, str]:
+def dataset_class(dataset: Mapping[str, Any], scope: str | None) -> tuple[type | None, str]:
     """The registered class of a dataset, or None and the reason."""
     if isinstance(dataset.get('type'), type):
         return dataset['type'], ''
-    name = _type_name(dataset)
+    name = type_name(dataset)
     try:
         from mmengine.registry import DATASETS
 
@@ -82,43 +86,30 @@ def _dataset_class(dataset: Mapping[str, Any], scope: str | None) -> tuple[type 
     return found, '' if found else f'no dataset is registered as {name!r}'
 
 
-def is_coco(dataset: Mapping[str, Any], scope: str | None) -> bool:
-    """Whether the annotation file is in COCO's detection format, read by mmdet's ``CocoDataset`` or a child of it."""
-    if _type_name(dataset).split('.')[-1] == 'CocoDataset':
-        return True
-    found, _ = _dataset_class(dataset, scope)
-    ancestors = {ancestor.__name__ for ancestor in found.__mro__} if found else set()
-    # These read other files: segments of panoptic maps, image URLs in place of names.
-    return 'CocoDataset' in ancestors and not ancestors & {'CocoPanopticDataset', 'LVISV05Dataset'}
+def build_dataset(dataset: Mapping[str, Any], scope: str | None) -> Any:
+    """Build a dataset of a configuration without its pipeline and without loading anything.
+
+    Raises:
+        Exception: What its class raises at its arguments.
+    """
+    from mmengine.registry import DATASETS
+
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        return registry.build({**copy.deepcopy(dict(dataset)), 'pipeline': [], 'lazy_init': True})
 
 
-def segmentation_class(dataset: Mapping[str, Any], scope: str | None) -> type | None:
-    """The class of a dataset that pairs images with label maps as mmseg's ``BaseSegDataset`` does, else None."""
-    found, _ = _dataset_class(dataset, scope)
-    for ancestor in found.__mro__ if found else ():
-        if 'load_data_list' in vars(ancestor):
-            return found if ancestor.__name__ == 'BaseSegDataset' else None
+def build_step(dataset: Mapping[str, Any], scope: str | None, *names: str) -> Any:
+    """The first transform of a dataset's pipeline whose type has one of these names; None if it has none or fails."""
+    for step in steps_of(dataset.get('pipeline')):
+        if type_name(step).split('.')[-1] in names:
+            try:
+                from mmengine.registry import TRANSFORMS
+
+                with TRANSFORMS.switch_scope_and_registry(scope) as registry:
+                    return registry.build(copy.deepcopy(dict(step)))
+            except Exception:  # the run says why, when it builds its pipelines
+                return None
     return None
-
-
-def dataset_argument(dataset: Mapping[str, Any], kind: type, name: str) -> tuple[Any, Any]:
-    """An argument of a dataset as configured (the class's default where it is not), and that default."""
-    default = None
-    for ancestor in kind.__mro__:
-        parameters = inspect.signature(ancestor.__init__).parameters if '__init__' in vars(ancestor) else {}
-        if name in parameters:
-            default = parameters[name].default
-            break
-    return dataset.get(name, default), default
-
-
-def default_classes(dataset: Mapping[str, Any], scope: str | None) -> tuple[list[str] | None, str]:
-    """Classes of a dataset whose configuration names none: those of its class, or None and the reason."""
-    found, reason = _dataset_class(dataset, scope)
-    classes = (getattr(found, 'METAINFO', None) or {}).get('classes')
-    if not classes:
-        return None, reason or f'{_type_name(dataset)} has none of its own and metainfo.classes is not set'
-    return list(classes), ''
 
 
 def model_num_classes(
@@ -147,21 +138,13 @@ def model_num_classes(
 
 def steps_of(pipeline: Any) -> Iterator[Mapping[str, Any]]:
     """All transforms of a pipeline, those inside other transforms included."""
-    for step in pipeline or ():
+    for step in pipeline if isinstance(pipeline, list | tuple) else ():
         if isinstance(step, Mapping):
             yield step
-            yield from steps_of(step.get('transforms'))
-        elif isinstance(step, list | tuple):
+            for value in step.values():
+                yield from steps_of(value)
+        else:
             yield from steps_of(step)
-
-
-def mask_user(cfg: Mapping[str, Any], dataset: Mapping[str, Any], where: str) -> str:
-    """What in the configuration needs the masks of this dataset, '' if nothing does."""
-    if ((cfg.get('model') or {}).get('roi_head') or {}).get('mask_head'):
-        return 'model.roi_head.mask_head'
-    if any(step.get('with_mask') for step in steps_of(dataset.get('pipeline'))):
-        return f'LoadAnnotations(with_mask=True) in {where}.pipeline'
-    return ''
 
 
 def max_bad_fraction(dataset: Mapping[str, Any]) -> float:
@@ -169,9 +152,31 @@ def max_bad_fraction(dataset: Mapping[str, Any]) -> float:
     if dataset.get('test_mode', False):
         return 0.0
     for step in steps_of(dataset.get('pipeline')):
-        name = _type_name(step)
+        name = type_name(step)
         if name == 'mmswin.LoadImageFromFile':
             return float(step.get('max_bad_fraction', 0.01))
         if name.endswith('LoadImageFromFile') and step.get('ignore_empty'):
             return 0.01
     return 0.0
+
+
+def option(cfg: Mapping[str, Any], key: str, value: object) -> str:
+    """``--cfg-options KEY=VALUE``, or ``+KEY=VALUE`` where the configuration has no such key yet."""
+    node: Any = cfg
+    for part in key.split('.'):
+        if isinstance(node, list | tuple) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, Mapping) and part in node:
+            node = node[part]
+        else:
+            return f'--cfg-options +{key}={value}'
+    return f'--cfg-options {key}={value}'
+
+
+def default_argument(kind: type, name: str) -> Any:
+    """The default of an argument of a class, as the first class of its ancestry that names it has it."""
+    for ancestor in kind.__mro__:
+        parameters = inspect.signature(ancestor.__init__).parameters if '__init__' in vars(ancestor) else {}
+        if name in parameters:
+            return parameters[name].default
+    return None

@@ -1,48 +1,76 @@
-"""A miniature COCO in the real layout: small synthetic images with exact boxes, polygons and crowds.
+"""Toy data in the real layouts of COCO and of ADE20K: small synthetic images with exact labels; nothing is fetched.
 
-    ROOT/annotations/instances_train2017.json   ROOT/train2017/000000000001.jpg ...
-    ROOT/annotations/instances_val2017.json     ROOT/val2017/...
+    COCO      ROOT/annotations/instances_{train,val}2017.json      ROOT/{train,val}2017/000000000001.jpg ...
+    ADE20K    ROOT/{images,annotations}/{training,validation}/ADE_{train,val}_00000001.{jpg,png} ...
 
-Everything follows from the settings and the seed; nothing is fetched.  As in COCO, category numbers have gaps, image
-sides differ, some images are grey or hold no object, objects cover one another, and groups of small objects are one
-``iscrowd`` annotation with a run-length mask.
+As in COCO, category numbers have gaps, image sides differ, some images are grey or hold no object, and groups of small
+objects are one ``iscrowd`` annotation with a run-length mask. As in ADE20K, label 0 is "not labelled" (the groups), and
+the classes are numbered from 1, which is what lies behind everything.
 """
 
-from __future__ import annotations
-
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
-from shapely.geometry import Polygon
+from numpy.random import Generator
 
-from mmswin.data.miniature_drawing import FORMS, Shape, background, crowd, draw, place, random_size, visible_parts
-from mmswin.data.miniature_folder import MARKER, MiniatureError, claim
-
+MARKER = 'miniature.json'
 SPLITS = ('train', 'val')
 DEFAULT_CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
+GROUND = 'ground'
+Progress = Callable[[int, int], None]
+# Raised when the same settings would give other images, so that an older data set is not taken for this one.
+_VERSION = 2
+# What each kind consists of; the word that stands for all of its classes.
+_PARTS = {'COCO': ('annotations', 'train2017', 'val2017'), 'ADE20K': ('images', 'annotations')}
+_ALL = {'COCO': 'coco', 'ADE20K': 'ade'}
+_FOLDERS = {'train': 'training', 'val': 'validation'}
 # COCO's 80 categories are numbered from 1 to 90 with these left out.
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-# Raised when the same settings would give other images, so that an older data set is not taken for this one.
-_VERSION = 1
-_LICENSE = {'id': 1, 'name': 'Public domain', 'url': 'https://creativecommons.org/publicdomain/zero/1.0/'}
+# How often an object has the hue of its class: without such help a transformer needs far more than minutes to learn.
+_OWN_HUE = 0.9
+# Shapes are drawn on a canvas this many times finer and averaged down: exact to a quarter of a pixel.
+_FINER = 4
+
+
+class MiniatureError(ValueError):
+    """The settings make no data set, or the directory is not one that may be written to."""
+
+
+def _regular(corners: int, radii: Sequence[float] = (1.0,)) -> np.ndarray:
+    """Corners around the unit circle, at radii that take turns."""
+    angles = np.arange(corners) * 2 * np.pi / corners
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.resize(radii, corners)[:, None]
+
+
+# Outline of each form within the unit circle, as N x 2 points (x, y).
+FORMS: dict[str, np.ndarray] = {
+    'circle': _regular(40),
+    'square': _regular(4),
+    'triangle': _regular(3),
+    'star': _regular(10, (1.0, 0.42)),
+    'cross': _regular(12, (0.45, 1.0, 1.0)),
+    'crescent': np.concatenate([_regular(40)[5:36], (_regular(40) * 0.85 + (0.4, 0))[32:8:-1]]),
+    'arrow': np.array([(1, 0), (0.1, 0.8), (0.1, 0.3), (-0.9, 0.3), (-0.9, -0.3), (0.1, -0.3), (0.1, -0.8)]),
+    'hexagon': _regular(6),
+}
 
 
 @dataclass(frozen=True)
 class MiniatureSettings:
-    """What a miniature COCO is made from.
+    """What a toy data set is made from.
 
     Attributes:
-        num_train: Number of training images.
-        num_val: Number of validation images.
+        num_train, num_val: Numbers of images.
         image_size: Length of the longer side in pixels; the shorter is 3/4 of it, or the same.
         seed: Image number i of a split depends on the seed, the split and i alone.
-        classes: Forms to draw (see ``FORMS``), or ``('coco',)`` for COCO's own 80 category names and numbers, each
-            drawn as one form in one hue, so that configurations for COCO run on it unchanged.
+        classes: Forms to draw (see ``FORMS``), or ``('coco',)`` for COCO's own 80 categories and ``('ade',)`` for
+            ADE20K's 150 classes, each drawn as one form in one hue, so that configurations run on it unchanged.
     """
 
     num_train: int = 400
@@ -59,216 +87,254 @@ class MiniatureSettings:
             raise MiniatureError(f'image_size={self.image_size} leaves no room for objects; give 32 or more')
         if self.seed < 0:
             raise MiniatureError(f'seed={self.seed} is negative; give 0 or more')
-        if self.classes == ('coco',):
-            return
-        unknown = [name for name in self.classes if name not in FORMS]
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Names of the classes in the order of the labels, in a data set of this kind (``'COCO'`` or ``'ADE20K'``).
+
+        Raises:
+            MiniatureError: The classes are neither different forms nor the word for all classes of this kind.
+        """
+        if self.classes == (_ALL[kind],):
+            if kind == 'COCO':
+                from mmdet.datasets import CocoDataset as Dataset  # only here: the generator itself needs neither
+            else:
+                from mmseg.datasets import ADE20KDataset as Dataset
+            return tuple(Dataset.METAINFO['classes'])
+        unknown = set(self.classes) - set(FORMS)
         if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
             raise MiniatureError(
-                f'classes={list(self.classes)}: give one or more different forms of {", ".join(FORMS)}, or coco'
+                f'classes={list(self.classes)}: give one or more different forms of {", ".join(FORMS)}, or {_ALL[kind]}'
             )
+        return self.classes if kind == 'COCO' else (GROUND, *self.classes)
 
 
 @dataclass(frozen=True)
-class _Category:
-    number: int
-    name: str
-    form: str
-    hue: float
+class Thing:
+    """One object, or a group of small ones of one form.
+
+    Attributes:
+        label: Which of the forms drawn, from 0.
+        outlines: Polygons as N x 2 points (x, y) in pixels; several for a group.
+    """
+
+    label: int
+    outlines: list[np.ndarray]
 
 
-def _categories(settings: MiniatureSettings) -> list[_Category]:
-    if settings.classes == ('coco',):
-        from mmdet.datasets import CocoDataset  # only here: the generator itself needs no mmdet
-
-        forms = list(FORMS)
-        numbers = [number for number in range(1, 91) if number not in _COCO_GAPS]
-        names = CocoDataset.METAINFO['classes']
-        return [
-            _Category(number, name, forms[i % len(forms)], (i // len(forms)) / 10)
-            for i, (number, name) in enumerate(zip(numbers, names, strict=True))
-        ]
-    # Numbers 2, 5, 8, ...: code that takes a category's number for its index goes wrong here as it would on COCO.
-    return [_Category(3 * i + 2, name, name, i / len(settings.classes)) for i, name in enumerate(settings.classes)]
+def _outline(rng: Generator, form: str, centre: np.ndarray, radius: float) -> np.ndarray:
+    """A form inside a circle, turned and stretched at random."""
+    angle, stretch = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (FORMS[form] * (radius, radius * stretch)) @ turn + centre
 
 
-def _rounded(polygon: Polygon) -> list[float]:
-    return [round(float(value), 2) for point in polygon.exterior.coords[:-1] for value in point]
+def _covered(outline: np.ndarray, height: int, width: int) -> np.ndarray:
+    """How much of each pixel a polygon covers, 0 to 1."""
+    canvas = np.zeros((height * _FINER, width * _FINER), np.uint8)
+    cv2.fillPoly(canvas, [np.round(outline * _FINER - 0.5).astype(np.int32)], 255)
+    return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA) / 255.0
 
 
-def _object_annotation(parts: list[Polygon]) -> dict:
-    corners = np.concatenate([np.array(part.exterior.coords) for part in parts])
-    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
-    return {
-        'segmentation': [_rounded(part) for part in parts],
-        'area': round(sum(part.area for part in parts), 4),
-        'iscrowd': 0,
-        'bbox': [round(float(value), 2) for value in (left, top, right - left, bottom - top)],
-    }
+def _ground(rng: Generator, height: int, width: int) -> np.ndarray:
+    """Clouds, lines and grain as float RGB, height x width x 3, 0 to 255."""
+    base = rng.uniform(50, 205) + rng.normal(0, 20, 3)
+    image = np.broadcast_to(base, (height, width, 3)).astype(np.float32)
+    for cells in (2, 5, 12):
+        # Light varies more than colour does.
+        coarse = (rng.normal(0, 50, (cells, cells, 1)) + rng.normal(0, 20, (cells, cells, 3))) / cells**0.7
+        image = image + cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    image = np.ascontiguousarray(image)
+    for _ in range(int(rng.integers(0, 7))):
+        start, stop = (tuple(int(v) for v in rng.uniform(0, 1, 2) * (width, height)) for _ in range(2))
+        cv2.line(image, start, stop, (base + rng.normal(0, 40, 3)).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA)
+    return image + rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
 
 
-def _uncompressed(mask: np.ndarray) -> dict:
-    """The run lengths of a mask as COCO's files have them: column by column, beginning with zeros."""
-    flat = np.concatenate([[0], mask.ravel(order='F'), [0]]).astype(np.int8)
-    changes = np.flatnonzero(np.diff(flat))
-    counts = np.diff(np.concatenate([[0], changes, [mask.size]]))
-    if mask.size in changes:
-        counts = counts[:-1]
-    return {'counts': [int(count) for count in counts], 'size': [int(side) for side in mask.shape]}
-
-
-def _crowd_annotation(parts: list[Polygon], height: int, width: int) -> dict | None:
-    if not parts:
-        return None
-    runs = coco_mask.frPyObjects([_rounded(part) for part in parts], height, width)
-    mask = coco_mask.decode(coco_mask.merge(runs))
-    if not mask.any():
-        return None
-    packed = coco_mask.encode(np.asfortranarray(mask))
-    return {
-        'segmentation': _uncompressed(mask),
-        'area': int(coco_mask.area(packed)),
-        'iscrowd': 1,
-        'bbox': [float(value) for value in coco_mask.toBbox(packed)],
-    }
-
-
-def make_image(settings: MiniatureSettings, split: str, index: int) -> tuple[np.ndarray, list[dict]]:
+def make_scene(settings: MiniatureSettings, split: str, index: int, number: int) -> tuple[np.ndarray, list[Thing]]:
     """One image of a split.
 
     Args:
         settings: What the data set is made from.
         split: ``'train'`` or ``'val'``.
         index: Number of the image within the split, from 0.
+        number: How many labels there are; label i has form i, counted round.
 
     Returns:
-        The image, uint8 RGB of height x width x 3, and its annotations (without ``id`` and ``image_id``).
+        The image, uint8 RGB of height x width x 3, and what is in it; nothing covers anything else.
     """
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), index])
-    height, width = random_size(rng, settings.image_size)
-    categories = _categories(settings)
-    image = background(rng, height, width)
-
-    groups: list[tuple[_Category, list[Shape]]] = []
-    if rng.uniform() < 0.1:
-        category = categories[int(rng.integers(len(categories)))]
-        groups.append((category, crowd(rng, category.form, category.hue, height, width)))
-    # The crowd lies at the bottom and may be covered; single objects see to it that they stay visible.
-    singles: list[Shape] = []
-    for _ in range(0 if rng.uniform() < 0.02 else int(rng.integers(1, 6))):
-        category = categories[int(rng.integers(len(categories)))]
-        shape = place(rng, category.form, category.hue, singles, height, width)
-        if shape is not None:
-            singles.append(shape)
-            groups.append((category, [shape]))
-
-    shapes = [shape for _, members in groups for shape in members]
-    for shape in shapes:
-        draw(image, shape, rng)
-    parts = iter(visible_parts([shape.outline for shape in shapes], height, width))
-    annotations = []
-    for category, members in groups:
-        pieces = [piece for _ in members for piece in next(parts)]
-        entry = _object_annotation(pieces) if len(members) == 1 else _crowd_annotation(pieces, height, width)
-        if entry is not None:
-            annotations.append(dict(entry, category_id=category.number))
+    forms = list(FORMS) if len(settings.classes) == 1 and settings.classes[0] not in FORMS else list(settings.classes)
+    short, longer = round(settings.image_size * 0.75), settings.image_size
+    height, width = ((short, longer), (longer, short), (longer, longer))[int(rng.choice(3, p=(0.5, 0.25, 0.25)))]
+    image, side = _ground(rng, height, width), min(height, width)
+    things: list[Thing] = []
+    circles: list[tuple[np.ndarray, float]] = []
+    singles = 0 if rng.uniform() < 0.02 else int(rng.integers(1, 6))
+    for group in [True] * bool(rng.uniform() < 0.1) + [False] * singles:
+        label, radius = int(rng.integers(number)), side * rng.uniform(0.1, 0.27)
+        for _ in range(20):
+            centre = rng.uniform(radius, (width - radius, height - radius))
+            if all(np.hypot(*(centre - other)) > radius + beyond for other, beyond in circles):
+                break
+        else:
+            continue
+        circles.append((centre, radius))
+        form = forms[label % len(forms)]
+        if group:
+            spots = centre + rng.uniform(-0.5, 0.5, (int(rng.integers(6, 12)), 2)) * radius
+            things.append(Thing(label, [_outline(rng, form, spot, max(radius / 4, 2)) for spot in spots]))
+        else:
+            things.append(Thing(label, [_outline(rng, form, centre, radius)]))
+    for thing in things:
+        hue = thing.label // len(forms) / -(-number // len(forms)) if number > len(forms) else thing.label / number
+        for outline in thing.outlines:
+            own = (hue + rng.normal(0, 0.02)) % 1 if rng.uniform() < _OWN_HUE else rng.uniform()
+            hsv = np.array([[[own * 179, rng.uniform(130, 255), rng.uniform(130, 255)]]], np.uint8)
+            colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
+            alpha = _covered(outline, height, width)[..., None]
+            image = image * (1 - alpha) + colour * np.linspace(*rng.uniform(0.8, 1.2, 2), width)[:, None] * alpha
     if rng.uniform() < 0.02:
         image[:] = image.mean(axis=2, keepdims=True)
-    return np.clip(np.round(image), 0, 255).astype(np.uint8), annotations
+    return np.clip(np.round(image), 0, 255).astype(np.uint8), things
 
 
-def _write_split(root: Path, settings: MiniatureSettings, split: str, tick: Callable[[], None]) -> None:
-    number = settings.num_train if split == 'train' else settings.num_val
-    folder = root / f'{split}2017'
-    folder.mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
-    first = 1 if split == 'train' else 1 + settings.num_train
-    for index in range(number):
-        pixels, entries = make_image(settings, split, index)
-        name = f'{first + index:012d}.jpg'
+def _annotation(thing: Thing, height: int, width: int) -> dict[str, Any]:
+    """Polygon, area and box of a single object; of a group, the run lengths as COCO's files have them."""
+    if len(thing.outlines) == 1:
+        points = np.round(thing.outlines[0], 2)
+        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+        x, y = points.T
+        area, crowd = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2, 0
+        segmentation: Any = [points.ravel().tolist()]
+    else:
+        mask = np.max([_covered(outline, height, width) for outline in thing.outlines], axis=0) >= 0.5
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        area, crowd = mask.sum(), 1
+        # Column by column, beginning with zeros.
+        flat = np.concatenate([[False], mask.ravel(order='F')])
+        changes = np.flatnonzero(flat[1:] != flat[:-1])
+        counts = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+        segmentation = {'counts': counts, 'size': [height, width]}
+    box = [round(float(value), 2) for value in (left, top, right - left, bottom - top)]
+    return {'segmentation': segmentation, 'area': round(float(area), 4), 'iscrowd': crowd, 'bbox': box}
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else []):
+        raise OSError(f'{path} could not be written')
+
+
+def _write_coco(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str], tick: Callable) -> None:
+    every = settings.classes == (_ALL['COCO'],)
+    # Numbers 2, 5, 8, ...: code that takes a category's number for its index goes wrong here as it would on COCO.
+    numbers = [n for n in range(1, 91) if n not in _COCO_GAPS] if every else [3 * i + 2 for i in range(len(names))]
+    categories = [{'supercategory': 'object', 'id': n, 'name': name} for n, name in zip(numbers, names, strict=True)]
+    first, count = (1, settings.num_train) if split == 'train' else (1 + settings.num_train, settings.num_val)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in range(count):
+        pixels, things = make_scene(settings, split, index, len(names))
+        (height, width), number = pixels.shape[:2], first + index
+        name = f'{number:012d}.jpg'
         grey = bool((pixels == pixels[..., :1]).all())
-        encoded = pixels[..., 0] if grey else pixels[..., ::-1]
-        if not cv2.imwrite(str(folder / name), encoded, [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise OSError(f'{folder / name} could not be written')
-        images.append(
-            {
-                'license': 1,
-                'file_name': name,
-                'coco_url': '',
-                'height': pixels.shape[0],
-                'width': pixels.shape[1],
-                'date_captured': '2017-01-01 00:00:00',
-                'flickr_url': '',
-                'id': first + index,
-            }
-        )
-        for entry in entries:
-            annotations.append(dict(entry, image_id=first + index, id=first * 1000 + len(annotations)))
+        _write(root / f'{split}2017' / name, pixels[..., 0] if grey else pixels[..., ::-1])
+        blank = {'license': 1, 'coco_url': '', 'flickr_url': '', 'date_captured': '2017-01-01 00:00:00'}
+        images.append({**blank, 'file_name': name, 'height': height, 'width': width, 'id': number})
+        for thing in things:
+            owner = {'image_id': number, 'category_id': numbers[thing.label], 'id': first * 1000 + len(annotations)}
+            annotations.append({**_annotation(thing, height, width), **owner})
         tick()
+    url = 'https://creativecommons.org/publicdomain/zero/1.0/'
     content = {
-        'info': {
-            'description': 'Miniature COCO, synthetic',
-            'url': '',
-            'version': '1.0',
-            'year': 2017,
-            'contributor': 'mmswin',
-            'date_created': '2017/01/01',
-        },
-        'licenses': [_LICENSE],
-        'images': images,
-        'annotations': annotations,
-        'categories': [
-            {'supercategory': 'form' if c.name == c.form else 'object', 'id': c.number, 'name': c.name}
-            for c in _categories(settings)
-        ],
-    }
+        'info': {'description': 'Miniature COCO, synthetic', 'url': '', 'version': '1.0', 'year': 2017,
+                 'contributor': 'mmswin', 'date_created': '2017/01/01'},
+        'licenses': [{'id': 1, 'name': 'Public domain', 'url': url}],
+        'images': images, 'annotations': annotations, 'categories': categories,
+    }  # fmt: skip
     path = root / 'annotations' / f'instances_{split}2017.json'
-    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content))
 
 
-def _marker(settings: MiniatureSettings, complete: bool) -> str:
-    return json.dumps(dict(asdict(settings), version=_VERSION, complete=complete), indent=1) + '\n'
+def _write_ade(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str], tick: Callable) -> None:
+    for index in range(settings.num_train if split == 'train' else settings.num_val):
+        pixels, things = make_scene(settings, split, index, len(names) - 1)
+        labels = np.ones(pixels.shape[:2], np.uint8)
+        for thing in things:
+            for outline in thing.outlines:
+                labels[_covered(outline, *labels.shape) >= 0.5] = thing.label + 2 if len(thing.outlines) == 1 else 0
+        name = f'ADE_{split}_{index + 1:08d}'
+        _write(root / 'images' / _FOLDERS[split] / f'{name}.jpg', pixels[..., ::-1])
+        _write(root / 'annotations' / _FOLDERS[split] / f'{name}.png', labels)
+        tick()
 
 
-def is_complete(root: str | Path, settings: MiniatureSettings) -> bool:
-    """Whether ``root`` holds the whole data set of these very settings."""
+def _marker(kind: str, settings: MiniatureSettings, complete: bool) -> str:
+    return json.dumps({**asdict(settings), 'kind': kind, 'version': _VERSION, 'complete': complete}, indent=1) + '\n'
+
+
+def is_complete(root: str | Path, settings: MiniatureSettings, kind: str) -> bool:
+    """Whether ``root`` holds the whole data set of this kind and these very settings."""
     root = Path(root)
     marker = root / MARKER
-    if not marker.is_file() or marker.read_text() != _marker(settings, complete=True):
+    if not marker.is_file() or marker.read_text() != _marker(kind, settings, complete=True):
         return False
-    return all(
-        (root / 'annotations' / f'instances_{split}2017.json').is_file()
-        and len(list((root / f'{split}2017').glob('*.jpg'))) == number
-        for split, number in zip(SPLITS, (settings.num_train, settings.num_val), strict=True)
-    )
+    pictures = 'images/*/*.jpg' if kind == 'ADE20K' else '*2017/*.jpg'
+    return len(list(root.glob(pictures))) == settings.num_train + settings.num_val
 
 
-def make_miniature_coco(
+def _claim(root: Path, kind: str, force: bool) -> None:
+    """Make the directory, empty of an earlier data set of this kind if ``force`` is given."""
+    if root.exists() and not root.is_dir():
+        raise MiniatureError(f'{root} is a file; give a directory for the data set')
+    if root.is_dir() and any(root.iterdir()):
+        if not (root / MARKER).is_file():
+            raise MiniatureError(
+                f'{root} is not empty and was not made by this generator (no {MARKER} in it); nothing was written. '
+                'Give another directory, or move its content away'
+            )
+        try:
+            found = json.loads((root / MARKER).read_text()).get('kind', 'COCO')
+        except (ValueError, AttributeError):
+            found = 'data set of which the marker is damaged'
+        if found != kind:
+            raise MiniatureError(f'{root} holds a miniature {found}, not a miniature {kind}; give another directory')
+        if not force:
+            raise MiniatureError(
+                f'{root} holds a miniature {kind} already; give --force to replace it, or another directory'
+            )
+    for part in _PARTS[kind]:
+        shutil.rmtree(root / part, ignore_errors=True)
+        for folder in [''] if kind == 'COCO' else _FOLDERS.values():
+            (root / part / folder).mkdir(parents=True)
+
+
+def make_miniature(
+    kind: str,
     root: str | Path,
     settings: MiniatureSettings | None = None,
     force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
-    """Write a miniature COCO under ``root``.
+    """Write a toy data set.
 
     Args:
+        kind: ``'COCO'``, or ``'ADE20K'``, whose ``root`` stands for the directory ``ADEChallengeData2016``.
         root: The directory; made if need be.
         settings: What to make; the defaults give 400 + 80 images of 128 pixels and five forms.
-        force: Replace a miniature COCO that is there.  A directory with other content is never touched.
+        force: Replace a toy data set of this kind that is there. A directory with other content is never touched.
         progress: Called after each image with the number done and the number in all.
 
     Returns:
         ``root`` as a path.
 
     Raises:
-        MiniatureError: ``root`` is a file, holds something that was not made here, or holds a miniature COCO and
-            ``force`` is not given.
+        MiniatureError: ``root`` is a file, holds something that was not made here, or holds a toy data set and
+            ``force`` is not given; or the classes are not of this kind.
     """
-    settings = settings or MiniatureSettings()
-    root = claim(root, 'COCO', ('annotations', *(f'{split}2017' for split in SPLITS)), force)
-    # Written first and completed last: what an interrupted run leaves is known as ours, and as incomplete.
-    (root / MARKER).write_text(_marker(settings, complete=False))
-    total, done = settings.num_train + settings.num_val, 0
+    settings, root = settings or MiniatureSettings(), Path(root)
+    names, total, done = settings.names(kind), settings.num_train + settings.num_val, 0
+    _claim(root, kind, force)
 
     def tick() -> None:
         nonlocal done
@@ -276,29 +342,23 @@ def make_miniature_coco(
         if progress is not None:
             progress(done, total)
 
+    # Written first and completed last: what an interrupted run leaves is known as ours, and as incomplete.
+    (root / MARKER).write_text(_marker(kind, settings, complete=False))
     for split in SPLITS:
-        _write_split(root, settings, split, tick)
-    (root / MARKER).write_text(_marker(settings, complete=True))
+        (_write_coco if kind == 'COCO' else _write_ade)(root, settings, split, names, tick)
+    (root / MARKER).write_text(_marker(kind, settings, complete=True))
     return root
 
 
-def ensure_miniature_coco(
-    root: str | Path, settings: MiniatureSettings, progress: Callable[[int, int], None] | None = None
+def ensure_miniature(
+    kind: str, root: str | Path, settings: MiniatureSettings, progress: Progress | None = None
 ) -> bool:
-    """Make the data set unless ``root`` holds it already, whole and with these settings.
-
-    Returns:
-        True if it was made, False if what was there is used.
+    """Make a toy data set unless ``root`` holds it already, whole and with these settings; True if it was made.
 
     Raises:
         MiniatureError: ``root`` holds something else that was not made here.
     """
-    if is_complete(root, settings):
+    if is_complete(root, settings, kind):
         return False
-    make_miniature_coco(root, settings, force=True, progress=progress)
+    make_miniature(kind, root, settings, force=True, progress=progress)
     return True
-
-
-def parse_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """Class names from a command line, where they may be separated by commas or blanks."""
-    return tuple(name for word in names for name in word.split(',') if name)

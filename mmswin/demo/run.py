@@ -1,54 +1,67 @@
 """The steps of the demo, one after the other."""
 
-from __future__ import annotations
-
 import json
+import os
+import re
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmswin.demo.halves import HALVES, Half
-from mmswin.demo.progress import DemoError, duration, run_tool, shown
+from mmswin.data.miniature import ensure_miniature
+from mmswin.demo.tasks import QUICK, TASKS, Scores, Task
 
 Say = Callable[[str], None]
+# Lines of a tool's log that are shown while it runs, and what stands before and in them without being needed.
+_SHOWN = re.compile(r'Iter\((?:train|val|test)\)|coco/bbox_mAP_50| - ERROR - |^error: |This run \(')
+_NEEDLESS = re.compile(
+    r'^\S+ \S+ - \S+ - INFO - |\S*\blr: \S+ +|(?:data_)?time: \S+ +|\S*(?:loss|acc)_\S+: \S+ *|memory: \S+ +'
+)
+_WIDTH = 110
 
 
-@dataclass(frozen=True)
-class DemoPlan:
-    """What the demo does where.
+class DemoError(RuntimeError):
+    """A step of the demo failed; the message says which, and where its output is."""
 
-    Attributes:
-        root: The checkout: has configs/ and tools/; relative paths are relative to it.
-        data_dir: Gets a directory for each data set; what is there whole is used as it is.
-        work_dir: Gets a directory ``run_N`` for each run.
-        halves: What to show, in this order.
-        quick: A few iterations on a few images only, which learn nothing.
+
+def shown(path: Path) -> str:
+    """A path for people: relative to the current directory if it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def run_tool(command: Sequence[object], log: Path, root: Path, say: Say) -> None:
+    """Run a tool, its output into ``log`` and the lines that tell how far it is to ``say``.
+
+    Raises:
+        DemoError: It failed.
     """
-
-    root: Path
-    data_dir: Path
-    work_dir: Path
-    halves: Sequence[Half] = HALVES
-    quick: bool = False
-
-    def data_of(self, half: Half) -> Path:
-        """Directory of the data of one half."""
-        return self.data_dir / (half.folder + '_quick' * self.quick)
-
-    def options_of(self, half: Half) -> dict[str, object]:
-        """``--cfg-options`` of one half, for both tools."""
-        return {**half.options(self.data_of(half)), **(half.quick_options if self.quick else {})}
-
-
-def plan_demo(
-    root: Path, data_dir: Path | None = None, work_dir: Path | None = None, quick: bool = False, only: str | None = None
-) -> DemoPlan:
-    """The plan with the usual places; ``only`` names one half, ``quick`` makes a few iterations that learn nothing."""
-    work_dir = work_dir or root / 'work_dirs' / ('demo_quick' if quick else 'demo')
-    halves = [half for half in HALVES if only in (None, half.name)]
-    return DemoPlan(root, data_dir or root / 'data', work_dir, halves, quick)
+    last: deque[str] = deque(maxlen=25)
+    # Threads that spin while they wait make a machine that has other work to do several times slower.
+    environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ, 'PYTHONUNBUFFERED': '1'}
+    with (
+        log.open('w') as full,
+        subprocess.Popen(
+            [str(part) for part in command], cwd=root, env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors='replace',
+        ) as process,
+    ):  # fmt: skip
+        banner = False
+        for line in process.stdout or ():
+            full.write(line)
+            full.flush()
+            last.append(line)
+            # The banner is one log entry of several lines, of which those behind the first are indented.
+            banner = 'This run (' in line or (banner and line.startswith('  '))
+            if banner or _SHOWN.search(line):
+                say('  ' + _NEEDLESS.sub('', line.rstrip())[:_WIDTH])
+    if process.returncode:
+        tool = next(Path(str(part)).name for part in command if str(part).endswith('.py'))
+        raise DemoError(
+            f'{tool} failed with status {process.returncode}; its last lines:\n{"".join(last)}All of it: {log}'
+        )
 
 
 def new_run_dir(work_dir: Path) -> Path:
@@ -59,15 +72,11 @@ def new_run_dir(work_dir: Path) -> Path:
     return path
 
 
-def read_scores(test_dir: Path, score: str) -> dict[str, float]:
+def read_scores(test_dir: Path, score: str) -> Scores:
     """The figures of the newest test in a work dir of ``tools/test.py``, as ``{'coco/bbox_mAP': ..., ...}``.
 
-    Args:
-        test_dir: The work dir.
-        score: How the names of the wanted figures begin.
-
     Raises:
-        DemoError: There are none.
+        DemoError: There are none whose names begin with ``score``.
     """
     for path in sorted(test_dir.glob('*/*.json'), reverse=True):
         lines = [json.loads(line) for line in path.read_text().splitlines() if line.startswith('{')]
@@ -75,98 +84,63 @@ def read_scores(test_dir: Path, score: str) -> dict[str, float]:
             if any(key.startswith(score) for key in scores):
                 return scores
     name = 'AP' if score.startswith('coco') else score
-    raise DemoError(f'no {name} in {test_dir}: the test found nothing at all, or was stopped; see the log beside it')
+    raise DemoError(f'no {name} in {test_dir}: the test found nothing at all, or was stopped; see its log there')
 
 
-def _make_data(plan: DemoPlan, half: Half, say: Say) -> None:
-    start = time.monotonic()
-    settings = half.quick_settings if plan.quick else half.settings
-
-    def progress(done: int, total: int) -> None:
-        if done % 400 == 0:
-            say(f'  {done}/{total} images, {duration((time.monotonic() - start) / done * (total - done))} left')
-
-    made = half.ensure(plan.data_of(half), settings, progress)
-    say(f'  {settings.num_train} training and {settings.num_val} validation images of {", ".join(settings.classes)}: '
-        f'{"made" if made else "there already"}')  # fmt: skip
-
-
-def _train_and_test(
-    plan: DemoPlan, half: Half, run_dir: Path, start: Path | None, heading: Say, say: Say
-) -> tuple[Path, Path]:
-    """The checkpoint, and the pickle of the predictions."""
-    options = ['--cfg-options', *(f'{key}={value}' for key, value in plan.options_of(half).items())]
-    tools = plan.root / 'tools'
-    load = [] if start is None else ['--load-from', str(start)]
-    loading = f' --load-from {shown(start)}' if start else ''
-    heading(f'train: tools/train.py {half.config}{loading} (all its output: {shown(run_dir / "train.txt")})')
-    train_dir = run_dir / 'train'
-    command = [sys.executable, str(tools / 'train.py'), half.config, '--work-dir', str(train_dir), '--seed', '0',
-               *load, *options]  # fmt: skip
-    run_tool(command, run_dir / 'train.txt', plan.root, say)
-    checkpoint = Path((train_dir / 'last_checkpoint').read_text().strip())
-
-    heading(f'test: tools/test.py {half.config} {shown(checkpoint)} (all its output: {shown(run_dir / "test.txt")})')
-    predictions = run_dir / 'predictions.pkl'
-    command = [sys.executable, str(tools / 'test.py'), half.config, str(checkpoint), '--work-dir',
-               str(run_dir / 'test'), '--out', str(predictions), *options]  # fmt: skip
-    run_tool(command, run_dir / 'test.txt', plan.root, say)
-    return checkpoint, predictions
-
-
-def _show_half(
-    plan: DemoPlan, half: Half, run_dir: Path, start: Path | None, heading: Say, say: Say
-) -> tuple[Mapping[str, float], Path]:
-    """The scores of the test, and the checkpoint."""
-    run_dir.mkdir()
-    checkpoint, predictions = _train_and_test(plan, half, run_dir, start, heading, say)
-    scores = read_scores(run_dir / 'test', half.score)
-    heading('pictures and curves')
-    # Here and not above: it imports matplotlib, and the data and both tools can do without that in this process.
+def _show(task: Task, root: Path, data: Path, run_dir: Path, quick: bool, start: Path | None, say: Say) -> Path:
+    """Train, test and draw; returns the checkpoint."""
     from mmswin.visualization.curves import draw_curves
 
-    pictures = half.draw(predictions, plan.data_of(half), run_dir / 'pictures', half.classes)
-    curves = draw_curves(run_dir / 'train', run_dir / 'curves.png', half.title)
-    say(f'\n{half.table(scores, plan.data_of(half))}\n')
-    for name, path in (
-        ('pictures', pictures[0]), ('one by one', pictures[0].parent), ('curves', curves), ('checkpoint', checkpoint),
-        ('predictions', predictions),
-    ):  # fmt: skip
+    options = ['--cfg-options', *task.options(data), *(QUICK if quick else ())]
+    load = [] if start is None else ['--load-from', start]
+    say(f'{task.name}: train: tools/train.py {task.config} (all its output: {shown(run_dir / "train.txt")})')
+    train = [sys.executable, root / 'tools' / 'train.py', task.config, '--work-dir', run_dir / 'train', '--seed', 0]
+    run_tool([*train, *load, *options], run_dir / 'train.txt', root, say)
+    checkpoint = Path((run_dir / 'train' / 'last_checkpoint').read_text().strip())
+    predictions = run_dir / 'predictions.pkl'
+    say(f'{task.name}: test: tools/test.py {task.config} {shown(checkpoint)}')
+    test = [sys.executable, root / 'tools' / 'test.py', task.config, checkpoint, '--work-dir', run_dir / 'test']
+    run_tool([*test, '--out', predictions, *options], run_dir / 'test.txt', root, say)
+    scores = read_scores(run_dir / 'test', task.score)
+    say(f'{task.name}: pictures and curves')
+    pictures = task.draw(predictions, data, run_dir / 'pictures')
+    curves = draw_curves(run_dir / 'train', run_dir / 'curves.png', task.title)
+    say(f'\n{task.table(scores, data)}\n')
+    places = {'pictures': pictures[0], 'one by one': pictures[0].parent, 'curves': curves, 'checkpoint': checkpoint}
+    for name, path in {**places, 'predictions': predictions}.items():
         say(f'{name:<12} {shown(path)}')
-    return scores, checkpoint
+    return checkpoint
 
 
-def run_demo(plan: DemoPlan, say: Say = print) -> dict[str, Mapping[str, float]]:
-    """Do all of it.
+def run_demo(
+    root: Path,
+    data_dir: Path | None = None,
+    work_dir: Path | None = None,
+    quick: bool = False,
+    only: str | None = None,
+    say: Say = print,
+) -> None:
+    """Make toy data, train and test on them, and show what came of it, each line by ``say``.
 
-    Args:
-        plan: What and where.
-        say: Gets each line for the user.
-
-    Returns:
-        The scores of the test of each half, by its name.
+    ``root`` is the checkout; ``data_dir`` gets a directory for each data set (what is there whole is used as it is), and
+    ``work_dir`` one ``run_N`` for each run; ``quick`` makes a few iterations that learn nothing; ``only`` names one task.
 
     Raises:
         DemoError: A tool failed.
         MiniatureError: The data cannot go where they should.
     """
-    begin, steps = time.monotonic(), 4 * len(plan.halves)
-    done = 0
-
-    def heading(text: str) -> None:
-        nonlocal done
-        done += 1
-        say(f'[{done}/{steps}] {text}')
-
+    begin = time.monotonic()
+    tasks = [task for task in TASKS if only in (None, task.name)]
+    data = {task.name: (data_dir or root / 'data') / (task.folder + '_quick' * quick) for task in tasks}
     # All data first: what is in their way stops the demo before anything is trained.
-    for half in plan.halves:
-        heading(f'data: a miniature {half.data} in {shown(plan.data_of(half))}')
-        _make_data(plan, half, say)
-    run_dir = new_run_dir(plan.work_dir)
-    scores: dict[str, Mapping[str, float]] = {}
+    for task in tasks:
+        settings = task.quick_settings if quick else task.settings
+        made = ensure_miniature(task.kind, data[task.name], settings)
+        say(f'data: a miniature {task.kind} in {shown(data[task.name])}: {"made" if made else "there already"}')
+    run_dir = new_run_dir(work_dir or root / 'work_dirs' / ('demo_quick' if quick else 'demo'))
     checkpoints: dict[str | None, Path] = {}
-    for half in plan.halves:
-        start = checkpoints.get(half.starts_from)
-        scores[half.name], checkpoints[half.name] = _show_half(plan, half, run_dir / half.name, start, heading, say)
-    say(f'{"time":<12} {duration(time.monotonic() - begin)}')
-    return scores
+    for task in tasks:
+        (run_dir / task.name).mkdir()
+        start = checkpoints.get(task.starts_from)
+        checkpoints[task.name] = _show(task, root, data[task.name], run_dir / task.name, quick, start, say)
+    say(f'{"time":<12} {round(time.monotonic() - begin)} s')

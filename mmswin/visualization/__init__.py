@@ -1,1 +1,1 @@
-"""Pictures of predictions beside the truth, and curves of a training run."""
+"""Pictures of predictions next to the truth, and curves of a training run."""

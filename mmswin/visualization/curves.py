@@ -1,32 +1,17 @@
 """Curves of a training run, from the scalars that mmengine leaves in its work dir."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-# Line in the panel -> whether a logged scalar is part of it. A cascade logs each loss once per stage (s0, s1, s2).
-_LOSS_PARTS: dict[str, Callable[[str], bool]] = {
-    'proposals': lambda key: key.startswith('loss_rpn'),
-    'classes': lambda key: key.split('.')[-1] == 'loss_cls',
-    'boxes': lambda key: key.split('.')[-1] == 'loss_bbox',
-    'masks': lambda key: key.split('.')[-1] == 'loss_mask',
-    'head': lambda key: key.startswith('decode.loss'),
-    'auxiliary head': lambda key: key.startswith('aux') and '.loss' in key,
-}
-# Name of a figure -> label, colour, line, and what it is when all is right (mmseg counts in percent).
+# Name of a figure -> label and what it is when all is right (mmseg counts in percent).
 _SCORES = {
-    'coco/bbox_mAP_50': ('box AP50', 'C0', '-', 1),
-    'coco/bbox_mAP': ('box AP', 'C0', '--', 1),
-    'coco/segm_mAP_50': ('mask AP50', 'C1', '-', 1),
-    'coco/segm_mAP': ('mask AP', 'C1', '--', 1),
-    'mIoU': ('mIoU', 'C0', '-', 100),
-    'mAcc': ('mean accuracy', 'C1', '--', 100),
-    'aAcc': ('accuracy of all pixels', 'C2', ':', 100),
+    'coco/bbox_mAP_50': ('box AP50', 1),
+    'coco/bbox_mAP': ('box AP', 1),
+    'coco/segm_mAP_50': ('mask AP50', 1),
+    'coco/segm_mAP': ('mask AP', 1),
+    'mIoU': ('mIoU', 100),
+    'mAcc': ('mean accuracy', 100),
+    'aAcc': ('accuracy of all pixels', 100),
 }
 
 
@@ -57,50 +42,33 @@ def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
     return [train[step] for step in sorted(train)], [val[step] for step in sorted(val)]
 
 
-def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel('iteration')
-    axes.grid(alpha=0.3)
-    axes.set_xlim(left=0)
-
-
 def draw_curves(work_dir: str | Path, path: str | Path, title: str = '') -> Path:
-    """Draw loss and AP or mIoU over the iterations of a training into one picture.
-
-    Args:
-        work_dir: Of the run.
-        path: The PNG to write.
-        title: Stands over the picture.
-
-    Returns:
-        ``path``.
+    """Draw the losses, and AP or mIoU, over the iterations of a training into one PNG, and return its path.
 
     Raises:
         ValueError: Nothing was logged in ``work_dir``.
     """
+    from matplotlib.figure import Figure
+
     train, val = read_scalars(work_dir)
     figure = Figure(figsize=(11, 4.2), dpi=110, layout='constrained')
+    figure.suptitle(title)
     losses, scores = figure.subplots(1, 2)
-    steps = [record['step'] for record in train]
-    losses.plot(steps, [record['loss'] for record in train], 'k', linewidth=2, label='all')
-    for label, belongs in _LOSS_PARTS.items():
-        keys = [key for key in train[0] if belongs(key)]
-        if keys:
-            losses.plot(steps, [sum(record[key] for key in keys) for record in train], label=label)
-    # Room above the lines for the legend.
-    losses.set_ylim(0, 1.3 * max(record['loss'] for record in train))
-    losses.legend(loc='upper right', ncols=3)
-    _finish(losses, 'training loss')
-    for key, (label, colour, style, whole) in _SCORES.items():
+    # A cascade logs each loss once per stage: they are added up under the last part of their name.
+    names = sorted({key.split('.')[-1] for key in train[0] if 'loss' in key and key != 'loss'})
+    for name in ('loss', *names):
+        values = [sum(record[key] for key in record if key.split('.')[-1] == name) for record in train]
+        losses.plot([record['step'] for record in train], values, label=name, linewidth=2 if name == 'loss' else 1)
+    for key, (label, whole) in _SCORES.items():
         points = [(record['step'], record[key] / whole) for record in val if key in record]
         if points:
-            scores.plot(*zip(*points, strict=True), style, color=colour, marker='o', markersize=3, label=label)
+            scores.plot(*zip(*points, strict=True), marker='o', markersize=3, label=label)
     scores.set_ylim(0, 1)
-    if scores.lines:
-        scores.legend(loc='best')
-    _finish(scores, f'{"mIoU" if any("mIoU" in record for record in val) else "AP"} on the validation images')
-    if title:
-        figure.suptitle(title)
+    for axes, heading in ((losses, 'training loss'), (scores, 'on the validation images')):
+        axes.set(title=heading, xlabel='iteration', xlim=(0, None))
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(str(path))
     return Path(path)

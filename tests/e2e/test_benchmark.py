@@ -60,6 +60,7 @@ def test_a_missing_library_is_named(call, monkeypatch):
     assert status == 2 and 'timm is not installed' in errors
 
 
+@pytest.mark.slow
 def test_a_small_run(call):
     pytest.importorskip('mmdet.models')
     status, output, errors = call('--sizes', '1x32x64', '--rounds', '2', '--threads', '1', '--implementations', 'mmswin',

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmswin.data.miniature import MiniatureSettings, make_miniature_coco
+from mmswin.data.miniature import MiniatureSettings, make_miniature
 
 SHIPPED = ['mask-rcnn_swin-t-p4-w7_fpn_1x_coco', 'retinanet_swin-t-p4-w7_fpn_1x_coco']
 CHANGED = """
@@ -72,7 +72,8 @@ def test_losses_are_mmdets(name: str, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', SHIPPED)
 def test_shipped_config_trains_and_tests(name: str, workplace) -> None:
-    make_miniature_coco(
+    make_miniature(
+        'COCO',
         workplace.directory / 'data' / 'coco',
         MiniatureSettings(num_train=4, num_val=2, image_size=128, classes=('coco',)),
     )

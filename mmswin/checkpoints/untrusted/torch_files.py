@@ -173,7 +173,7 @@ def _legacy(source: Source) -> tuple[Any, Machine]:
     keys = Machine(source.file, source.size, _no_storage).load()
     if preface[:2] != [_MAGIC, _LEGACY_VERSION]:
         raise damaged(source.size, 'its preface')
-    if type(keys) is not list or sorted(map(str, keys)) != sorted(known):
+    if type(keys) is not list or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(known):
         raise damaged(source.size, 'its list of tensors does not name all of them')
     place = source.file.tell()
     for key in keys:

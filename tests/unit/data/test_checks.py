@@ -1,8 +1,7 @@
 """Faults of places, evaluation and kinds of data: each gets its own message, and sound data gets none."""
 
+import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,8 +105,11 @@ def test_metric_reads_a_file_that_does_not_exist(data) -> None:
     assert f'--cfg-options val_evaluator.ann_file={data.file("val")}' in message
 
 
-def test_metric_reads_another_file(data) -> None:
+def test_metric_reads_a_file_of_other_images(data) -> None:
     data.cfg['val_evaluator'] = [{'type': 'CocoMetric', 'ann_file': str(data.file('train'))}]
+    assert data.check(('val',)) == [], 'the same images'
+    for image in data.train['images']:
+        image['id'] += 100
     level, message = data.only(('val',))
     assert level == 'error' and 'results would be compared with the annotations of other images' in message
     assert '--cfg-options val_evaluator.0.ann_file=' in message
@@ -155,46 +157,52 @@ def test_wrapped_datasets(data, wrap: Callable[[dict], dict], where: str) -> Non
     assert level == 'error' and f'{where}.metainfo.classes are not among them: horse' in message
 
 
-def test_segmentation_directories(tmp_path: Path) -> None:
-    (tmp_path / 'images').mkdir()
-    cfg = {
-        'default_scope': 'mmseg',
-        'train_dataloader': {
-            'dataset': {
-                'type': 'BaseSegDataset',
-                'data_root': str(tmp_path),
-                'data_prefix': {'img_path': 'images', 'seg_map_path': 'annotations'},
-            }
-        },
-    }
-    findings = check_config(cfg, ('train',))
-    assert len(findings) == 1 and findings[0].level == 'error'
-    assert 'train_dataloader.dataset.data_prefix.seg_map_path' in findings[0].message
-    assert 'COCO' not in findings[0].message
-    (tmp_path / 'annotations').mkdir()
-    cfg['train_dataloader']['dataset']['type'] = 'BaseCDDataset'
-    report = inspect_config(cfg, ('train',))
-    assert report.findings == []
-    assert report.summaries == [
-        'train: train_dataloader.dataset exists; the contents of a BaseCDDataset are not checked'
-    ]
+def test_contents_of_other_kinds_of_data_are_not_judged(tmp_path: Path) -> None:
+    for name in ('a', 'b', 'labels'):
+        (tmp_path / name).mkdir()
+    prefixes = {'img_path': 'a', 'img_path2': 'b', 'seg_map_path': 'labels'}
+    dataset = {'type': 'BaseCDDataset', 'data_root': str(tmp_path), 'data_prefix': prefixes}
+    report = inspect_config({'default_scope': 'mmseg', 'train_dataloader': {'dataset': dataset}}, ('train',))
+    assert report.findings == [] and 'BaseCDDataset' in report.summaries[0] and 'not checked' in report.summaries[0]
+    (tmp_path / 'b').rmdir()
+    report = inspect_config({'default_scope': 'mmseg', 'train_dataloader': {'dataset': dataset}}, ('train',))
+    assert [finding.level for finding in report.findings] == ['warning'], 'it may not be read'
 
 
-def test_needs_json_and_numpy_alone(data) -> None:
+# --- no untrue refusal
+
+
+@pytest.mark.parametrize('content', ['no list of annotations', 'an empty one'])
+def test_data_without_labels_may_stand_next_to_labelled_data(data, content: str) -> None:
+    """Semi-supervised training; alone they are nothing to learn from."""
+    labelled = data.dataset
+    bare = {**data.train, 'annotations': []}
+    if content == 'no list of annotations':
+        del bare['annotations']
     data.write()
-    program = f"""
-import sys
-for name in ('torch', 'mmengine', 'mmcv', 'mmdet', 'cv2', 'PIL'):
-    sys.modules[name] = None
-from mmswin.data.checks import check_config
-findings = check_config({data.cfg!r}, ('train', 'val'))
-assert findings == [], findings
-import mmswin.data
-try:
-    mmswin.data.LoadImageFromFile
-except ImportError as error:
-    print(error)
-"""
-    result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert 'mmswin.data.LoadImageFromFile needs mmcv and mmengine' in result.stdout
+    (data.root / 'bare.json').write_text(json.dumps(bare))
+    unlabelled = {**labelled, 'ann_file': 'bare.json', 'filter_cfg': {'filter_empty_gt': False}}
+    data.cfg['train_dataloader']['dataset'] = {'type': 'ConcatDataset', 'datasets': [labelled, unlabelled]}
+    assert [finding.level for finding in data.check(write=False)] == ['warning']
+    data.cfg['train_dataloader']['dataset'] = unlabelled
+    level, message = data.only(write=False)
+    assert level == 'error' and 'bare.json' in message
+
+
+def test_a_directory_that_nothing_reads_need_not_be_there(data) -> None:
+    data.dataset['data_prefix']['seg'] = 'stuff/'
+    assert data.check() == []
+    data.dataset['pipeline'][1]['with_seg'] = True
+    level, message = data.only()
+    assert level == 'error' and 'data_prefix.seg' in message
+
+
+def test_advice_names_keys_that_can_be_set(data) -> None:
+    data.dataset['metainfo'] = {'classes': ('cat', 'dog', 'bird')}
+    data.cfg['model']['roi_head']['mask_head']['num_classes'] = 5
+    assert '--cfg-options train_dataloader.dataset.metainfo.classes=' in data.only()[1]
+    part = data.train['categories']
+    del data.dataset['metainfo'], data.dataset['data_root']
+    data.dataset['ann_file'] = 'nowhere.json'
+    assert '--cfg-options +train_dataloader.dataset.data_root=DIRECTORY' in data.check()[0].message
+    assert part

@@ -87,5 +87,5 @@ def test_segmentation_is_drawn_from_0_to_1(tmp_path: Path) -> None:
         patch.setattr(Axes, 'plot', plot)
         draw_curves(tmp_path, tmp_path / 'curves.png')
     assert drawn['mIoU'] == [pytest.approx(0.61)] and drawn['accuracy of all pixels'] == [pytest.approx(0.9)]
-    assert drawn['head'] == [0.15, 0.075] and drawn['auxiliary head'] == [0.05, 0.025]
-    assert 'boxes' not in drawn and 'box AP' not in drawn
+    assert drawn['loss_ce'] == [0.2, 0.1], 'of both heads'
+    assert 'loss_bbox' not in drawn and 'box AP' not in drawn

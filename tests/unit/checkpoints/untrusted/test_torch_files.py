@@ -451,6 +451,17 @@ def test_what_is_shared_stays_shared(tmp_path):
     assert torch.equal(load_file(tmp_path / 'file.pth')['a'], loaded['a'])
 
 
+def test_a_legacy_list_of_tensors_names_them_by_text(tmp_path, refuse):
+    torch.save({'a': torch.ones(2)}, tmp_path / 'file.pth', _use_new_zipfile_serialization=False)
+    content = (tmp_path / 'file.pth').read_bytes()
+    start = content.rindex(b'\x80\x02]q')
+    end = content.index(b'.', start) + 1
+    key = content[content.index(b'X', start) + 5 : content.rindex(b'q', start, end)]
+    number = int(key).to_bytes(8, 'little')
+    (tmp_path / 'file.pth').write_bytes(content[:start] + b'\x80\x02]\x8a\x08' + number + b'a.' + content[end:])
+    assert 'does not name all of them' in refuse(tmp_path / 'file.pth')
+
+
 def test_statistics_of_a_log_stay_mmengines(tmp_path):
     log = HistoryBuffer([1.0, 3.0], [1, 1])
     log._statistics_methods = {'mean': HistoryBuffer.max}
