@@ -35,22 +35,22 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 20_000
+PACKAGE_LINES = 19_500
 ROOM_LINES = {
     'analysis': 1_200,
     'atomic': 130,
     'backbones': 1_150,
     'checkpoints': 4_200,
     'cli': 900,
-    'data': 2_650,
-    'demo': 450,
+    'data': 2_250,
+    'demo': 300,
     'detectors': 250,
     'engine': 3_300,
     'environment': 950,
     'errors': 150,
     'ops': 3_100,
     'upgrade': 1_800,
-    'visualization': 450,
+    'visualization': 250,
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60
@@ -67,14 +67,10 @@ WITHOUT_UNIT_TEST = {
     'checkpoints/transfer.py',
     'checkpoints/untrusted/__init__.py',
     'checkpoints/untrusted/other_files.py',
-    'data/coco_checks.py',
-    'data/coco_file.py',
     'data/config_facts.py',
-    'data/image_files.py',
-    'data/miniature_drawing.py',
-    'demo/halves.py',
-    'demo/progress.py',
+    'data/places.py',
     'demo/run.py',
+    'demo/tasks.py',
     'engine/banner.py',
     'engine/launch.py',
     'engine/stopping.py',
@@ -129,13 +125,10 @@ STARTING_PROCESSES = {
     'checkpoints/untrusted/test_fuzz.py',
     'data/test_checks.py',
     'data/test_miniature.py',
-    'data/test_miniature_ade.py',
     'engine/test_loops.py',
     'ops/compile_triton_kernels.py',
     'ops/test_side_by_side.py',
     'ops/test_triton_compilation.py',
-    'ops/window_attention/triton/compile_triton_kernels.py',
-    'ops/window_attention/triton/test_kernels.py',
     'test_allocator.py',
 }
 SAME_NAME = {'loading.py', 'report.py', 'machine.py', 'errors.py', 'files.py'}
