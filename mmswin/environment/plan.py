@@ -114,7 +114,7 @@ def effective_constraints(plan: Plan) -> str:
     """The pins with the torch that was asked for in the place of their own."""
     text = (plan.root / 'constraints' / f'{plan.stack.name}.txt').read_text(encoding='utf-8')
     if plan.torch != stacks.TORCH:  # each release has its own triton
-        text = re.sub(rf'^(torch|{stacks.TRITON})==.*\n', '', text, flags=re.M)
+        text = re.sub(rf'^(torch|{stacks.TRITON})==.*\n', '', text, flags=re.MULTILINE)
     return text
 
 

@@ -133,7 +133,7 @@ def pip_settings(text: str) -> dict[str, list[str]]:
 def compile_status(folder: Path) -> str:
     """How far a build in ``folder`` is: '57 of 143 files of mmcv compiled', or '' when nothing is compiled now."""
     for plan in folder.rglob('build.ninja'):
-        objects = re.findall(r'^build (\S+\.o): ', plan.read_text(errors='replace'), re.M)
+        objects = re.findall(r'^build (\S+\.o): ', plan.read_text(errors='replace'), re.MULTILINE)
         ready = sum(Path(path).exists() for path in objects)
         if ready < len(objects):
             return f'{ready} of {len(objects)} files of mmcv compiled'

@@ -11,6 +11,8 @@ _WHOLE = {'break_long_words': False, 'break_on_hyphens': False}
 class Name(str):
     """A variable of the file, written without quotes."""
 
+    __slots__ = ()
+
 
 def literal(value: Any, indent: str = '', used: int = 0) -> str:
     """Python text of a value.

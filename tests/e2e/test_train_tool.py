@@ -1,6 +1,7 @@
 """tools/train.py as a user calls it, on the CPU: stopped by SIGTERM and by SIGKILL and resumed it ends exactly where an
 uninterrupted run ends; a seed gives the same run to the bit; mmseg configs train through the same tool; a loss that is
-not finite ends the run."""
+not finite ends the run.
+"""
 
 import signal
 from pathlib import Path

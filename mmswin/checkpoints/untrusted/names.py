@@ -52,6 +52,8 @@ KINDS: dict[str, torch.dtype] = {'torch.storage.UntypedStorage': torch.uint8} | 
 class Name(str):
     """A type or function that the pickle names; saved again it is a text."""
 
+    __slots__ = ()
+
     def __reduce__(self) -> tuple:
         return str, (str(self),)
 
