@@ -108,8 +108,8 @@ def run_tool(main: Callable[[], None]) -> int:
 
     Returns:
         The exit status: 0 done, 2 a user error found before the run, 1 what ended the run on its way (a loss that is
-        not finite, a checkpoint that cannot be saved, a process that is gone). Any other exception passes through with
-        its traceback.
+        not finite, a checkpoint that cannot be saved, a process that is gone), 130 Ctrl-C. Any other exception passes
+        through with its traceback.
     """
     # mmengine's use of it, which nobody who runs a tool can change.
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated as an API')
@@ -126,4 +126,7 @@ def run_tool(main: Callable[[], None]) -> int:
         text = '\n'.join(printable(line, _LONGEST_LINE) for line in plain_message(error).split('\n'))
         print(f'error: {text}', file=sys.stderr, flush=True)
         return 2 if isinstance(error, (RunError, CheckpointError)) else 1
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr, flush=True)
+        return 128 + signal.SIGINT
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from mmswin.cli.parsing import add_cfg_options, command_parser
 from mmswin.errors import run_tool
@@ -31,7 +30,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def check(config: str, split: list[str], decode: bool, cfg_options: dict[str, Any] | None) -> int:
+def check(config: str, split: list[str], decode: bool, cfg_options: list[str] | None) -> int:
     from mmswin.data.checks import inspect_config
     from mmswin.engine.configure import load_config
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import Any
 
 
 def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
@@ -34,20 +33,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
-class CfgOptions(argparse.Action):
-    """mmengine's ``DictAction``, imported when there is something to parse: help needs no library."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None) -> None:  # fmt: skip
-        from mmengine.config import DictAction
-
-        DictAction(self.option_strings, self.dest, nargs=self.nargs)(parser, namespace, values, option)
-
-
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=CfgOptions,
+        action='extend',
         metavar='KEY=VALUE',
         help='change entries of the config: a.b.c=1 a.list="[1,2]" pipeline.0.prob=0.5; a key that nothing reads is '
         'refused, +KEY=VALUE adds it all the same',
@@ -56,6 +46,11 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 def parse_with_launcher(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Add what training and testing share, parse, and say to mmengine which process of its machine this one is."""
+    parser.add_argument(
+        '--skip-data-check',
+        action='store_true',
+        help='go on whatever the checks of the data and of numbers of classes find',
+    )
     parser.add_argument(
         '--tune-cpu', action='store_true', help='let the process keep the memory it frees: faster on a CPU (Linux)'
     )

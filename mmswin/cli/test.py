@@ -25,6 +25,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--out', metavar='FILE.pkl', help='pickle the predictions into this file')
     parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions into this directory')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=['auto', 'bf16', 'fp16'],
+        help='predict in mixed precision: bfloat16 where the hardware has it; boxes stay float32',
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     add_cfg_options(parser)
     parser.add_argument('--overwrite', action='store_true', help='write over an existing --out and into --show-dir')

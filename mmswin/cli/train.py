@@ -57,6 +57,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='read the checkpoint of --resume or --load-from even if it holds more than weights, '
         'which can run code: only for files whose origin you trust',
     )
+    parser.add_argument(
+        '--ignore-lock', action='store_true', help='train in a work dir in which another run seems to be under way'
+    )
     return parse_with_launcher(parser, argv)
 
 

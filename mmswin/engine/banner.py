@@ -6,12 +6,13 @@ import mmengine
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 import mmswin
 from mmswin.engine.configure import SYNC_NORMS, dicts_in
+from mmswin.engine.saving import unwrapped
+from mmswin.engine.types import PRETRAINED, short_name
 from mmswin.registry import HOOKS
 
 
@@ -54,10 +55,6 @@ class RunBannerHook(Hook):
             runner.logger.warning(warning)
 
 
-def _unwrapped(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def _model_cfg(runner: Runner) -> dict:
     """The model's config; empty for a Runner that was given a built model."""
     cfg = runner.cfg.get('model')
@@ -65,7 +62,7 @@ def _model_cfg(runner: Runner) -> dict:
 
 
 def _model_row(runner: Runner) -> str:
-    model = _unwrapped(runner)
+    model = unwrapped(runner.model)
     total = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     backbone = getattr(model, 'backbone', None)
@@ -79,7 +76,8 @@ def _model_row(runner: Runner) -> str:
 def _backbone_name(runner: Runner, backbone: nn.Module) -> str:
     cfg = _model_cfg(runner).get('backbone') or {}
     arch = cfg.get('arch')
-    return f'{cfg.get("type", type(backbone).__name__)}{f" ({arch})" if isinstance(arch, str) else ""}'
+    kind = cfg.get('type', type(backbone))
+    return f'{kind if isinstance(kind, str) else kind.__name__}{f" ({arch})" if isinstance(arch, str) else ""}'
 
 
 def _data_row(runner: Runner) -> str:
@@ -94,7 +92,7 @@ def _data_row(runner: Runner) -> str:
 
 
 def _device_row(runner: Runner) -> str:
-    device = next(_unwrapped(runner).parameters()).device
+    device = next(unwrapped(runner.model).parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper()
     world = get_world_size()
     return f'{name}, {world} process{"es" if world > 1 else ""}'
@@ -146,11 +144,13 @@ def _precision_row(runner: Runner) -> str:
 
 
 def _norm_row(runner: Runner) -> str:
-    layers = [m for m in _unwrapped(runner).modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    layers = [m for m in unwrapped(runner.model).modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not layers:
         return ''
     synchronised = sum('Sync' in type(layer).__name__ for layer in layers)
-    wanted = any(node.get('type') in SYNC_NORMS for node in dicts_in(_model_cfg(runner))) or runner.cfg.get('sync_bn')
+    wanted = any(short_name(node.get('type')) in SYNC_NORMS for node in dicts_in(_model_cfg(runner))) or runner.cfg.get(
+        'sync_bn'
+    )
     text = f'{synchronised} SyncBN, ' * bool(synchronised) + f'{len(layers) - synchronised} BN layers'
     if wanted and not synchronised:
         text += ' (the config has SyncBN; in one process that is BN)'
@@ -160,11 +160,11 @@ def _norm_row(runner: Runner) -> str:
 def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
     if runner.cfg.get('resume') and runner.iter > 0:
         return "none needed: the weights are the checkpoint's"
-    backbone = getattr(_unwrapped(runner), 'backbone', None)
+    backbone = getattr(unwrapped(runner.model), 'backbone', None)
     named = [
         node.get('checkpoint')
         for node in dicts_in(_model_cfg(runner).get('backbone') or {})
-        if node.get('type') == 'Pretrained'
+        if short_name(node.get('type')) in PRETRAINED
     ]
     report: Any = getattr(backbone, 'load_report', None)
     if report is not None:

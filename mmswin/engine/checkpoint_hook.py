@@ -1,5 +1,6 @@
 """mmengine's checkpoint hook, made so that at no moment less is on the disk than was promised."""
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,12 +58,25 @@ class CheckpointHook(_CheckpointHook):
         """Look up what earlier runs have left."""
         cpu_group()
         super().before_train(runner)
+        self._keep_to_own_directory()
         if not is_main_process():
             return
         for directory in {runner.work_dir, self.out_dir}:
             if '://' not in str(directory):
                 for name in atomic.remove_leftovers(directory):
                     runner.logger.info(f'Removed {name} in {directory}, left by a run that was killed while it saved')
+
+    def _keep_to_own_directory(self) -> None:
+        """Take best checkpoints, which are deleted for better ones, for files of ``out_dir`` alone."""
+
+        def own(path: Any) -> str | None:
+            name = os.path.basename(str(path))
+            return self.file_backend.join_path(self.out_dir, name) if name.startswith('best_') else None
+
+        if hasattr(self, 'best_ckpt_path'):
+            self.best_ckpt_path = own(self.best_ckpt_path)
+        if hasattr(self, 'best_ckpt_path_dict'):
+            self.best_ckpt_path_dict = {key: own(path) for key, path in self.best_ckpt_path_dict.items()}
 
     def _save_checkpoint(self, runner: Runner) -> None:
         with self._agreed(runner):

@@ -1,23 +1,28 @@
 """From a config file and a command line to the config that the Runner gets."""
 
+import logging
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmswin import shipped
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
+from mmswin.engine.types import is_type, resolve_type, short_name
 from mmswin.errors import RunError, nearest
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
 
 
-def load_config(path: str, cfg_options: dict[str, Any] | None, work_dir: str | None) -> Config:
+def load_config(path: str, cfg_options: dict[str, Any] | Sequence[str] | None, work_dir: str | None) -> Config:
     """Read a config file, apply ``--cfg-options`` and settle the work dir.
 
     ``path`` may also be the name of a config that comes with mmswin (:func:`mmswin.shipped.resolve`). The work dir is the one given, else the config's, else ``./work_dirs/NAME_OF_THE_CONFIG_FILE``.
@@ -128,7 +133,7 @@ def replace_sync_norm(cfg: Config) -> int:
     """Replace synchronised batch norm in ``cfg.model`` by plain; returns the number of places."""
     count = 0
     for node in dicts_in(cfg.model):
-        if node.get('type') in SYNC_NORMS:
+        if short_name(node.get('type')) in SYNC_NORMS:
             node['type'] = 'BN'
             count += 1
     if cfg.get('sync_bn'):
@@ -148,6 +153,19 @@ def dicts_in(node: Any) -> Iterator[dict]:
             yield from dicts_in(value)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Log errors alone: the Runner will say the rest again where it belongs, into the log file of the run."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logging.disable(previous)
+
+
 def add_hooks(cfg: Config, *hook_types: str) -> None:
     """Add the named hooks to ``custom_hooks`` unless the config has them.
 
@@ -165,8 +183,11 @@ def add_hooks(cfg: Config, *hook_types: str) -> None:
             "write custom_hooks = [dict(type='EMAHook')] or its like into the config; "
             '--cfg-options reads no dicts'
         )
-    present = {hook.get('type') for hook in given if isinstance(hook, dict)}
-    cfg.custom_hooks = [*given, *(ConfigDict(type=name) for name in hook_types if name not in present)]
+    scope = cfg.get('default_scope')
+    present = {kind for hook in given if isinstance(hook, dict) for kind in resolve_type(hook.get('type'), scope)}
+    present |= {type(hook) for hook in given}
+    missing = [name for name in hook_types if present.isdisjoint(resolve_type(name, scope))]
+    cfg.custom_hooks = [*given, *(ConfigDict(type=name) for name in missing)]
 
 
 def fit_loaders(cfg: Config) -> None:
@@ -179,20 +200,18 @@ def fit_loaders(cfg: Config) -> None:
 
 def use_resumable_loop(cfg: Config) -> None:
     """Replace mmengine's two training loops by those of :mod:`mmswin.engine.loops`; others stay."""
-    loop = cfg.train_cfg
-    if 'type' in loop:
-        name = loop.type
-    else:
-        name = 'EpochBasedTrainLoop' if loop.get('by_epoch', True) else 'IterBasedTrainLoop'
-    if name in ('EpochBasedTrainLoop', 'IterBasedTrainLoop'):
-        loop.pop('by_epoch', None)
-        loop.type = f'mmswin.{name}'
+    loop, scope = cfg.train_cfg, cfg.get('default_scope')
+    kind = loop.get('type') or ('EpochBasedTrainLoop' if loop.get('by_epoch', True) else 'IterBasedTrainLoop')
+    for ours, theirs in (('EpochBasedTrainLoop', EpochBasedTrainLoop), ('IterBasedTrainLoop', IterBasedTrainLoop)):
+        if is_type(kind, theirs, scope):
+            loop.pop('by_epoch', None)
+            loop.type = f'mmswin.{ours}'
 
 
 def use_complete_checkpoints(cfg: Config) -> None:
     """Replace mmengine's checkpoint hook by :class:`mmswin.engine.CheckpointHook`; another one stays."""
     hooks = dict(cfg.get('default_hooks') or {})
     hook = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})  # as the Runner adds it
-    if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+    if isinstance(hook, dict) and is_type(hook.get('type'), CheckpointHook, cfg.get('default_scope')):
         hooks['checkpoint'] = ConfigDict({**hook, 'type': 'mmswin.CheckpointHook'})
         cfg.default_hooks = ConfigDict(hooks)

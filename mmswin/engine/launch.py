@@ -1,13 +1,26 @@
 """What ``tools/train.py`` and ``tools/test.py`` do: configure, check, then hand over to mmengine's Runner."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
+from torch import nn
 
 import mmswin.registry  # noqa: F401  registers the types that a checkpoint may hold, whatever the config
-from mmswin.engine import RunBannerHook, configure, preflight, reading, resuming, strategies, testing
-from mmswin.engine.precision import set_precision
+from mmswin.engine import (
+    RunBannerHook,
+    class_counts,
+    configure,
+    dry_build,
+    lock,
+    preflight,
+    reading,
+    resuming,
+    strategies,
+    testing,
+)
+from mmswin.engine.precision import autocast_type, set_precision
 from mmswin.engine.processes import explained_loss_of_process, follow_launcher
 from mmswin.engine.saving import Runner, explained_lack_of_room
 from mmswin.errors import RunError, is_first_local_process
@@ -22,13 +35,15 @@ def train(
     resume: str | None = None,
     load_from: str | None = None,
     amp: str | None = None,
-    cfg_options: dict[str, Any] | None = None,
+    cfg_options: Sequence[str] | dict[str, Any] | None = None,
     auto_scale_lr: bool = False,
     seed: int | None = None,
     deterministic: bool = False,
     launcher: str = 'none',
     overwrite: bool = False,
     trust_checkpoint: bool = False,
+    skip_data_check: bool = False,
+    ignore_lock: bool = False,
 ) -> None:
     """Train a config of mmdet or mmseg.
 
@@ -38,13 +53,15 @@ def train(
         resume: ``'auto'`` for the newest complete checkpoint of the work dir, or a checkpoint's path.
         load_from: Checkpoint whose weights to start from.
         amp: ``'auto'``, ``'bf16'`` or ``'fp16'``; None follows the config.
-        cfg_options: Dotted keys to values.
+        cfg_options: ``KEY=VALUE`` texts, or dotted keys to values.
         auto_scale_lr: Scale the learning rate to the batch size.
         seed: Random seed.
         deterministic: Use deterministic algorithms.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         overwrite: Train into a work dir that holds an earlier run's checkpoints.
         trust_checkpoint: Read the checkpoint of ``resume`` or ``load_from`` even if it needs types that are not safe.
+        skip_data_check: Train whatever the checks of the data and of the numbers of classes find.
+        ignore_lock: Train in a work dir in which another run seems to be under way.
 
     Raises:
         RunError: Something that the user can mend; nothing has been written then.
@@ -71,10 +88,11 @@ def train(
     configure.add_hooks(cfg, *TRAIN_HOOKS)
     strategies.check(cfg)
 
-    notes = _check_training(cfg, overwrite)
+    lock.check(cfg.work_dir, ignore_lock)
+    notes = _check_training(cfg, overwrite, skip_data_check)
     notes += configure.set_up_processes(cfg, launcher) + strategies.apply(cfg)
     follow_launcher()
-    with explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
+    with lock.only_run_in(cfg.work_dir, ignore_lock), explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
         runner = _build_runner(cfg)
         for hook in runner.hooks:
             if isinstance(hook, RunBannerHook):
@@ -83,9 +101,10 @@ def train(
         runner.train()
 
 
-def _check_training(cfg: Config, overwrite: bool) -> list[str]:
+def _check_training(cfg: Config, overwrite: bool, skip_data_check: bool) -> list[str]:
     """All that can be known before the work dir is touched; returns lines for the banner."""
     notes: list[str] = []
+    dry_build.check_work_dir(cfg.work_dir)
     if not cfg.get('resume') and not overwrite and resuming.has_checkpoints(cfg.work_dir):
         raise RunError(
             f'{cfg.work_dir} holds the checkpoints of an earlier run: add --resume to go on with it, '
@@ -113,7 +132,16 @@ def _check_training(cfg: Config, overwrite: bool) -> list[str]:
         match = preflight.check_weights(model, checkpoint, source, 'resume' if cfg.get('resume') else 'load')
         notes.append(f'{source}: {match.summary()}')
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
-    notes += preflight.check_data(cfg, splits)
+    return notes + _check_parts(cfg, model, splits, skip_data_check)
+
+
+def _check_parts(cfg: Config, model: nn.Module, splits: tuple[str, ...], skip_data_check: bool) -> list[str]:
+    """The data, the numbers that depend on them, and all that the Runner will build; returns lines for the log."""
+    notes = []
+    if not skip_data_check:
+        notes = preflight.check_data(cfg, splits)
+        class_counts.check(cfg, model)
+    dry_build.build_parts(cfg, model, splits, data=not skip_data_check)
     return notes
 
 
@@ -139,11 +167,13 @@ def test(
     work_dir: str | None = None,
     out: str | None = None,
     show_dir: str | None = None,
-    cfg_options: dict[str, Any] | None = None,
+    cfg_options: Sequence[str] | dict[str, Any] | None = None,
     tta: bool = False,
     launcher: str = 'none',
     overwrite: bool = False,
     trust_checkpoint: bool = False,
+    amp: str | None = None,
+    skip_data_check: bool = False,
 ) -> dict[str, float]:
     """Test a checkpoint with a config of mmdet or mmseg.
 
@@ -153,11 +183,13 @@ def test(
         work_dir: Where the log and the figures go; default as for :func:`train`.
         out: Pickle file for the predictions.
         show_dir: Directory for pictures of the predictions.
-        cfg_options: Dotted keys to values.
+        cfg_options: ``KEY=VALUE`` texts, or dotted keys to values.
         tta: Test-time augmentation.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         overwrite: Write over an existing ``out`` and into an existing ``show_dir``.
         trust_checkpoint: Read the checkpoint even if it needs types that are not safe.
+        amp: ``'auto'``, ``'bf16'`` or ``'fp16'``: predict in mixed precision.
+        skip_data_check: Test whatever the checks of the data and of the numbers of classes find.
 
     Returns:
         The metrics.
@@ -168,16 +200,20 @@ def test(
     """
     cfg = configure.load_config(config, cfg_options, work_dir)
     testing.check_outputs(out, show_dir, overwrite)
+    dtype = autocast_type(amp) if amp else None
     cfg.load_from, cfg.resume = checkpoint, False
     if trust_checkpoint:
         reading.trust(checkpoint)
-    notes = _check_test(cfg)
+    dry_build.check_work_dir(cfg.work_dir)
+    notes = _check_test(cfg, skip_data_check)
     if show_dir:
         testing.show_into(cfg, show_dir)
     if tta:
         testing.enable_tta(cfg)
     notes += configure.set_up_processes(cfg, launcher)
     runner = _build_runner(cfg)
+    if dtype is not None:
+        notes.append(testing.predict_in(runner, dtype))
     for note in notes:
         runner.logger.info(note)
     if tta:
@@ -191,13 +227,13 @@ def test(
     return metrics
 
 
-def _check_test(cfg: Config) -> list[str]:
+def _check_test(cfg: Config, skip_data_check: bool) -> list[str]:
     if not is_first_local_process():
         return []
     loaded = reading.read(cfg.load_from)
     model = preflight.build_model(cfg)
     match = preflight.check_weights(model, loaded, cfg.load_from, 'test')
-    return [f'{cfg.load_from}: {match.summary()}', *preflight.check_data(cfg, ('test',))]
+    return [f'{cfg.load_from}: {match.summary()}', *_check_parts(cfg, model, ('test',), skip_data_check)]
 
 
 def _build_runner(cfg: Config) -> Runner:

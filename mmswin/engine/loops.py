@@ -6,17 +6,14 @@ Here only the indices are skipped, and the random draws go on as well (:mod:`mms
 """
 
 import logging
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
-from mmengine.dist import broadcast_object_list, get_rank, is_main_process
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
@@ -24,33 +21,13 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmswin import atomic
+from mmswin.engine import stopping, workers
 from mmswin.engine.randomness import ITERATION, PASS, VALIDATION, SeededBatchSampler, seed_generators
+from mmswin.errors import LostProcessError
 from mmswin.registry import LOOPS
 
 # Holds the iteration of the last validation that came to its end.
 _VALIDATED = 'last_validation'
-
-
-def _init_shielded_worker(init: Callable[[int], None] | None, worker_id: int) -> None:
-    """Start a loader worker that only its training process can end by SIGTERM.
-
-    ``timeout``, Slurm and service managers send the signal to all processes of a group. A worker that dies of it takes
-    the training process down in the middle of an iteration, before it can save. The training process itself does end
-    its workers by this signal, so the sender decides: a thread waits for it, as a handler is not told who it was. The
-    thread also ends a worker whose training process was killed; torch's own way hangs when a large batch is under way.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
-    if init is not None:
-        init(worker_id)
-
-
-def _exit_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        received = signal.sigtimedwait({signal.SIGTERM}, 5.0)
-        if received is not None and received.si_pid == parent:
-            break
-    os._exit(0)
 
 
 def _prepared_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
@@ -59,8 +36,7 @@ def _prepared_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoade
         dataloader = runner.build_dataloader(
             dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False)
         )
-    if dataloader.num_workers > 0 and hasattr(signal, 'sigtimedwait'):  # not on macOS and Windows
-        dataloader.worker_init_fn = partial(_init_shielded_worker, dataloader.worker_init_fn)
+    workers.shield(dataloader)
     # The loader forbids replacing its sampler because running workers would not notice. None runs yet.
     object.__setattr__(dataloader, 'batch_sampler', SeededBatchSampler(dataloader.batch_sampler, lambda: runner.seed))
     return dataloader
@@ -82,11 +58,55 @@ class _Resumable:
         self.dataloader.batch_sampler.epoch = epoch
         self._seed(PASS, epoch)
         with self.dataloader.batch_sampler.beginning_at(batches):
-            return iter(self.dataloader)
+            return workers.batches(self.dataloader)
+
+    @contextmanager
+    def _saving_what_is_lost(self) -> Iterator[None]:
+        """Save when a loader worker is lost; between two iterations, the only place where it is noticed, that is safe.
+
+        Of several processes the others are in the midst of an iteration then, so nothing can be saved.
+        """
+        try:
+            yield
+        except LostProcessError as error:
+            result = stopping.resume_hint(self.runner.work_dir)
+            if get_world_size() == 1:
+                result = stopping.save(self.runner, self._epoch, self._iter)
+            raise LostProcessError(f'after iteration {self._iter} {error}; {result}') from error
+
+    def _follow_batch_size(self) -> None:
+        """Say that a resumed run has other batches, and count iterations so that the rest of the run is what it is."""
+        images = self.dataloader.batch_size or getattr(self.dataloader.batch_sampler, 'batch_size', 0)
+        now = {'images_per_iteration': get_world_size() * images, 'iterations_per_epoch': len(self.dataloader)}
+        hub = self.runner.message_hub
+        before = {name: hub.get_info(name) for name in now if name in hub.runtime_info}
+        hub.update_info_dict(now)
+        if self._iter == 0:
+            return
+        changed = [
+            f'{old} {name.replace("_", " ")} became {now[name]}' for name, old in before.items() if old != now[name]
+        ]
+        text = (
+            f'The run that is resumed had another batch size or other data{": " * bool(changed)}{", ".join(changed)}.'
+        )
+        if hasattr(self, 'run_epoch'):
+            length = len(self.dataloader)
+            if self._epoch and self._iter % self._epoch == 0:  # saved after an epoch, also by mmengine
+                before.setdefault('iterations_per_epoch', self._iter // self._epoch)
+            known = before.get('iterations_per_epoch', length) == length
+            if not known or not 0 <= self._iter - self._epoch * length <= length:
+                self._iter = self._epoch * length
+                text += (
+                    f' Epoch {self._epoch + 1} starts from its beginning; iterations are counted on from {self._iter}.'
+                )
+                changed.append(text)
+        if changed:
+            print_log(text, logger='current', level=logging.WARNING)
 
     def _validate(self) -> None:
         self._seed(VALIDATION, self._iter)
-        self.runner.val_loop.run()
+        with self._saving_what_is_lost(), workers.explained_loss_of_worker():
+            self.runner.val_loop.run()
         if is_main_process():
             atomic.write(Path(self.runner.work_dir, _VALIDATED), str(self._iter))
 
@@ -119,6 +139,7 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
 
     def run(self) -> Any:
         """Train until ``max_epochs``."""
+        self._follow_batch_size()
         self.runner.call_hook('before_train')
         if self.batches_done == 0:
             self._make_up_validation()
@@ -143,20 +164,12 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Train for what is left of one epoch."""
         done = self.batches_done
-        if not 0 <= done <= len(self.dataloader):
-            print_log(
-                f'The checkpoint is at iteration {self._iter} and epoch {self._epoch}, but an epoch has '
-                f'{len(self.dataloader)} batches here: data or batch size have changed since, so this epoch '
-                'starts from its beginning.',
-                logger='current',
-                level=logging.WARNING,
-            )
-            done = 0
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         if done < len(self.dataloader):
-            for index, batch in enumerate(self._pass_after(self._epoch, done), start=done):
-                self.run_iter(index, batch)
+            with self._saving_what_is_lost():
+                for index, batch in enumerate(self._pass_after(self._epoch, done), start=done):
+                    self.run_iter(index, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -196,13 +209,16 @@ class IterBasedTrainLoop(_Resumable, _IterBasedTrainLoop):
 
     def run(self) -> Any:
         """Train until ``max_iters``."""
+        self._follow_batch_size()
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._make_up_validation()
         self.dataloader_iterator = self._batches_after(self._iter)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
-            self.run_iter(next(self.dataloader_iterator))
+            with self._saving_what_is_lost():
+                batch = next(self.dataloader_iterator)
+            self.run_iter(batch)
             self._decide_current_val_interval()
             if self._is_time_to_validate():
                 self._validate()

@@ -2,60 +2,31 @@
 
 The rule. A key that exists in the config may be changed. A new key may be added
 
-* to a dict with a ``type``, when the arguments of that class have the name;
+* to a dict with a ``type``, of the config or of the same command, when that class takes the name, or the class of a
+  dict around it takes it out; when nobody knows the type, any;
 * to a section of the config that the Runner passes to a known function (``train_dataloader``, ``env_cfg``, ...),
   when that function has the name; and at the top, when the Runner has it;
+* to another dict, when the code of a class of that part of the config mentions it;
 * anywhere, when the key is written with a plus sign: ``+model.test_cfg.rcnn.extra=1``.
 
 A top-level variable that only helps to write the config file (``data_root``, ``backend_args``, ...) was read while the
 file was parsed; changing it afterwards changes nothing, so it is refused too and the places it went to are named.
 """
 
+import ast
 import difflib
 import inspect
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
-from mmengine.registry import (
-    DATA_SAMPLERS,
-    DATASETS,
-    EVALUATOR,
-    HOOKS,
-    LOOPS,
-    METRICS,
-    MODELS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TASK_UTILS,
-    TRANSFORMS,
-    VISBACKENDS,
-    VISUALIZERS,
-)
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
+from mmswin.engine.types import accepts, mentions, resolve_type, takes_out
 from mmswin.errors import RunError
-
-# What a `type` in a config may name.
-_REGISTRIES = (
-    MODELS,
-    DATASETS,
-    TRANSFORMS,
-    TASK_UTILS,
-    OPTIMIZERS,
-    OPTIM_WRAPPERS,
-    PARAM_SCHEDULERS,
-    HOOKS,
-    LOOPS,
-    METRICS,
-    EVALUATOR,
-    DATA_SAMPLERS,
-    VISUALIZERS,
-    VISBACKENDS,
-)
 
 # Read from `runner.cfg` or by the tools, beside the arguments of the Runner itself.
 _TOP_LEVEL = frozenset({
@@ -99,13 +70,53 @@ _SECTION_KEYS: dict[str, frozenset[str]] = {
 _FREE_DICTS = frozenset({'custom_keys', 'metainfo', 'data_prefix', 'filter_cfg'})
 
 
+def parse_options(written: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts of a command line as a dict.
+
+    A value is read as mmengine's ``DictAction`` reads it (numbers, ``True``, ``None``, ``a,b`` and ``[a,b]`` as lists),
+    but spaces inside names stay, and what is a list, tuple or dict of Python is one.
+
+    Raises:
+        RunError: A text without ``=``, or brackets that do not match.
+    """
+    options = {}
+    for text in written:
+        key, equals, value = text.partition('=')
+        if not equals:
+            raise RunError(f'--cfg-options {text}: write KEY=VALUE')
+        options[key.strip()] = _parse_value(value.strip(), key)
+    return options
+
+
+def _parse_value(text: str, key: str) -> Any:
+    if text[:1] in ('[', '(', '{'):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            pass
+        else:
+            if isinstance(value, (list, tuple, dict)):
+                return value
+    # mmengine drops all spaces; those inside a name pass it as another character.
+    text = re.sub(r'\s*([\[\](),])\s*', r'\1', text).replace(' ', '\0')
+    try:
+        return _with_spaces(DictAction._parse_iterable(text))
+    except AssertionError as error:
+        raise RunError(f'--cfg-options {key}: the brackets in {text!r} do not match') from error
+
+
+def _with_spaces(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_spaces(item) for item in value)
+    return value.replace('\0', ' ') if isinstance(value, str) else value
+
+
 def check_options(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
     """Check ``--cfg-options`` against a config.
 
     Args:
         cfg: The config as its file gives it.
-        options: Dotted key to value, as mmengine's ``DictAction`` parses the command line; a leading ``+`` in a key
-            lets it be new.
+        options: Dotted key to value; a leading ``+`` in a key lets it be new.
 
     Returns:
         The options without plus signs, ready for ``Config.merge_from_dict``.
@@ -113,22 +124,22 @@ def check_options(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         RunError: A key that nothing would read, an index outside a list, or a value where a dict is needed.
     """
-    checked = {}
-    for written, value in options.items():
-        key = written.removeprefix('+')
-        if not written.startswith('+'):
-            _check_key(cfg, key)
-        checked[key] = value
+    checked = {key.removeprefix('+'): value for key, value in options.items()}
+    types = {key.removesuffix('.type'): value for key, value in checked.items() if key.endswith('.type')}
+    for key in options:
+        if not key.startswith('+'):
+            _check_key(cfg, key, types)
     return checked
 
 
-def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
-    """Check ``--cfg-options`` and merge them into ``cfg`` (see :func:`check_options`)."""
+def merge_options(cfg: Config, options: dict[str, Any] | Sequence[str] | None) -> None:
+    """Check ``--cfg-options``, parsed or as written, and merge them into ``cfg`` (see :func:`check_options`)."""
     if options:
-        cfg.merge_from_dict(check_options(cfg, options))
+        parsed = options if isinstance(options, dict) else parse_options(options)
+        cfg.merge_from_dict(check_options(cfg, parsed))
 
 
-def _check_key(cfg: Config, key: str) -> None:
+def _check_key(cfg: Config, key: str, types: dict[str, Any]) -> None:
     parts = key.split('.')
     node: Any = cfg._cfg_dict
     for depth, part in enumerate(parts):
@@ -141,8 +152,8 @@ def _check_key(cfg: Config, key: str) -> None:
                 _refuse_helper_variable(cfg, key, part)
             node = node[part]
         elif isinstance(node, dict):
-            if not _may_be_new(cfg, path, node, part):
-                raise RunError(_unknown(cfg, key, path, part))
+            if not _may_be_new(cfg, path, part, types):
+                raise RunError(_unknown(cfg, key, path, part, types))
             return
         elif node is None:
             return  # a dict given in place of None; the class that reads it will judge it
@@ -192,59 +203,54 @@ def _top_level_names() -> frozenset[str]:
     return _TOP_LEVEL | (frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'})
 
 
-def _may_be_new(cfg: Config, path: str, node: dict, name: str) -> bool:
+def _readers(cfg: Config, path: str, types: dict[str, Any]) -> list[Callable] | None:
+    """What is built from the dict at a path; None where nobody knows its type, empty where it has none."""
+    node: Any = cfg._cfg_dict
+    for part in path.split('.') if path else ():
+        node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
+    kind = types.get(path, node.get('type') if isinstance(node, dict) else None)
+    return [] if kind is None else resolve_type(kind, cfg.get('default_scope')) or None
+
+
+def _may_be_new(cfg: Config, path: str, name: str, types: dict[str, Any]) -> bool:
     """Whether something reads ``name`` from the dict at ``path``, which does not have it yet."""
-    if name in _BUILDERS_OWN or path.split('.')[-1] in _FREE_DICTS:
+    if name in _BUILDERS_OWN or path.split('.')[-1] in _FREE_DICTS or name in _SECTION_KEYS.get(path, ()):
         return True
     if not path:
         return name in _top_level_names()
-    if name in _SECTION_KEYS.get(path, ()):
+    if (
+        (path.endswith('_dataloader') and name in _LOADER_EXTRAS)
+        or (path == 'optim_wrapper' and name in _OPTIM_EXTRAS)
+        or (path.startswith('param_scheduler') and name in _SCHEDULER_EXTRAS)
+    ):
         return True
-    readers: list[Callable | None] = list(_SECTIONS.get(path, ()))
-    if path.endswith('_dataloader') and name in _LOADER_EXTRAS:
+    readers = _readers(cfg, path, types)
+    if readers is None:  # a type that nobody knows; the kinds of a strategy are ours
+        return path != 'strategy'
+    readers = [*readers, *_SECTIONS.get(path, ())]
+    if path == 'optim_wrapper' and 'constructor' in cfg.optim_wrapper:
+        readers.append(DefaultOptimWrapperConstructor)
+    if any(reader is None or accepts(reader, name) for reader in readers):
         return True
-    if path == 'optim_wrapper' and name in _OPTIM_EXTRAS:
-        return True
-    if path.startswith('param_scheduler') and name in _SCHEDULER_EXTRAS:
-        return True
-    if 'type' in node:
-        readers += resolve_type(node['type'], cfg.get('default_scope'))
-        if path == 'optim_wrapper' and 'constructor' in node:
-            readers.append(DefaultOptimWrapperConstructor)
-    return any(reader is None or accepts(reader, name) for reader in readers)
+    parts = path.split('.')
+    around = [_readers(cfg, '.'.join(parts[:depth]), types) or [] for depth in range(1, len(parts))]
+    if readers:
+        return any(takes_out(reader, name) for level in around for reader in level)
+    if path in _SECTION_KEYS:
+        return False
+    classes = {reader for found in _types_in(cfg[parts[0]]) for reader in resolve_type(found, cfg.get('default_scope'))}
+    return any(mentions(reader, name) for reader in classes)
 
 
-def resolve_type(type_name: Any, scope: str | None) -> list[Callable]:
-    """All classes and functions that the registries know by ``type_name`` as seen from ``scope``."""
-    if callable(type_name):
-        return [type_name]
-    found = []
-    for registry in _REGISTRIES:
-        with registry.switch_scope_and_registry(scope) as local:
-            entry = local.get(type_name)
-        if callable(entry) and entry not in found:
-            found.append(entry)
-    return found
-
-
-def accepts(target: Callable, name: str) -> bool:
-    """Whether calling ``target`` with the keyword ``name`` can be right.
-
-    ``**kwargs`` of a class are followed to its base classes; where they end in a base without a signature of its own
-    the keyword would be refused there, so it is refused here.
-    """
-    if not inspect.isclass(target):
-        parameters = inspect.signature(target).parameters.values()
-        return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
-    for base in inspect.getmro(target)[:-1]:
-        if '__init__' not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        if any(p.name == name for p in parameters):
-            return True
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return False
-    return False
+def _types_in(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict):
+        if 'type' in node:
+            yield node['type']
+        for value in node.values():
+            yield from _types_in(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _types_in(value)
 
 
 def _leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
@@ -270,25 +276,11 @@ def _paths(node: Any, path: str = '') -> Iterator[str]:
             yield from _paths(value, f'{path}.{index}')
 
 
-def _arguments(cfg: Config, path: str) -> list[str]:
-    """Arguments of the class that is built from the dict at ``path``."""
-    node: Any = cfg._cfg_dict
-    for part in path.split('.') if path else ():
-        node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
-    if not isinstance(node, dict) or 'type' not in node:
-        return []
-    return [
-        name
-        for reader in resolve_type(node['type'], cfg.get('default_scope'))
-        for name in inspect.signature(reader).parameters
-        if name not in ('self', 'args', 'kwargs')
-    ]
-
-
-def _unknown(cfg: Config, key: str, path: str, part: str) -> str:
+def _unknown(cfg: Config, key: str, path: str, part: str, types: dict[str, Any]) -> str:
     known = list(_paths(cfg._cfg_dict))
     siblings = [p for p in known if p.rpartition('.')[0] == path]
-    names = [*(s.rpartition('.')[2] for s in siblings), *_arguments(cfg, path)]
+    arguments = [name for reader in _readers(cfg, path, types) or () for name in inspect.signature(reader).parameters]
+    names = [*(s.rpartition('.')[2] for s in siblings), *arguments]
     close = [
         f'{path}.{name}' if path else name
         for name in difflib.get_close_matches(part, list(dict.fromkeys(names)), n=3, cutoff=0.6)

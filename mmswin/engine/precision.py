@@ -4,17 +4,20 @@ float16 goes through mmengine's ``AmpOptimWrapper`` with its loss scaler. bfloat
 CPUs, which ``AmpOptimWrapper`` refuses; it has a wrapper of its own here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 import torch
-from mmengine.config import Config
-from mmengine.device import is_cuda_available, is_musa_available, is_npu_available
+from mmengine.config import Config, ConfigDict
+from mmengine.device import is_cuda_available, is_mlu_available, is_musa_available, is_npu_available
 from mmengine.optim import OptimWrapper
 from mmengine.runner.amp import autocast
 from torch import nn
 
+from mmswin.engine.types import short_name
 from mmswin.errors import RunError
 from mmswin.registry import OPTIM_WRAPPERS
 
@@ -32,44 +35,65 @@ class BFloat16OptimWrapper(OptimWrapper):
         kwargs: As for ``mmengine.optim.OptimWrapper``.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._prepared: set[int] = set()
-
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Forward and loss of one iteration run inside this context."""
-        if id(model) not in self._prepared:
-            keep_boxes_float32(model)
-            self._prepared.add(id(model))
-        with super().optim_context(model), autocast(dtype=torch.bfloat16):
+        with super().optim_context(model), mixed_precision(model):
             yield
 
 
-def keep_boxes_float32(model: nn.Module) -> int:
-    """Have a detector of mmdet handle boxes in float32 under bfloat16 autocast.
+@contextmanager
+def mixed_precision(model: nn.Module, dtype: torch.dtype = torch.bfloat16) -> Iterator[None]:
+    """Run a detector or segmentor, or anything else, under autocast, with what needs it in float32.
 
-    The feature maps that reach RoI extractors and what dense heads and box heads return are cast to float32.
+    Args:
+        model: The model, in training or prediction; see :func:`keep_boxes_float32`.
+        dtype: bfloat16, or float16 on a GPU.
+    """
+    if model not in _prepared:
+        keep_boxes_float32(model)
+        _prepared.add(model)
+    with autocast(dtype=dtype):
+        yield
+
+
+_prepared: WeakSet[nn.Module] = WeakSet()
+
+
+def keep_boxes_float32(model: nn.Module) -> int:
+    """Have a detector of mmdet handle boxes and masks in float32 under autocast.
+
+    The feature maps that reach RoI extractors and what dense heads, box heads and mask heads return are cast to
+    float32; operators of mmcv, which have no bfloat16 kernels, compute in float32.
 
     Returns:
-        The number of extractors and heads found.
+        The number of such modules.
     """
-    try:
-        from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-        from mmdet.models.roi_heads.bbox_heads import BBoxHead
-        from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
-    except ImportError:  # segmentation without mmdet has no boxes
-        return 0
     count = 0
-    for module in model.modules():
-        if isinstance(module, BaseRoIExtractor):
+    for module in list(model.modules()):
+        places = [base.__module__ for base in type(module).__mro__]
+        if any(place.startswith('mmdet.models.roi_heads.roi_extractors') for place in places):
             module.register_forward_pre_hook(_features_to_float32)
-        elif isinstance(module, (BaseDenseHead, BBoxHead)):
+        elif any(place.startswith(_HEADS) for place in places):
             module.register_forward_hook(_outputs_to_float32)
+        elif any(place.startswith('mmcv.ops') for place in places):
+            module.forward = _in_float32(module.forward)
         else:
             continue
         count += 1
     return count
+
+
+_HEADS = ('mmdet.models.dense_heads', 'mmdet.models.roi_heads.bbox_heads', 'mmdet.models.roi_heads.mask_heads')
+
+
+def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(forward)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with autocast(enabled=False):
+            return forward(*_float32(args), **{name: _float32(value) for name, value in kwargs.items()})
+
+    return run
 
 
 def _features_to_float32(module: nn.Module, args: tuple) -> tuple:
@@ -83,12 +107,28 @@ def _outputs_to_float32(module: nn.Module, args: tuple, outputs: Any) -> Any:
 def _float32(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_float32(item) for item in value)
-    return value.float() if torch.is_tensor(value) and value.dtype is torch.bfloat16 else value
+    return value.float() if torch.is_tensor(value) and value.dtype in (torch.bfloat16, torch.float16) else value
+
+
+def is_slower(dtype: torch.dtype) -> bool:
+    """Whether this machine computes in a low precision without instructions for it, and so no faster."""
+    supported = getattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', None)  # absent from a torch without oneDNN
+    return not has_accelerator() and dtype is torch.bfloat16 and supported is not None and not supported()
 
 
 def has_accelerator() -> bool:
-    """Whether mmengine would train on a GPU, NPU or MUSA device rather than the CPU."""
-    return is_cuda_available() or is_npu_available() or is_musa_available()
+    """Whether mmengine would train on a GPU, NPU, MLU or MUSA device rather than the CPU."""
+    return is_cuda_available() or is_npu_available() or is_mlu_available() or is_musa_available()
+
+
+def without_amp(wrapper: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The float32 form of an optimizer wrapper that cannot be built here; None if it can.
+
+    mmengine's ``AmpOptimWrapper`` needs an accelerator.
+    """
+    if has_accelerator() or short_name(wrapper.get('type')) != 'AmpOptimWrapper':
+        return None
+    return {**{key: value for key, value in wrapper.items() if key not in _AMP_ONLY}, 'type': 'OptimWrapper'}
 
 
 def set_precision(cfg: Config, amp: str | None) -> str:
@@ -106,11 +146,11 @@ def set_precision(cfg: Config, amp: str | None) -> str:
         RunError: float16 on a CPU, bfloat16 on a GPU without it, or a wrapper that is not known to be mixable.
     """
     wrapper = cfg.optim_wrapper
-    kind = str(wrapper.get('type', 'OptimWrapper')).rpartition('.')[2]
-    on_gpu = has_accelerator()
+    kind = short_name(wrapper.get('type', 'OptimWrapper'))
     if amp is None:
-        if kind == 'AmpOptimWrapper' and not on_gpu:
-            _use(cfg, 'OptimWrapper')
+        plain = without_amp(wrapper)
+        if plain is not None:
+            cfg.optim_wrapper = ConfigDict(plain)
             return 'float32 (no GPU: the mixed precision of the config is off; --amp bf16 turns bfloat16 on)'
         if kind == 'AmpOptimWrapper':
             return f'{wrapper.get("dtype") or "float16"} autocast, loss scale {wrapper.get("loss_scale", "dynamic")}'
@@ -120,26 +160,30 @@ def set_precision(cfg: Config, amp: str | None) -> str:
             f'--amp changes OptimWrapper into a mixed-precision one, but optim_wrapper.type is {kind!r}; '
             'set the precision in the config'
         )
-    if amp == 'auto':
-        amp = 'bf16' if not on_gpu or not is_cuda_available() or torch.cuda.is_bf16_supported() else 'fp16'
-    if amp == 'bf16':
-        if is_cuda_available() and not torch.cuda.is_bf16_supported():
-            raise RunError(f'--amp bf16: {torch.cuda.get_device_name()} has no bfloat16; use --amp fp16')
-        _use(cfg, 'mmswin.BFloat16OptimWrapper')
+    if autocast_type(amp) is torch.bfloat16:
+        kept = {key: value for key, value in wrapper.items() if key not in _AMP_ONLY}
+        cfg.optim_wrapper = ConfigDict({**kept, 'type': 'mmswin.BFloat16OptimWrapper'})
         return 'bfloat16 autocast (weights float32)'
-    if not on_gpu:
-        raise RunError(
-            '--amp fp16 needs a GPU: mmengine trains on CPUs in float32 or bfloat16 only; use --amp bf16 or '
-            'leave --amp out'
-        )
-    _use(cfg, 'AmpOptimWrapper')
+    wrapper.type = 'AmpOptimWrapper'
     wrapper.setdefault('loss_scale', 'dynamic')
     wrapper.dtype = 'float16'
     return f'float16 autocast, loss scale {wrapper.loss_scale}'
 
 
-def _use(cfg: Config, wrapper_type: str) -> None:
-    for name in _AMP_ONLY:
-        if wrapper_type != 'AmpOptimWrapper':
-            cfg.optim_wrapper.pop(name, None)
-    cfg.optim_wrapper.type = wrapper_type
+def autocast_type(amp: str) -> torch.dtype:
+    """The type that ``--amp`` stands for on this machine.
+
+    Args:
+        amp: ``'auto'``, ``'bf16'`` or ``'fp16'``.
+
+    Raises:
+        RunError: float16 on a CPU, or bfloat16 on a GPU without it.
+    """
+    lacking = is_cuda_available() and not torch.cuda.is_bf16_supported()
+    if amp == 'fp16' or (amp == 'auto' and lacking):
+        if has_accelerator():
+            return torch.float16
+        raise RunError('--amp fp16 needs a GPU: on CPUs it is float32 or bfloat16; use --amp bf16 or leave --amp out')
+    if lacking:
+        raise RunError(f'--amp bf16: {torch.cuda.get_device_name()} has no bfloat16; use --amp fp16')
+    return torch.bfloat16

@@ -4,7 +4,6 @@ Everything here reads only. A finding that makes the run wrong is a :class:`RunE
 """
 
 import copy
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmswin.checkpoints import CheckpointError, load_file
-from mmswin.engine.configure import dicts_in
+from mmswin.engine.configure import dicts_in, quiet
+from mmswin.engine.types import PRETRAINED, short_name
 from mmswin.errors import RunError, plain_message
 
 # A test with less would report the AP of a partly random network; resuming needs every tensor.
@@ -82,6 +82,7 @@ def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
         shown = errors[:_SHOWN_FINDINGS]
         if len(errors) > len(shown):
             shown.append(f'and {len(errors) - len(shown)} more (see tools/check_data.py)')
+        shown.append('If the data are as they should be, go on all the same with --skip-data-check')
         raise RunError('\n       '.join(shown))
     return list(dict.fromkeys(f.message for f in findings))
 
@@ -95,7 +96,7 @@ def check_pretrained(cfg: Config) -> None:
         CheckpointError: It is not.
     """
     for node in dicts_in(cfg.model):
-        source = node.get('checkpoint') if node.get('type') == 'Pretrained' else node.get('pretrained')
+        source = node.get('checkpoint') if short_name(node.get('type')) in PRETRAINED else node.get('pretrained')
         if isinstance(source, str) and re.match(r'https?:|(?![\w-]+:)', source):
             try:
                 load_file(source)
@@ -117,20 +118,13 @@ def build_model(cfg: Config) -> nn.Module:
     model_cfg = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor') is not None:
         model_cfg.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
-    # Building logs; the Runner will say it again where it belongs, into the log file of the run.
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with DefaultScope.overwrite_default_scope(scope):
+        with quiet(), DefaultScope.overwrite_default_scope(scope):
             return MODELS.build(model_cfg)
-    except (ValueError, KeyError) as error:
-        raise RunError(f'the model cannot be built: {plain_message(error)}') from error
-    except TypeError as error:
-        if 'argument' not in str(error):
+    except (ValueError, KeyError, AssertionError, ImportError, TypeError) as error:
+        if isinstance(error, TypeError) and 'argument' not in str(error):
             raise
         raise RunError(f'the model cannot be built: {plain_message(error)}') from error
-    finally:
-        logging.disable(previous)
 
 
 def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

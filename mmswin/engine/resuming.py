@@ -1,6 +1,7 @@
 """Which checkpoint a run resumes from, and what it must hold."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from mmengine.config import Config
 from mmswin.checkpoints import CheckpointError
 from mmswin.engine import reading
 from mmswin.engine.configure import dicts_in
+from mmswin.engine.types import short_name
 from mmswin.errors import RunError
 
 # What Runner.resume reads; a file without them is weights, not a run.
@@ -36,7 +38,7 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
         RunError: A checkpoint without the state of the run.
     """
     checkpoint = reading.read(str(path))
-    missing = [name for name in _NEEDED if name not in checkpoint]
+    missing = [name for name in _NEEDED if not isinstance(checkpoint.get(name), Mapping)]
     if missing or not {'iter', 'epoch'} <= checkpoint['meta'].keys():
         raise RunError(
             f'{path} holds no training state ({", ".join(missing) or "meta.iter or meta.epoch"} missing), so nothing can '
@@ -58,24 +60,21 @@ def newest_complete_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, An
         RunError: There is none.
     """
     work_dir = Path(work_dir)
-    candidates = sorted(
-        (p for p in work_dir.glob('*.pth') if not p.name.startswith('best_')),
-        key=lambda p: p.stat().st_mtime,
-        reverse=True,
-    )
+    times = {path: _time(path) for path in work_dir.glob('*.pth') if not path.name.startswith('best_')}
+    candidates = sorted(times, key=times.__getitem__, reverse=True)
     pointer = work_dir / 'last_checkpoint'
     name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
     if name and '\0' not in name:  # a kill while mmengine's hook writes it leaves it empty, a loss of power in zeros
         named = Path(name)
         # A work dir that was moved or copied holds its checkpoints, but the pointer names the old place.
-        named = named if named.exists() else work_dir / named.name
-        newer = [p for p in candidates if named.exists() and p.stat().st_mtime > named.stat().st_mtime]
+        named = named if _time(named) else work_dir / named.name
+        newer = [path for path in candidates if 0 < _time(named) < times[path]]
         candidates = list(dict.fromkeys([*newer, named, *candidates]))
     passed_over = []
     for path in candidates:
         try:
             return path, load_resumable(path), passed_over
-        except (CheckpointError, RunError) as error:
+        except (CheckpointError, RunError, OSError) as error:
             passed_over.append(f'passed over {path.name}: {error}')
     if passed_over:
         raise RunError(f'--resume: no complete checkpoint in {work_dir}: ' + '; '.join(passed_over))
@@ -85,6 +84,14 @@ def newest_complete_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, An
     )
 
 
+def _time(path: Path) -> float:
+    """When a file was changed; 0 for none, such as a link that leads nowhere or in a circle."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def forgotten(cfg: Config, checkpoint: dict[str, Any]) -> list[str]:
     """What a checkpoint does not bring back, so that the resumed run is not to the bit the one that was stopped.
 
@@ -92,14 +99,9 @@ def forgotten(cfg: Config, checkpoint: dict[str, Any]) -> list[str]:
         Lines for the banner.
     """
     notes = []
-    types = {
-        node['type']
-        for part in ('train_dataloader', 'train_dataset', 'model')
-        for node in dicts_in(cfg.get(part))
-        if isinstance(node.get('type'), str)
-    }
+    types = {short_name(node.get('type')) for part in ('train_dataloader', 'model') for node in dicts_in(cfg.get(part))}
     for name, what in _MEMORIES.items():
-        if types & {name, f'mmdet.{name}'}:
+        if name in types:
             notes.append(f'{name} {what}: this run goes on, but not to the bit as if it had not been stopped')
     counts, iteration = cfg.optim_wrapper.get('accumulative_counts', 1), checkpoint['meta']['iter']
     if iteration % counts:

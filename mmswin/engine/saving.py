@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.model import is_model_wrapper
+from torch import nn
 
 from mmswin import atomic
 from mmswin.engine.randomness import describe
@@ -20,6 +22,11 @@ from mmswin.errors import SavingError
 from mmswin.registry import RUNNERS
 
 BACKEND = 'mmswin.atomic'
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A model without the wrapper that joins several processes."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def resume_hint(work_dir: str | os.PathLike) -> str:
@@ -65,6 +72,19 @@ class AtomicBackend(LocalBackend):
 @RUNNERS.register_module()
 class Runner(SharingRunner):
     """mmengine's Runner whose checkpoints on local disks are complete, whichever hook saves them."""
+
+    def _maybe_compile(self, target: str) -> None:
+        """``compile`` in the config compiles the backbone.
+
+        mmengine compiles the whole step, boxes and losses and all: minutes, and then an error, for a detector.
+        """
+        backbone = getattr(unwrapped(self.model), 'backbone', None)
+        options = self.cfg.get('compile')
+        if not options or not isinstance(backbone, nn.Module):
+            super()._maybe_compile(target)
+            return
+        backbone.compile(**({} if options is True else options))
+        self.logger.info('compile: the backbone is compiled; the first iterations at each size of image are slow')
 
     def save_checkpoint(
         self,

@@ -1,7 +1,9 @@
-"""Save and stop when the machine asks for it: Slurm's time limit, a pre-emption, ``kill``."""
+"""Save and stop when asked to: Slurm's time limit, a pre-emption, ``kill``, Ctrl-C, a terminal that is closed."""
 
+import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from mmswin.engine.saving import BACKEND, resume_hint
 from mmswin.errors import SavingError
 from mmswin.registry import HOOKS
 
+# SIGHUP is sent when a terminal is closed; Windows has none.
+_SIGNALS = tuple(name for name in ('SIGTERM', 'SIGINT', 'SIGHUP') if name in signal.Signals.__members__)
+
 
 class TrainingStopped(SystemExit):
     """Ends the process with status 128 + signal, as a shell reports a process that the signal ended."""
@@ -26,7 +31,8 @@ class StopOnSignalHook(Hook):
     """On a signal, finishes the iteration, saves a checkpoint that ``--resume`` finds, and ends the process.
 
     In several processes the decision is taken by all of them in the same iteration, whichever got the signal. Gradients
-    that are being accumulated are applied first. A second signal changes nothing.
+    that are being accumulated are applied first. A second Ctrl-C ends the process at once; other signals may be
+    repeated. A signal that is ignored when training starts (``nohup``) stays so.
 
     Args:
         signals: Names of the signals.
@@ -39,7 +45,7 @@ class StopOnSignalHook(Hook):
     # After the schedulers (LOW) have stepped and the checkpoint hook (VERY_LOW) has had its turn.
     priority = 'LOWEST'
 
-    def __init__(self, signals: tuple[str, ...] = ('SIGTERM',)) -> None:
+    def __init__(self, signals: tuple[str, ...] = _SIGNALS) -> None:
         unknown = [name for name in signals if name not in signal.Signals.__members__]
         if unknown:
             raise ValueError(f'unknown signals {unknown}; use names such as SIGTERM or SIGUSR1')
@@ -54,7 +60,8 @@ class StopOnSignalHook(Hook):
             runner.logger.warning('StopOnSignalHook does nothing: Python handles signals in the main thread only')
             return
         for signum in self.signals:
-            self._previous[signum] = signal.signal(signum, self._remember)
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                self._previous[signum] = signal.signal(signum, self._remember)
 
     def after_train(self, runner: Runner) -> None:
         """Give the signals back."""
@@ -75,6 +82,11 @@ class StopOnSignalHook(Hook):
         self._stop(runner, epoch=runner.epoch, iteration=runner.iter)
 
     def _remember(self, signum: int, frame: Any) -> None:
+        if signum == signal.SIGINT and 'TORCHELASTIC_RUN_ID' not in os.environ:  # torchrun repeats what it gets
+            if self.received == signum:
+                raise KeyboardInterrupt
+            with suppress(OSError):  # print may be what was interrupted
+                os.write(2, b'Ctrl-C: the run saves and ends after this iteration; again: it ends at once\n')
         self.received = signum
 
     def _restore(self) -> None:
@@ -84,21 +96,26 @@ class StopOnSignalHook(Hook):
 
     def _stop(self, runner: Runner, epoch: int, iteration: int) -> None:
         signum = self.received or self.signals[0]
-        path = Path(runner.work_dir) / f'iter_{iteration}.pth'
-        fault = None
-        try:
-            save_state(runner, path, epoch, iteration)
-        except SavingError as error:
-            fault = str(error)
-        # The first process that exits takes the others down, so none may before the file is whole.
+        result = save(runner, epoch, iteration)
+        # The first process that exits takes the others down, so none may before the file is complete.
         wait_for_all()
         self._restore()
-        stopped = f'Stopped by {signal.Signals(signum).name} after iteration {iteration}'
-        if fault:
-            runner.logger.error(f'{stopped}, but {fault}; {resume_hint(runner.work_dir)}')
-        else:
-            runner.logger.warning(f'{stopped} and saved {path}. To go on, repeat the command with --resume.')
+        runner.logger.warning(f'Stopped by {signal.Signals(signum).name} after iteration {iteration}; {result}')
         raise TrainingStopped(128 + signum)
+
+
+def save(runner: Runner, epoch: int, iteration: int) -> str:
+    """Save a run that ends early as :func:`save_state` does.
+
+    Returns:
+        Half a sentence: where the run can go on from, and what went wrong if it could not be saved.
+    """
+    path = Path(runner.work_dir) / f'iter_{iteration}.pth'
+    try:
+        save_state(runner, path, epoch, iteration)
+    except SavingError as error:
+        return f'{error}; {resume_hint(runner.work_dir)}'
+    return f'saved {path}. To go on, repeat the command with --resume'
 
 
 def save_state(runner: Runner, path: Path, epoch: int, iteration: int) -> None:
@@ -107,13 +124,8 @@ def save_state(runner: Runner, path: Path, epoch: int, iteration: int) -> None:
     Raises:
         SavingError: The file cannot be written.
     """
-    runner.save_checkpoint(
-        str(path.parent),
-        path.name,
-        meta={'epoch': epoch, 'iter': iteration},
-        by_epoch=False,
-        backend_args={'backend': BACKEND},
-    )
+    meta = {'epoch': epoch, 'iter': iteration}
+    runner.save_checkpoint(str(path.parent), path.name, meta=meta, by_epoch=False, backend_args={'backend': BACKEND})
     if is_main_process():
         atomic.write(path.parent / 'last_checkpoint', str(path))
 

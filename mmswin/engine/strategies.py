@@ -20,6 +20,7 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmswin.engine.configure import dicts_in
+from mmswin.engine.types import short_name
 from mmswin.errors import RunError
 
 KINDS = ('ddp', 'zero', 'fsdp')
@@ -71,7 +72,7 @@ def check(cfg: Config) -> None:
     """
     strategy = strategy_of(cfg)
     wrapper = (cfg.get('model_wrapper_cfg') or {}).get('type', 'MMDistributedDataParallel')
-    if 'FullyShardedDataParallel' in str(wrapper):
+    if 'FullyShardedDataParallel' in short_name(wrapper):
         raise RunError(
             f"model_wrapper_cfg.type is {wrapper}, the first FSDP of torch: it needs GPUs, and mmengine's "
             'Runner saves from one process, which would wait for ever for the parts of the others. Leave '
@@ -96,7 +97,7 @@ def _check_optimizer(cfg: Config, strategy: Strategy) -> None:
             f'strategy.type={strategy.kind} shares the state of one optimizer, optim_wrapper.optimizer, and '
             'this optim_wrapper has none or several'
         )
-    name = _type_name(optimizer)
+    name = short_name(optimizer['type'])
     if strategy.kind == 'zero' and name != ZERO and not hasattr(torch.optim, name):
         raise RunError(
             f'strategy.type=zero takes the optimizers of torch.optim, and optim_wrapper.optimizer.type is {name!r}'
@@ -119,7 +120,7 @@ def _check_fsdp(cfg: Config) -> None:
     if cfg.get('model_wrapper_cfg'):
         raise RunError('strategy.type=fsdp and model_wrapper_cfg exclude each other: leave model_wrapper_cfg out')
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
-    averaging = [hook.get('type') for hook in hooks if 'EMAHook' in str(hook.get('type'))]
+    averaging = [name for hook in hooks if 'EMAHook' in (name := short_name(hook.get('type')))]
     if averaging:
         raise RunError(
             f'strategy.type=fsdp and {averaging[0]} exclude each other: the average is a copy of the whole '
@@ -171,15 +172,16 @@ def apply(cfg: Config) -> list[str]:
     """
     strategy, optimizer = strategy_of(cfg), cfg.optim_wrapper.get('optimizer')
     if cfg.get('launcher', 'none') == 'none':
-        if strategy.kind != 'ddp' or (optimizer and _type_name(optimizer) == ZERO):
+        zero = bool(optimizer) and short_name(optimizer['type']) == ZERO
+        if strategy.kind != 'ddp' or zero:
             cfg.pop('strategy', None)
-            if _type_name(optimizer) == ZERO:  # it cannot be built without a group of processes
+            if zero:  # it cannot be built without a group of processes
                 optimizer.type = optimizer.pop('optimizer_type')
             return [f'one process shares with nobody, so the strategy {strategy.kind} does nothing']
         return []
     if strategy.kind == 'zero':
-        if _type_name(optimizer) != ZERO:
-            name = _type_name(optimizer)
+        if short_name(optimizer['type']) != ZERO:
+            name = short_name(optimizer['type'])
             cfg.optim_wrapper.optimizer = ConfigDict({**optimizer, 'type': ZERO, 'optimizer_type': name})
         return ["strategy zero: each process keeps its part of the optimizer's state"]
     if strategy.kind == 'fsdp':
@@ -188,9 +190,3 @@ def apply(cfg: Config) -> list[str]:
             f'{", ".join(strategy.wrap)}'
         ]
     return []
-
-
-def _type_name(node: dict) -> str:
-    """The type of a node, which is a name or, in configs of mmengine's newer style, the class itself."""
-    kind = node['type']
-    return kind if isinstance(kind, str) else kind.__name__

@@ -5,12 +5,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmswin.engine.configure import dicts_in
-from mmswin.engine.options import resolve_type
+from mmswin.engine.precision import is_slower, mixed_precision
+from mmswin.engine.types import resolve_type, short_name
 from mmswin.errors import RunError
 
 _MASK_PARTS = ('mask_head', 'panoptic_head', 'panoptic_fusion_head')
@@ -79,7 +81,7 @@ def enable_tta(cfg: Config) -> None:
         _check_masks(cfg)
         if cfg.get('tta_model') is None:
             cfg.tta_model = ConfigDict(tta_cfg=_merging(cfg.model))
-        if cfg.tta_model.get('type', 'DetTTAModel') in ('DetTTAModel', 'mmdet.DetTTAModel'):
+        if short_name(cfg.tta_model.get('type', 'DetTTAModel')) == 'DetTTAModel':
             # The same for boxes; it merges masks too, and an image without any box does not stop it.
             cfg.tta_model.type = 'mmswin.InstanceTTAModel'
         if 'tta_pipeline' not in cfg:
@@ -90,7 +92,7 @@ def enable_tta(cfg: Config) -> None:
 
 def tta_note(cfg: Config, images: int) -> str:
     """A line for the log of a test that :func:`enable_tta` has set up, which takes many times as long as another."""
-    steps = [step for step in cfg.tta_pipeline if str(step.get('type')).rpartition('.')[2] == 'TestTimeAug']
+    steps = [step for step in cfg.tta_pipeline if short_name(step.get('type')) == 'TestTimeAug']
     views = prod(len(choices) for step in steps for choices in step['transforms'])
     sizes = [node['scale'] for node in dicts_in(steps) if isinstance(node.get('scale'), (list, tuple))]
     largest = f', the largest within {" x ".join(map(str, max(sizes, key=prod)))} pixels' if sizes else ''
@@ -149,6 +151,24 @@ def _flipped(pipeline: list) -> list:
     pack['meta_keys'] = tuple(dict.fromkeys([*keys, 'flip', 'flip_direction']))
     views = [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}]
     return [*steps, ConfigDict(type='TestTimeAug', transforms=[views, [pack]])]
+
+
+def predict_in(runner: Runner, dtype: torch.dtype) -> str:
+    """Have a runner's test predict in mixed precision.
+
+    Returns:
+        A line for the log.
+    """
+    model, step = runner.model, runner.model.test_step
+
+    def test_step(data: Any) -> Any:
+        with mixed_precision(model, dtype):
+            return step(data)
+
+    model.test_step = test_step
+    name = str(dtype).removeprefix('torch.')
+    slower = ', which is not faster here: this processor has no instructions for it' if is_slower(dtype) else ''
+    return f'--amp: predictions in {name} autocast, boxes and masks in float32{slower}'
 
 
 def dump_predictions(runner: Runner, scope: str | None, out: str) -> None:

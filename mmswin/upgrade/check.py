@@ -14,8 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 from mmengine.runner import Runner
 
-from mmswin.engine.options import accepts, resolve_type
 from mmswin.engine.preflight import build_model
+from mmswin.engine.types import accepts, resolve_type
 from mmswin.errors import RunError, plain_message
 from mmswin.upgrade.report import Report
 

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from mmswin.engine.options import resolve_type
+from mmswin.engine.types import resolve_type
 from mmswin.upgrade.pipelines import PipelineUpgrade
 from mmswin.upgrade.report import Report, Section
 

@@ -167,5 +167,5 @@ def test_leftovers_of_a_killed_save_are_removed_at_the_start(build, tmp_path):
 
 def test_all_processes_end_when_the_first_cannot_save(build, monkeypatch):
     monkeypatch.setattr('mmswin.engine.checkpoint_hook.gather', lambda fault: ['no room at process 0', None])
-    with pytest.raises(SavingError, match=r'no room at process 0\. Training stops; the last whole .*epoch_5'):
+    with pytest.raises(SavingError, match=r'no room at process 0\. Training stops; the last complete .*epoch_5'):
         build(hook={'interval': 5}).train()

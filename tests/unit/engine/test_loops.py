@@ -15,8 +15,8 @@ import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 
-from mmswin.engine.loops import _init_shielded_worker
 from mmswin.engine.stopping import save_state
+from mmswin.engine.workers import _init_shielded_worker
 
 EPOCHS = {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}
 ITERATIONS = {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': 15}
@@ -78,15 +78,22 @@ def test_mmengines_loop_repeats_the_epoch(toy_runner, tmp_path):
     assert resumed.iter > 15
 
 
-def test_epoch_restarts_when_the_position_makes_no_sense(toy_runner, tmp_path):
-    """Data or batch size changed in between: the epoch starts over instead of failing or being skipped."""
+@pytest.mark.parametrize(('epoch', 'iteration', 'known'), [(1, 40, {}), (0, 40, {}), (1, 4, {}), (1, 4, {'images': 1})])
+def test_another_batch_size_is_said_and_counted_in(toy_runner, tmp_path, epoch, iteration, known):
+    """The epoch starts over instead of failing or being skipped, and the time that is left is that of what is left."""
     runner = toy_runner(tmp_path, EPOCHS)
     loop = runner.build_train_loop(EPOCHS)
     runner._train_loop = loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    loop._epoch, loop._iter = 1, 40
-    loop.run_epoch()
-    assert (loop.epoch, loop.iter) == (2, 45)
+    runner.message_hub.update_info_dict({f'{name}_per_iteration': value for name, value in known.items()})
+    said = []
+    runner.logger.handlers[0].setLevel('WARNING')
+    runner.logger.handlers[0].emit = lambda record: said.append(record.getMessage())
+    loop._epoch, loop._iter = epoch, iteration
+    loop.run()
+    assert (loop.epoch, loop.iter) == (3, 15)
+    assert 'another batch size' in said[0]
+    assert not known or '1 images per iteration became 2' in said[0]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmswin.engine.options import accepts, check_options, merge_options
+from mmswin.engine.options import check_options, merge_options, parse_options
 from mmswin.errors import RunError
 
 
@@ -116,29 +116,37 @@ def test_nothing_to_merge_leaves_the_config(cfg):
     assert cfg.pretty_text == before
 
 
-class Base:
-    def __init__(self, width: int) -> None: ...
-
-
-class Child(Base):
-    def __init__(self, *args, height: int = 1, **kwargs) -> None: ...
-
-
-class Closed(Base):
-    def __init__(self, depth: int) -> None: ...
+def test_arguments_are_judged_by_the_type_that_the_command_gives(cfg):
+    loss, rule = 'model.bbox_head.loss_bbox', 'model.test_cfg.nms'
+    cfg.model.bbox_head = {'type': 'RetinaHead', 'loss_bbox': {'type': 'L1Loss', 'loss_weight': 1.0}}
+    cfg.model.test_cfg.nms = {'type': 'nms', 'iou_threshold': 0.5}
+    check_options(cfg, {f'{loss}.type': 'SmoothL1Loss', f'{loss}.beta': 0.5})
+    check_options(cfg, {f'{rule}.type': 'soft_nms', f'{rule}.min_score': 0.01})  # no class: nobody knows
+    for options in ({f'{loss}.beta': 0.5}, {f'{loss}.type': 'SmoothL1Loss', f'{loss}.betta': 0.5}):
+        with pytest.raises(RunError, match=r'\+model\.bbox_head\.loss_bbox\.bet'):
+            check_options(cfg, options)
 
 
 @pytest.mark.parametrize(
-    ('target', 'name', 'expected'),
+    ('text', 'value'),
     [
-        (Child, 'height', True),
-        (Child, 'width', True),
-        (Child, 'colour', False),
-        (Closed, 'depth', True),
-        (Closed, 'width', False),
-        (lambda a, **rest: None, 'anything', True),
-        (lambda a: None, 'b', False),
+        ('General trash', 'General trash'),
+        ("('General trash', 'b')", ('General trash', 'b')),
+        ('[General trash, b]', ['General trash', 'b']),
+        ('1, 2', [1, 2]),
+        ('[1, 2]', [1, 2]),
+        ('[(1, a b), 2.5]', [(1, 'a b'), 2.5]),
+        ('True', True),
+        ('None', None),
+        ("{'type': 'EMAHook'}", {'type': 'EMAHook'}),
+        ('a=b', 'a=b'),
     ],
 )
-def test_keyword_arguments_are_followed_to_the_base_classes(target, name, expected):
-    assert accepts(target, name) is expected
+def test_values_are_read_with_their_spaces(text, value):
+    assert parse_options([f'a.b={text}']) == {'a.b': value}
+
+
+@pytest.mark.parametrize('text', ['a.b', 'a.b=[1,(2]'])
+def test_what_is_no_option(text):
+    with pytest.raises(RunError, match=r'a\.b'):
+        parse_options([text])

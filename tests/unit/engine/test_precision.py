@@ -90,7 +90,7 @@ def test_roi_extractors_get_float32_features_and_exact_boxes():
     extractor = SingleRoIExtractor(
         roi_layer={'type': 'RoIAlign', 'output_size': 2, 'sampling_ratio': 0}, out_channels=4, featmap_strides=[4]
     )
-    assert keep_boxes_float32(nn.ModuleList([extractor])) == 1
+    assert keep_boxes_float32(nn.ModuleList([extractor])) == 2  # with its RoIAlign
     ramp = torch.arange(300.0).expand(1, 4, 4, 300).contiguous()
     rois = torch.tensor([[0.0, 1001.0, 0.0, 1009.0, 8.0]])
     with torch.autocast('cpu', dtype=torch.bfloat16):

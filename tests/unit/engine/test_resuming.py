@@ -18,7 +18,7 @@ def save(path: Path, iteration: int, age: int = 0) -> Path:
         {
             'state_dict': {'weight': torch.zeros(50)},
             'optimizer': {},
-            'message_hub': {},
+            'message_hub': {'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}},
             'meta': {'iter': iteration, 'epoch': 0},
         },
         path,
@@ -82,6 +82,16 @@ def test_what_a_checkpoint_does_not_bring_back_is_said():
     assert 'of the last 2 are lost' in notes[2]
     plain = Config({'train_dataloader': {}, 'model': {}, 'optim_wrapper': {}})
     assert forgotten(plain, {'meta': {'iter': 6}}) == []
+
+
+def test_links_that_lead_nowhere_hide_nothing(tmp_path):
+    named = save(tmp_path / 'iter_2.pth', 2)
+    (tmp_path / 'latest.pth').symlink_to(tmp_path / 'gone.pth')
+    (tmp_path / 'a.pth').symlink_to(tmp_path / 'b.pth')
+    (tmp_path / 'b.pth').symlink_to(tmp_path / 'a.pth')
+    for pointer in (named, tmp_path / 'latest.pth', tmp_path / 'a.pth'):
+        (tmp_path / 'last_checkpoint').write_text(str(pointer))
+        assert newest_complete_checkpoint(tmp_path)[0] == named
 
 
 def test_moved_work_dir_is_resumed_from_its_own_files(tmp_path):

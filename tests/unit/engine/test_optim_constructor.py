@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 
-from mmswin.engine import optim_constructor as constructor
+from mmswin.engine import precision
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def wrapper_of(**options) -> OptimWrapper:
 
 
 def test_without_an_accelerator(monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> None:
-    monkeypatch.setattr(constructor, 'mixed_precision_available', lambda: False)
+    monkeypatch.setattr(precision, 'has_accelerator', lambda: False)
     wrapper = wrapper_of(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16', accumulative_counts=2)
     assert type(wrapper) is OptimWrapper and wrapper._accumulative_counts == 2
     assert len(warnings) == 1 and 'mixed precision is off: training in float32' in warnings[0]
@@ -41,7 +41,7 @@ def test_without_an_accelerator(monkeypatch: pytest.MonkeyPatch, warnings: list[
 
 def test_with_an_accelerator_the_recipe_stands(monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> None:
     built = []
-    monkeypatch.setattr(constructor, 'mixed_precision_available', lambda: True)
+    monkeypatch.setattr(precision, 'has_accelerator', lambda: True)
     monkeypatch.setattr('mmengine.optim.AmpOptimWrapper.__init__', lambda self, **options: built.append(options))
     wrapper = wrapper_of(type='AmpOptimWrapper', dtype='bfloat16')
     assert type(wrapper).__name__ == 'AmpOptimWrapper'
@@ -49,7 +49,7 @@ def test_with_an_accelerator_the_recipe_stands(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_plain_wrapper_is_left_alone(monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> None:
-    monkeypatch.setattr(constructor, 'mixed_precision_available', lambda: False)
+    monkeypatch.setattr(precision, 'has_accelerator', lambda: False)
     assert type(wrapper_of(type='OptimWrapper')) is OptimWrapper
     assert type(wrapper_of()) is OptimWrapper
     assert warnings == []

@@ -75,6 +75,37 @@ def test_signal_saves_and_ends_after_the_iteration(runner, tmp_path):
     assert '--resume' in runner.warnings[0]
 
 
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGHUP'])
+def test_a_terminal_stops_it_as_well(runner, tmp_path, name):
+    hook = StopOnSignalHook()
+    hook.before_train(runner)
+    signal.raise_signal(signal.Signals[name])
+    step(runner)
+    with pytest.raises(TrainingStopped):
+        hook.after_train_iter(runner, 0)
+    assert (tmp_path / 'iter_7.pth').exists()
+
+
+def test_a_second_ctrl_c_ends_at_once(runner, monkeypatch):
+    monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
+    hook = StopOnSignalHook()
+    hook.before_train(runner)
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    hook.after_train(runner)
+
+
+def test_a_signal_that_is_ignored_stays_so(runner):
+    """As nohup leaves it."""
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    hook = StopOnSignalHook()
+    hook.before_train(runner)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    hook.after_train(runner)
+    signal.signal(signal.SIGHUP, earlier)
+
+
 def test_no_room_for_the_checkpoint_is_said_and_the_run_ends_all_the_same(runner, tmp_path):
     def save_checkpoint(*args, **kwargs):
         raise SavingError('iter_7.pth could not be saved: No space left on device')
@@ -88,7 +119,7 @@ def test_no_room_for_the_checkpoint_is_said_and_the_run_ends_all_the_same(runner
     with pytest.raises(TrainingStopped) as caught:
         hook.after_train_iter(runner, 0)
     assert caught.value.code == 143
-    for text in ('SIGTERM after iteration 7, but iter_7.pth could not be saved', 'last whole', 'runs/iter_4.pth'):
+    for text in ('SIGTERM after iteration 7; iter_7.pth could not be saved', 'last complete', 'runs/iter_4.pth'):
         assert text in runner.warnings[0]
     assert (tmp_path / 'last_checkpoint').read_text() == 'runs/iter_4.pth'
 

@@ -1,0 +1,105 @@
+"""Numbers that must agree with the number of classes, before a run that they would end.
+
+Weights of losses, things and stuff, and how many boxes the queries of a transformer can give. The classes of data sets
+and heads (``num_classes``) are compared by :mod:`mmswin.data.checks`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmswin.engine.configure import dicts_in
+from mmswin.errors import RunError
+
+
+def check(cfg: Config, model: nn.Module) -> None:
+    """Refuse a model whose numbers contradict each other or the data.
+
+    Args:
+        cfg: The config.
+        model: Its built model.
+
+    Raises:
+        RunError: All that is wrong, a line each, with both numbers and the option.
+    """
+    faults = [*_class_weights(model), *_things_and_stuff(cfg), *_queries(cfg, model)]
+    if faults:
+        faults.append('If that is as it should be, go on all the same with --skip-data-check')
+        raise RunError('\n       '.join(faults))
+
+
+def _class_weights(model: nn.Module) -> Iterator[str]:
+    modules = dict(model.named_modules())
+    for name, loss in modules.items():
+        weights = getattr(loss, 'class_weight', None)
+        if not isinstance(weights, (list, tuple, torch.Tensor)) or not type(loss).__module__.startswith(
+            ('mm', 'onedl')
+        ):
+            continue
+        parts = name.split('.')
+        around = ['.'.join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
+        head = next((path for path in around if isinstance(getattr(modules[path], 'num_classes', None), int)), None)
+        if head is None:
+            continue
+        number = modules[head].num_classes
+        # mmdet's heads without sigmoid, and those that classify masks, have one more output: no object.
+        segments = hasattr(modules[head], 'conv_seg')
+        wanted = number if segments or getattr(loss, 'use_sigmoid', False) else number + 1
+        if len(weights) != wanted:
+            more = '' if wanted == number else ' and the background'
+            yield (
+                f'model.{name}.class_weight has {len(weights)} weights, and model.{head} has num_classes={number}: it '
+                f'needs {wanted}, one for each class{more}. Set it: --cfg-options model.{name}.class_weight='
+                f'"[...]", or None for equal weights'
+            )
+
+
+def _things_and_stuff(cfg: Config) -> Iterator[str]:
+    counts, classes = {}, _training_classes(cfg)
+    for part, node in cfg.model.items():
+        if isinstance(node, dict) and 'num_things_classes' in node:
+            counts[f'model.{part}'] = (node.num_things_classes, node.get('num_stuff_classes', 0))
+    first = next(iter(counts.values()), (0, 0))
+    for path, (things, stuff) in counts.items():
+        if (things, stuff) != first:
+            yield (
+                f'{path} has {things} things and {stuff} stuff, and {next(iter(counts))} has {first[0]} and {first[1]}: '
+                f'set {path}.num_things_classes={first[0]} {path}.num_stuff_classes={first[1]}'
+            )
+        elif classes is not None and things + stuff != len(classes):
+            yield (
+                f'{path} has num_things_classes={things} and num_stuff_classes={stuff}, together {things + stuff}, and '
+                f'the data have {len(classes)} classes: set both with --cfg-options {path}.num_things_classes=N '
+                f'{path}.num_stuff_classes=M'
+            )
+
+
+def _queries(cfg: Config, model: nn.Module) -> Iterator[str]:
+    found = (getattr(module, name, None) for module in model.modules() for name in ('num_queries', 'num_proposals'))
+    queries = next((value for value in found if type(value) is int), None)
+    numbers = [module.num_classes for module in model.modules() if type(getattr(module, 'num_classes', None)) is int]
+    if queries is None or not numbers:
+        return
+    rule: Any = cfg.model.get('test_cfg')
+    path = 'model.test_cfg'
+    if isinstance(rule, dict) and 'rcnn' in rule and rule.get('rpn') is None:
+        rule, path = rule['rcnn'], f'{path}.rcnn'
+    for name in ('max_per_img', 'max_per_image'):
+        limit = rule.get(name) if isinstance(rule, dict) else None
+        if isinstance(limit, int) and limit > queries * max(numbers):
+            yield (
+                f'{path}.{name}={limit}, and {queries} queries of {max(numbers)} classes give at most '
+                f'{queries * max(numbers)} boxes: --cfg-options {path}.{name}={queries * max(numbers)}'
+            )
+
+
+def _training_classes(cfg: Config) -> tuple[str, ...] | None:
+    """The classes that the config names for its training data; None if it leaves them to the data set's class."""
+    for node in dicts_in((cfg.get('train_dataloader') or {}).get('dataset')):
+        classes = (node.get('metainfo') or {}).get('classes')
+        if isinstance(classes, (list, tuple)):
+            return tuple(classes)
+    return None

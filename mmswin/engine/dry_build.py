@@ -1,0 +1,168 @@
+"""Everything that the Runner will build is built once before anything is written, so that what fails, fails in one line.
+
+A library that is missing, an argument that a class refuses, a work dir that cannot be written: mmengine finds them one
+by one, each with a traceback, after it has made the work dir.
+"""
+
+import ast
+import copy
+import importlib
+import inspect
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine import registry
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+from torch import nn
+
+from mmswin.engine import strategies
+from mmswin.engine.configure import dicts_in, quiet
+from mmswin.engine.types import resolve_type
+from mmswin.errors import RunError, plain_message
+
+_NAME = 'mmswin-dry-build'
+
+
+def check_work_dir(work_dir: str | os.PathLike) -> None:
+    """Refuse a work dir that cannot be made or written.
+
+    Raises:
+        RunError: It is a file, or lies in one, or in a directory without the right to write.
+    """
+    place = Path(work_dir).absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise RunError(f'--work-dir {work_dir}: {place} is no directory; name another place with --work-dir DIR')
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f'--work-dir {work_dir}: {place} cannot be written; name another place with --work-dir DIR')
+
+
+def build_parts(cfg: Config, model: nn.Module, splits: tuple[str, ...], data: bool = True) -> None:
+    """Build what the Runner will build of a config, and throw it away.
+
+    Args:
+        cfg: The config as the Runner gets it.
+        model: Its built model.
+        splits: Which of ``'train'``, ``'val'`` and ``'test'`` will run.
+        data: Also data sets (without their annotations) and metrics.
+
+    Raises:
+        RunError: A part cannot be built; the message has the library's own words.
+    """
+    scope = cfg.get('default_scope') or 'mmengine'
+    try:
+        with quiet(), DefaultScope.overwrite_default_scope(scope):
+            for path, build in _parts(cfg, model, splits, data):
+                try:
+                    build()
+                except Exception as error:  # whatever it is, it would end the run
+                    _explain_palette(cfg, path, error)
+                    kind = '' if isinstance(error, RunError) else f'{type(error).__name__}: '
+                    raise RunError(f'{path} cannot be built: {kind}{plain_message(error)}') from error
+    finally:
+        for kind in {Visualizer, *resolve_type((cfg.get('visualizer') or {}).get('type'), scope)}:
+            getattr(kind, '_instance_dict', {}).pop(_NAME, None)  # else it would be the current one
+
+
+def _parts(
+    cfg: Config, model: nn.Module, splits: tuple[str, ...], data: bool
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Config path and building of each part, in the order of the Runner, which some rely on."""
+    visualizer = dict(cfg.get('visualizer') or {'type': 'Visualizer'})
+    for index, backend in enumerate(visualizer.pop('vis_backends', None) or ()):
+        yield f'visualizer.vis_backends.{index}', partial(_check_backend, cfg, backend)
+    yield 'visualizer', partial(registry.VISUALIZERS.build, {**visualizer, 'name': _NAME})
+    if cfg.get('log_processor'):
+        yield 'log_processor', partial(registry.LOG_PROCESSORS.build, {'type': 'LogProcessor', **cfg.log_processor})
+    hooks = {f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()}
+    hooks |= {f'custom_hooks.{index}': hook for index, hook in enumerate(cfg.get('custom_hooks') or ())}
+    for path, hook in hooks.items():
+        if isinstance(hook, dict):
+            node = {key: value for key, value in hook.items() if key != 'priority'}
+            yield path, partial(registry.HOOKS.build, copy.deepcopy(node))
+    if 'train' in splits and strategies.strategy_of(cfg).kind == 'ddp':
+        yield from _optimization(cfg, model)
+    for split in splits if data else ():
+        for path, node in _leaf_datasets(cfg, split):
+            yield path, partial(registry.DATASETS.build, {**copy.deepcopy(node), 'lazy_init': True})
+        evaluator = copy.deepcopy(cfg.get(f'{split}_evaluator'))
+        if split != 'train' and evaluator:
+            complete = isinstance(evaluator, dict) and 'metrics' in evaluator
+            yield f'{split}_evaluator', partial(registry.EVALUATOR.build if complete else Evaluator, evaluator)
+
+
+def _optimization(cfg: Config, model: nn.Module) -> Iterator[tuple[str, Callable[[], Any]]]:
+    if not (cfg.optim_wrapper.get('optimizer') or {}).get('type'):
+        return  # several optimizers, whose constructor is the user's
+    built: list[Any] = []
+    yield 'optim_wrapper', lambda: built.append(build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
+    schedulers = cfg.get('param_scheduler') or ()
+    # The length of an epoch is not known yet, and decides nothing here.
+    arguments = {'optimizer': built[0], 'epoch_length': 1000}
+    for index, node in enumerate([schedulers] if isinstance(schedulers, dict) else schedulers):
+        build = partial(registry.PARAM_SCHEDULERS.build, copy.deepcopy(node), default_args=arguments)
+        yield f'param_scheduler.{index}', build
+
+
+def _leaf_datasets(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
+    path = f'{split}_dataloader.dataset'
+    for node in dicts_in((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
+        kinds = resolve_type(node.get('type'), cfg.get('default_scope'))
+        if any(inspect.isclass(kind) and issubclass(kind, BaseDataset) for kind in kinds):
+            yield path, node
+
+
+def _explain_palette(cfg: Config, path: str, error: Exception) -> None:
+    """mmseg's words for a palette of another length than the classes name neither number nor option."""
+    loader = path.partition('.')[0]
+    for node in dicts_in(cfg[loader].get('dataset') if loader.endswith('_dataloader') else None):
+        metainfo = node.get('metainfo') or {}
+        colours, classes = metainfo.get('palette'), metainfo.get('classes')
+        if 'palette' in str(error) and colours and classes and len(colours) != len(classes):
+            raise RunError(
+                f'{path}.metainfo.palette has {len(colours)} colours, and there are {len(classes)} classes: give each '
+                f'class one, or let mmseg draw them by chance: --cfg-options {path}.metainfo.palette="[]"'
+            ) from error
+
+
+def _check_backend(cfg: Config, node: dict) -> None:
+    """Build a visualizer's backend, and import what it will need when the first line is logged."""
+    registry.VISBACKENDS.build({'save_dir': cfg.work_dir, **node})
+    for kind in resolve_type(node.get('type'), cfg.get('default_scope')):
+        attempts = [_first_missing(names) for names in _imports(getattr(kind, '_init_env', None))]
+        if attempts and all(attempts):
+            raise RunError(f'{attempts[-1]}: install it, or take {node["type"]!r} out of visualizer.vis_backends')
+
+
+def _imports(function: Any) -> list[list[str]]:
+    """The modules that a function tries to import, those of one ``try`` together."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (TypeError, OSError, SyntaxError):
+        return []
+    tries = []
+    for attempt in (node for node in ast.walk(tree) if isinstance(node, ast.Try)):
+        names = [node.module for node in attempt.body if isinstance(node, ast.ImportFrom) and node.module]
+        names += [alias.name for node in attempt.body if isinstance(node, ast.Import) for alias in node.names]
+        if names:
+            tries.append(names)
+    return tries
+
+
+def _first_missing(names: list[str]) -> str:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            return f'{name} cannot be imported ({error})'
+    return ''

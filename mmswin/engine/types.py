@@ -1,0 +1,103 @@
+"""What a ``type`` in a config stands for and what reads its arguments: the registries and the classes are asked.
+
+A type is a name, with or without a scope, a dotted path, or, in mmengine's Python-style configs, the class itself.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from mmengine import registry as _registries
+
+# What a `type` in a config may name.
+_REGISTRIES = tuple(
+    getattr(_registries, name)
+    for name in (
+        'MODELS', 'DATASETS', 'TRANSFORMS', 'TASK_UTILS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'PARAM_SCHEDULERS', 'HOOKS',
+        'LOOPS', 'METRICS', 'EVALUATOR', 'DATA_SAMPLERS', 'VISUALIZERS', 'VISBACKENDS',
+    )
+)  # fmt: skip
+
+# The name and the class of mmengine's initialisation from a checkpoint.
+PRETRAINED = ('Pretrained', 'PretrainedInit')
+
+
+def resolve_type(kind: Any, scope: str | None) -> list[Callable]:
+    """All classes and functions that the registries know by a type as seen from a scope."""
+    if callable(kind):
+        return [kind]
+    found = []
+    for registry in _REGISTRIES if isinstance(kind, str) else ():
+        with registry.switch_scope_and_registry(scope) as local:
+            entry = local.get(kind)
+        if callable(entry) and entry not in found:
+            found.append(entry)
+    return found
+
+
+def is_type(kind: Any, classes: type | tuple[type, ...], scope: str | None) -> bool:
+    """Whether a type is one of these classes itself, not a class derived from them."""
+    return any(entry in (classes if isinstance(classes, tuple) else (classes,)) for entry in resolve_type(kind, scope))
+
+
+def short_name(kind: Any) -> str:
+    """The name of a type without scope, path or module."""
+    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+
+
+def accepts(target: Callable, name: str) -> bool:
+    """Whether calling ``target`` with the keyword ``name`` can be right.
+
+    ``**kwargs`` of a class are followed to its base classes. Where they end in a base without a signature of its own
+    the keyword would be refused there, unless one of the classes takes it out of them by name.
+    """
+    if not inspect.isclass(target):
+        parameters = inspect.signature(target).parameters.values()
+        return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+    passed_on = []
+    for base in inspect.getmro(target)[:-1]:
+        if '__init__' not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()
+        if any(p.name == name for p in parameters):
+            return True
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+        passed_on.append(base)
+    return any(takes_out(base, name, 'kwargs') for base in passed_on)
+
+
+def takes_out(target: Callable, name: str, dicts: str = r'\w*(?:cfg|config|kwargs|param|_)') -> bool:
+    """Whether the code of ``target`` or its bases takes an entry of this name out of a dict of a config.
+
+    Args:
+        target: A class or a function.
+        name: The entry.
+        dicts: What such a dict is called, as a regular expression.
+    """
+    quoted = rf"""['"]{re.escape(name)}['"]"""
+    taken = rf'{dicts}(?:\.(?:pop|get|setdefault)\(\s*|\[){quoted}|{quoted} (?:not )?in {dicts}\b'
+    return any(re.search(taken, source) for source in _sources(target))
+
+
+def mentions(target: Callable, name: str) -> bool:
+    """Whether the code of ``target`` or its bases names an entry or attribute of a config."""
+    return any(re.search(rf"""[.'"]{re.escape(name)}\b""", source) for source in _sources(target))
+
+
+def _sources(target: Callable) -> Iterator[str]:
+    for base in inspect.getmro(target) if inspect.isclass(target) else (target,):
+        module = getattr(base, '__module__', '')
+        if module.partition('.')[0] not in ('torch', 'builtins', 'abc', 'typing'):
+            yield _source(module)
+
+
+@cache
+def _source(module: str) -> str:
+    try:
+        return inspect.getsource(sys.modules[module])
+    except (KeyError, OSError, TypeError):
+        return ''

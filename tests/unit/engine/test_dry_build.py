@@ -1,0 +1,66 @@
+"""What the Runner will build is built before anything is written: its failures are one line."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.visualization import Visualizer
+from torch import nn
+
+from mmswin.engine import dry_build
+from mmswin.errors import RunError
+
+
+def config(tmp_path, **more) -> Config:
+    return Config({
+        'default_scope': 'mmengine', 'work_dir': str(tmp_path / 'run'),
+        'optim_wrapper': {'optimizer': {'type': 'SGD', 'lr': 0.1}}, 'param_scheduler': [{'type': 'LinearLR'}],
+        'default_hooks': {'logger': {'type': 'LoggerHook'}, 'checkpoint': None}, **more,
+    })  # fmt: skip
+
+
+def test_what_can_be_built_leaves_nothing(tmp_path):
+    known = dict(Visualizer._instance_dict)
+    cfg = config(tmp_path, visualizer={'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]})
+    before = cfg.pretty_text
+    dry_build.build_parts(cfg, nn.Linear(1, 1), ('train',))
+    assert cfg.pretty_text == before
+    assert list(tmp_path.iterdir()) == []
+    assert Visualizer._instance_dict == known
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        ({'default_hooks': {'logger': {'type': 'LoggerHook', 'intervall': 1}}}, r'default_hooks\.logger.*intervall'),
+        ({'custom_hooks': [{'type': 'NoHook'}]}, r'custom_hooks\.0.*NoHook'),
+        ({'optim_wrapper': {'optimizer': {'type': 'SGD', 'rate': 1}}}, r'optim_wrapper.*rate'),
+        ({'param_scheduler': [{'type': 'LinearLR', 'start': 1}]}, r'param_scheduler\.0.*start'),
+        ({'visualizer': {'type': 'Visualizer', 'colour': 1}}, r'visualizer .*colour'),
+        ({'val_evaluator': {'type': 'NoMetric'}}, r'val_evaluator.*NoMetric'),
+    ],
+)
+def test_what_cannot_is_named_with_the_librarys_words(tmp_path, more, said):
+    with pytest.raises(RunError, match=said):
+        dry_build.build_parts(config(tmp_path, **more), nn.Linear(1, 1), ('train', 'val'))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loggers_library_is_looked_for():
+    def both():
+        try:
+            import json
+
+            import surely_missing
+        except ImportError:
+            raise ImportError(json, surely_missing) from None
+
+    assert dry_build._imports(both) == [['json', 'surely_missing']]
+    assert 'surely_missing' in dry_build._first_missing(['json', 'surely_missing'])
+    assert dry_build._first_missing(['json']) == ''
+
+
+@pytest.mark.parametrize('place', ['file', 'file/below'])
+def test_a_work_dir_that_cannot_be_made(tmp_path, place):
+    (tmp_path / 'file').touch()
+    with pytest.raises(RunError, match='no directory'):
+        dry_build.check_work_dir(tmp_path / place)
+    dry_build.check_work_dir(tmp_path / 'new' / 'below')

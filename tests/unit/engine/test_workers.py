@@ -1,0 +1,49 @@
+"""A loader worker that is lost is named when its batch is asked for, and the run is saved first."""
+
+import os
+import signal
+
+import pytest
+from mmengine.hooks import Hook
+from torch.utils.data import Dataset
+
+from mmswin.checkpoints import load_file
+from mmswin.errors import LostProcessError
+
+
+class Killing(Dataset):
+    """Numbers whose worker dies at one of them."""
+
+    metainfo = {'classes': ('a',)}
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> dict:
+        import torch
+
+        if index == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {'inputs': torch.tensor([float(index)])}
+
+
+class Iterations(Hook):
+    """Counts what has been trained."""
+
+    done = 0
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.done = runner.iter + 1
+
+
+def test_the_run_is_saved_and_the_worker_named(toy_runner, tmp_path):
+    counted = Iterations()
+    loader = {'dataset': Killing(), 'num_workers': 1, 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
+    runner = toy_runner(
+        tmp_path, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 1}, hooks=[counted], loader=loader
+    )
+    with pytest.raises(LostProcessError, match=r'worker \(process \d+\) was killed by SIGKILL.*--resume'):
+        runner.train()
+    path = tmp_path / f'iter_{counted.done}.pth'
+    assert load_file(path)['meta']['iter'] == counted.done
+    assert (tmp_path / 'last_checkpoint').read_text() == str(path)
