@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import itertools
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +140,13 @@ class Benchmark:
                 found[backend] = {'left_out': str(reason)}
             worker.close()
             self._save()
-        names = [name for name in args.implementations or known.USUAL if not known.missing(name)]
+        asked = args.implementations or known.USUAL
+        names = [name for name in asked if not known.missing(name)]
+        say(f'not installed: {", ".join(name for name in asked if name not in names) or "nothing"}')
         baseline = 'mmswin-reference' if known.missing('mmdet') else 'mmdet'
         names = list(dict.fromkeys([baseline, *names]))
         allocators = ['default'] if self.on_gpu else args.allocators
-        for case in itertools.product(args.variants, args.sizes, args.precisions, allocators):
-            variant, size, precision, allocator = case
+        for variant, size, precision, allocator in product(args.variants, args.sizes, args.precisions, allocators):
             group = [Case(variant, args.window, size, mode, precision, args.device) for mode in args.modes]
             # On a GPU one process does both modes, so that it starts once.
             for part in [group] if self.on_gpu else [[case] for case in group]:

@@ -20,14 +20,13 @@ from mmswin.ops.window_attention import BACKENDS
 from swinbench.cases import VARIANTS, Case, Network
 
 COMPILED = '+compile'
-# Name to the package that it needs.
+# Name to the package that it needs; below, what takes part unless something else is asked for.
 IMPLEMENTATIONS = {
     'mmdet': 'mmdet',
     'mmswin': 'mmswin',
     **{f'mmswin-{backend}': 'mmswin' for backend in BACKENDS},
     **{library: library for library in ('transformers', 'timm', 'torchvision', 'openvino')},
 }
-# What takes part unless something else is asked for.
 USUAL = ('mmdet', 'mmdet+compile', 'mmswin-reference', 'mmswin', 'mmswin+compile', 'transformers', 'timm',
          'torchvision', 'openvino')  # fmt: skip
 
