@@ -35,7 +35,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 19_500
+PACKAGE_LINES = 20_000  # on its way to 18,000
 ROOM_LINES = {
     'analysis': 1_200,
     'atomic': 130,
@@ -45,7 +45,7 @@ ROOM_LINES = {
     'data': 2_250,
     'demo': 300,
     'detectors': 250,
-    'engine': 3_300,
+    'engine': 4_000,
     'environment': 950,
     'errors': 150,
     'ops': 3_100,
@@ -71,9 +71,7 @@ WITHOUT_UNIT_TEST = {
     'data/places.py',
     'demo/run.py',
     'demo/tasks.py',
-    'engine/banner.py',
     'engine/launch.py',
-    'engine/stopping.py',
     'environment/probe.py',
     'ops/cpu/attention.py',
     'ops/cpu/block.py',
@@ -106,12 +104,6 @@ WITHOUT_MODULE = {
     'checkpoints/test_wrong_files.py',
     'checkpoints/untrusted/test_fuzz.py',
     'cli/test_commands.py',
-    'engine/test_accumulation.py',
-    'engine/test_agreement.py',
-    'engine/test_constructor.py',
-    'engine/test_late_resume.py',
-    'engine/test_run_banner.py',
-    'engine/test_stop_on_signal.py',
     'ops/test_linear.py',
     'ops/test_narrow.py',
     'ops/test_side_by_side.py',
@@ -122,6 +114,8 @@ WITHOUT_MODULE = {
     'upgrade/test_untranslated.py',
 }
 STARTING_PROCESSES = {
+    'ops/window_attention/triton/compile_triton_kernels.py',
+    'ops/window_attention/triton/test_kernels.py',
     'checkpoints/untrusted/test_fuzz.py',
     'data/test_checks.py',
     'data/test_miniature.py',

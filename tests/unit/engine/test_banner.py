@@ -1,5 +1,6 @@
 """RunBannerHook: says what trains on what, and warns of a batch size that the learning rate is not for and of
-pretrained weights that were not loaded."""
+pretrained weights that were not loaded.
+"""
 
 from types import SimpleNamespace
 

@@ -1,5 +1,6 @@
 """A run that stopped inside an epoch and was resumed sees the very batches of an uninterrupted run and ends with the
-same weights; skipped samples are not read. With mmengine's own loops the epoch starts over."""
+same weights; skipped samples are not read. With mmengine's own loops the epoch starts over.
+"""
 
 import multiprocessing
 import signal
@@ -204,7 +205,8 @@ def test_worker_ends_when_its_parent_was_killed():
 
 def test_worker_ends_by_its_parents_sigterm_only():
     """A signal to the whole group must not kill the workers, or the run dies before it saves; but the training process
-    ends persistent workers by the same signal when it exits, and would wait for ever."""
+    ends persistent workers by the same signal when it exits, and would wait for ever.
+    """
     context = multiprocessing.get_context('fork')
     seeded = context.Queue()
     worker = context.Process(target=_worker, args=(seeded,), daemon=True)

@@ -1,5 +1,6 @@
 """Two batches of one image, accumulated, are a batch of two: the same gradients and the same step, where the loss is a
-mean over images. Where a loss is divided by what is found in a batch, they are not, and that is shown too."""
+mean over images. Where a loss is divided by what is found in a batch, they are not, and that is shown too.
+"""
 
 from pathlib import Path
 from typing import Any

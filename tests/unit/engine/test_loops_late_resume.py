@@ -1,5 +1,6 @@
 """Resumed at iteration 100 000 of a data set of COCO's size, a run starts in seconds with the images that an
-uninterrupted run would have next; nothing that was seen is read. In one process and in two."""
+uninterrupted run would have next; nothing that was seen is read. In one process and in two.
+"""
 
 import os
 import time

@@ -1,5 +1,6 @@
 """NonFiniteLossHook: finite losses pass; the first that is not stops the run before a checkpoint can be saved, naming
-the iteration, the terms and the images of the batch."""
+the iteration, the terms and the images of the batch.
+"""
 
 import math
 from types import SimpleNamespace

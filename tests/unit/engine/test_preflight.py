@@ -1,5 +1,6 @@
 """Before a run: weights are matched against the model as mmengine would load them, local pretrained files are opened,
-and a model that cannot be built says why in one line."""
+and a model that cannot be built says why in one line.
+"""
 
 import pytest
 import torch

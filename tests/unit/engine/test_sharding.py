@@ -1,5 +1,6 @@
 """Two processes that share the optimizer's state, or the parameters too, train as two that share nothing; what they
-save is a plain checkpoint, and any of them goes on with it."""
+save is a plain checkpoint, and any of them goes on with it.
+"""
 
 import errno
 import os

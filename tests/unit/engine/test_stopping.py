@@ -1,5 +1,6 @@
 """StopOnSignalHook: a signal is remembered, the run ends after the iteration with a complete checkpoint that --resume
-finds; gradients under accumulation are applied first; other handlers come back."""
+finds; gradients under accumulation are applied first; other handlers come back.
+"""
 
 import signal
 import threading
