@@ -112,7 +112,7 @@ class PipelineUpgrade:
             self.several_views = several_views(views, new, end) or self.several_views
         if self.several_views is not None:
             self.report.remark(
-                'the old test looked at several scales or at flipped images too: tools/test.py --tta does so by '
+                'the old test looked at several scales or at flipped images too: mmswin test --tta does so by '
                 'tta_pipeline; without --tta it tests one view'
             )
         new += end

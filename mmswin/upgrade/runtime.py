@@ -102,7 +102,7 @@ def _custom_hooks(old: Section) -> list[dict[str, Any]]:
     kept = []
     for hook in map(dict, old.take('custom_hooks') or []):
         if hook.get('type') == 'NumClassCheckHook':
-            old.report.done('NumClassCheckHook: left out, tools/train.py checks classes before a run')
+            old.report.done('NumClassCheckHook: left out, mmswin train checks classes before a run')
             continue
         if hook.get('type') == 'ExpMomentumEMAHook':
             hook.update(type='EMAHook', ema_type='ExpMomentumEMA', update_buffers=not hook.pop('skip_buffers', False))
@@ -146,7 +146,7 @@ def _drop_what_ended(old: Section) -> None:
         why = 'validation is set in train_cfg and val_cfg now; the loss on its set is no longer computed in between'
         old.fail('workflow', why)
     if seed is not None:
-        old.fail('seed', f'a seed is given to a run; call tools/train.py with --seed {seed}')
+        old.fail('seed', f'a seed is given to a run; call mmswin train with --seed {seed}')
     old.drop('workflow', 'seed', 'gpus', 'gpu_ids', 'device')
 
 

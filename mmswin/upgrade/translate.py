@@ -148,7 +148,7 @@ def _read_base(path: str) -> Config:
 
 def _header(upgraded: Upgraded) -> list[str]:
     report = upgraded.report
-    lines = [f'Upgraded from {upgraded.source.name} by tools/upgrade_config.py of mmswin {mmswin.__version__}.']
+    lines = [f'Upgraded from {upgraded.source.name} by mmswin upgrade, {mmswin.__version__}.']
     if report.untranslated:
         lines += ['', 'NOT TRANSLATED, to be looked at:', *(f'- {entry}' for entry in report.untranslated)]
     if report.remarks:

@@ -1,5 +1,5 @@
 # The ADE20K recipe: AdamW at batch 16 (8 GPUs x 2), no gradient clipping, linear warm-up, then linear decay to 0. The
-# recipe is in float32; tools/train.py --amp trains in mixed precision.
+# recipe is in float32; mmswin train --amp trains in mixed precision.
 _base_ = './no_decay.py'
 
 iterations = 160000
