@@ -20,6 +20,7 @@ COMMANDS = {
     'complexity': 'count parameters and multiply-adds of a config, part by part',
     'inspect': 'say what a checkpoint is; nothing in it is run',
     'convert': 'write a checkpoint for another library, proved by running that',
+    'miniature': 'make a small synthetic COCO or ADE20K in the real layout',
     'doctor': 'say whether torch, mmcv, mmdet, mmseg and mmswin fit together',
     'configs': 'list the configs that come with mmswin, or copy one to edit it',
 }
@@ -67,4 +68,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 # What mmswin does not install by itself.
-_LIBRARIES = ('numpy', 'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
+_LIBRARIES = ('numpy', 'cv2', 'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
