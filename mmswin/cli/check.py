@@ -41,7 +41,7 @@ def check(config: str, split: list[str], decode: bool, cfg_options: list[str] | 
     warnings = len(report.findings) - report.num_errors
     print(f'{report.num_errors} errors, {warnings} warnings, {time.perf_counter() - start:.1f} s')
     if report.num_errors:
-        print('if these are right as they are: tools/train.py --skip-data-check')
+        print('if these are right as they are: mmswin train --skip-data-check')
     return 1 if report.num_errors else 0
 
 

@@ -21,7 +21,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'ade data/miniature_ade',
     )
     parser.add_argument('kind', choices=KINDS, help='whose layout')
-    parser.add_argument('out_dir', metavar='DIR', help='directory to make; for ade, in the place of ADEChallengeData2016')
+    parser.add_argument(
+        'out_dir', metavar='DIR', help='directory to make; for ade, in the place of ADEChallengeData2016'
+    )
     parser.add_argument('--train', type=int, default=MiniatureSettings.num_train, help='training images (%(default)s)')
     parser.add_argument('--val', type=int, default=MiniatureSettings.num_val, help='validation images (%(default)s)')
     parser.add_argument(

@@ -240,7 +240,7 @@ class SegmentationCheck:
         extent = (
             f'all {labels.total} label maps'
             if labels.read == labels.total
-            else f'{labels.read} of {labels.total} label maps (--decode of tools/check_data.py reads all)'
+            else f'{labels.read} of {labels.total} label maps (--decode of mmswin check reads all)'
         )
         where = f'in {self.dataset.data_prefix["seg_map_path"]!r}, {extent} read'
         rule = (

@@ -80,7 +80,7 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         if self.max_bad_fraction == 0:
             raise BadImageError(
                 f'cannot load image {path!r} ({reason}). Every image is needed here: restore the file or remove it '
-                'from the annotation file. tools/check_data.py CONFIG --decode lists all such files.'
+                'from the annotation file. mmswin check CONFIG --decode lists all such files.'
             ) from error
 
         slot = zlib.crc32(path.encode()) % _SLOTS
@@ -90,7 +90,7 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         if total is not None and num_bad > self.max_bad_fraction * total:
             raise BadImageError(
                 f'{num_bad} of {total} images cannot be loaded, more than the {self.max_bad_fraction:.2%} that may be '
-                f'skipped (max_bad_fraction). The last one is {path!r} ({reason}). tools/check_data.py CONFIG --decode '
+                f'skipped (max_bad_fraction). The last one is {path!r} ({reason}). mmswin check CONFIG --decode '
                 'lists all of them.'
             ) from error
         if not known:

@@ -8,11 +8,11 @@ from mmswin.data.config_facts import DatasetFacts, option, type_name
 from mmswin.data.pictures import folder_entries, listing
 
 _GET = {
-    'CocoDataset': 'Get COCO 2017 from https://cocodataset.org/#download (or make a miniature to try things out: python '
-    'tools/make_miniature_coco.py data/miniature_coco, for configs/demo_cascade_mask_rcnn_swin_t_miniature.py). '
+    'CocoDataset': 'Get COCO 2017 from https://cocodataset.org/#download (or make a miniature to try things out: mmswin '
+    'miniature coco data/miniature_coco, for the config demo_cascade_mask_rcnn_swin_t_miniature). '
     "With this package's configurations, export MMSWIN_COCO_DIR=DIRECTORY names another place for all splits. ",
     'ADE20KDataset': 'Get ADE20K (0.9 GB) from http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip '
-    '(or make a miniature to try things out: python tools/make_miniature_ade.py data/miniature_ade --classes ade). With '
+    '(or make a miniature to try things out: mmswin miniature ade data/miniature_ade --classes ade). With '
     "this package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. ",
 }
 # Names the place of the data in the configurations for one's own.
@@ -71,7 +71,7 @@ def _source(cfg: Mapping[str, Any], dataset: Mapping[str, Any], facts: DatasetFa
     """Where to get the data set, as far as its configuration tells which it is."""
     if 'miniature' in facts.data_root:
         name = 'ade' if cfg.get('default_scope') == 'mmseg' else 'coco'
-        return f'Make it: python tools/make_miniature_{name}.py {facts.data_root}. {_variable_unheeded(cfg, facts)}'
+        return f'Make it: mmswin miniature {name} {facts.data_root}. {_variable_unheeded(cfg, facts)}'
     named = (dataset.get('metainfo') or {}).get('classes')
     ann_file, prefixes = dataset.get('ann_file') or '', dataset.get('data_prefix') or {}
     kind = type_name(dataset).split('.')[-1]

@@ -103,14 +103,14 @@ def set_up_processes(cfg: Config, launcher: str) -> list[str]:
         return []
     if launcher != 'pytorch':
         raise RunError(
-            f'--launcher {launcher} found no GPU; several processes on CPUs run through tools/dist_train.sh '
-            '(--launcher pytorch)'
+            f'--launcher {launcher} found no GPU; several processes on CPUs run through torchrun '
+            '(--launcher pytorch; tools/dist_train.sh in a checkout)'
         )
     if not torch.distributed.is_initialized():
         if 'RANK' not in os.environ:
             raise RunError(
-                '--launcher pytorch is for processes that torchrun started: use tools/dist_train.sh '
-                'CONFIG NUMBER_OF_PROCESSES'
+                '--launcher pytorch is for processes that torchrun started: torchrun --nproc-per-node NUMBER -m '
+                'mmswin train CONFIG --launcher pytorch, or tools/dist_train.sh CONFIG NUMBER in a checkout'
             )
         torch.distributed.init_process_group('gloo')
     notes = ['no GPU: the processes talk through gloo on the CPU']

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` do: configure, check, then hand over to mmengine's Runner."""
+"""What ``mmswin train`` and ``mmswin test`` do: configure, check, then hand over to mmengine's Runner."""
 
 from collections.abc import Sequence
 from typing import Any

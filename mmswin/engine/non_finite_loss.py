@@ -63,7 +63,7 @@ class NonFiniteLossHook(Hook):
         keep = f'the last good checkpoint is {last}' if last else 'no checkpoint has been saved in this run'
         message = (
             f'loss is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {details}. Training '
-            f'stops; {keep}. Look at the annotations of these images (tools/check_data.py), lower the learning '
+            f'stops; {keep}. Look at the annotations of these images (mmswin check), lower the learning '
             'rate or lengthen the warm-up, clip gradients (optim_wrapper.clip_grad.max_norm), or train in '
             'float32 or --amp bf16 instead of float16'
         )

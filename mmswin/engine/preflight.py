@@ -81,7 +81,7 @@ def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
     if errors:
         shown = errors[:_SHOWN_FINDINGS]
         if len(errors) > len(shown):
-            shown.append(f'and {len(errors) - len(shown)} more (see tools/check_data.py)')
+            shown.append(f'and {len(errors) - len(shown)} more (see mmswin check)')
         shown.append('If the data are as they should be, go on all the same with --skip-data-check')
         raise RunError('\n       '.join(shown))
     return list(dict.fromkeys(f.message for f in findings))

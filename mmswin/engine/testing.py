@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` adds to a config: predictions to a file, pictures, test-time augmentation."""
+"""What ``mmswin test`` adds to a config: predictions to a file, pictures, test-time augmentation."""
 
 import copy
 from math import prod

@@ -71,7 +71,7 @@ def draw_instances(
     """Boxes and masks of the first images of a test.
 
     Args:
-        predictions: Pickle by ``tools/test.py --out``.
+        predictions: Pickle by ``mmswin test --out``.
         annotations: The COCO annotation file of the same images.
         out_dir: Gets ``contact_sheet.png``, which is returned first, and one PNG for each image.
         classes: Names of the labels.

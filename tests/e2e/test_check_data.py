@@ -75,7 +75,7 @@ def test_recipe_without_its_data(tmp_path: Path) -> None:
     assert status == 1
     for split in ('train', 'val', 'test'):
         assert f"error ({split}): the data root 'nowhere/' does not exist" in out
-    assert 'tools/make_miniature_coco.py' in out and '3 errors, 0 warnings' in out
+    assert 'mmswin miniature coco' in out and '3 errors, 0 warnings' in out
 
 
 def test_unusable_configurations_are_one_line_and_status_2(config: Path, tmp_path: Path) -> None:

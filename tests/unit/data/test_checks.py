@@ -35,14 +35,14 @@ def test_data_root_that_does_not_exist(data, tmp_path: Path) -> None:
     assert level == 'error'
     assert f"the data root '{tmp_path}/nowhere/' does not exist: looked for '{tmp_path}/nowhere/annotations/" in message
     assert 'instances_train2017.json' in message and os.getcwd() in message
-    assert 'tools/make_miniature_coco.py' in message and 'cocodataset.org' in message
+    assert 'mmswin miniature coco' in message and 'cocodataset.org' in message
     assert '--cfg-options train_dataloader.dataset.data_root=' in message
 
 
 def test_miniature_that_was_not_made(data) -> None:
     data.dataset['data_root'] = 'data/no_miniature/'
     _, message = data.only()
-    assert 'Make it: python tools/make_miniature_coco.py data/no_miniature/. If it is elsewhere' in message
+    assert 'Make it: mmswin miniature coco data/no_miniature/. If it is elsewhere' in message
 
 
 def test_a_variable_that_the_config_does_not_follow(data, monkeypatch: pytest.MonkeyPatch) -> None:

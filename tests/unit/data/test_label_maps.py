@@ -129,12 +129,12 @@ def test_ade20k_that_is_not_there(data: Data) -> None:
     level, message = data.only()
     assert level == 'error' and "the data root 'data/ade/ADEChallengeData2016' does not exist" in message
     assert 'ADEChallengeData2016.zip' in message and 'MMSWIN_ADE_DIR' in message
-    assert 'tools/make_miniature_ade.py' in message and 'COCO' not in message
+    assert 'mmswin miniature ade' in message and 'COCO' not in message
 
 
 def test_miniature_that_was_not_made(data: Data) -> None:
     data.dataset['data_root'] = 'data/no_miniature'
-    assert 'Make it: python tools/make_miniature_ade.py data/no_miniature. If it' in data.only()[1]
+    assert 'Make it: mmswin miniature ade data/no_miniature. If it' in data.only()[1]
 
 
 def test_no_image_directory_named(data: Data) -> None:
@@ -340,7 +340,7 @@ def test_a_sample_is_read_unless_all_are_asked_for(data: Data, monkeypatch: pyte
     assert report.findings == [] and 'values of 3 of 6 label maps' in report.summaries[0]
     assert '1 values are beyond the classes: 9 (the first in 1.png)' in data.only(decode=True)[1]
     data.write_maps(np.full_like(data.labels, 9), 2)
-    assert '3 of 6 label maps (--decode of tools/check_data.py reads all) read' in data.only()[1]
+    assert '3 of 6 label maps (--decode of mmswin check reads all) read' in data.only()[1]
 
 
 # --- configuration
