@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
+from models import TINY as SWIN
 
 pytest.importorskip('mmcv.ops')
 from mmdet.registry import MODELS  # noqa: E402
@@ -20,7 +21,6 @@ from mmdet.structures import DetDataSample  # noqa: E402
 
 from mmswin.checkpoints.export import export  # noqa: E402
 
-SWIN = dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
 CONVERTER = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'model_converters' / 'swinv1_to_mmdet.py'
 
 

@@ -4,14 +4,13 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from models import TINY
 
 from mmswin.backbones.swin import VARIANTS, SwinTransformer
 from mmswin.checkpoints import CheckpointError, load_file
 from mmswin.checkpoints.convert_file import convert_file
 from mmswin.checkpoints.inspect_file import inspect_file
 from mmswin.errors import RunError
-
-TINY = dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
+from models import TINY
 
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import CheckpointError
 from mmswin.checkpoints.export import export
 from mmswin.checkpoints.inspection import inspect
-
-TINY = dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
 
 
 def _rows(checkpoint, notes=None):

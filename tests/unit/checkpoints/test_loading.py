@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.runner import load_checkpoint, load_state_dict
+from models import TINY_SHIFTED as TINY
 from torch import nn
 
 from mmswin.backbones import SwinTransformer
@@ -17,8 +18,6 @@ from mmswin.checkpoints.convert import (
 from mmswin.checkpoints.formats import OPENMMLAB
 from mmswin.checkpoints.naming import rename
 from mmswin.checkpoints.resize import resize_bias_table, resize_position_embedding, table_window
-
-TINY = dict(embed_dims=12, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 4), window_size=4)
 
 
 def _swin(**changes):

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from models import TINY
 
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import CheckpointError, inspection, load_file
-
-TINY = dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
 
 
 class CfgNode(dict):
