@@ -65,7 +65,10 @@ def randomize(model: nn.Module) -> nn.Module:
 
 
 def ours(variant: str, window: int, backend: str) -> SwinTransformer:
-    return SwinTransformer(arch=VARIANTS[variant], window_size=window, drop_path_rate=0.0, attn_backend=backend)
+    with_cp = False if backend == 'reference' else 'selective'  # plain modules, or what users get
+    return SwinTransformer(
+        arch=VARIANTS[variant], window_size=window, drop_path_rate=0.0, attn_backend=backend, with_cp=with_cp
+    )
 
 
 class _Maps(nn.Module):

@@ -5,10 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from mmswin.checkpoints.resize import CHANNEL_POLICIES
+from mmswin.ops.execution import SELECTIVE
+
+
+class ArgumentError(ValueError, AssertionError):
+    """An argument of a backbone is out of range; AssertionError is what mmdet's and mmseg's classes raise."""
+
 
 ALIASES = {'t': 'tiny', 's': 'small', 'b': 'base', 'l': 'large'}
 
@@ -27,13 +35,13 @@ def positive_pair(name: str, value: object) -> tuple[int, int]:
     if len(pair) == 1:
         pair *= 2
     if len(pair) != 2 or not all(_is_int(side) and side > 0 for side in pair):
-        raise ValueError(f'{name}={value!r} must be a positive integer or a pair of them (rows, columns)')
+        raise ArgumentError(f'{name}={value!r} must be a positive integer or a pair of them (rows, columns)')
     return int(pair[0]), int(pair[1])
 
 
 def _positive_ints(name: str, values: object) -> tuple[int, ...]:
     if not isinstance(values, (list, tuple)) or not values or not all(_is_int(v) and v > 0 for v in values):
-        raise ValueError(f'{name}={values!r} must be a sequence of positive integers, one for each stage')
+        raise ArgumentError(f'{name}={values!r} must be a sequence of positive integers, one for each stage')
     return tuple(int(v) for v in values)
 
 
@@ -44,20 +52,102 @@ def positive_int(name: str, value: object) -> int:
         ValueError: It is no positive integer.
     """
     if not _is_int(value) or value < 1:
-        raise ValueError(f'{name}={value!r} must be a positive integer')
+        raise ArgumentError(f'{name}={value!r} must be a positive integer')
     return int(value)
 
 
-def for_each_stage(name: str, value: object, stages: int) -> tuple[bool, ...]:
-    """One switch for each stage, from one for all or a sequence.
+def checkpointing(value: object, stages: int) -> tuple[bool | str, ...]:
+    """``with_cp`` of each stage, from one for all or a sequence.
 
     Raises:
-        ValueError: Anything else.
+        ValueError: Anything else than a bool, 'selective', or a list of these, one for each stage.
     """
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * stages
-    if len(values) != stages or not all(isinstance(v, (bool, Integral)) and v in (0, 1) for v in values):
-        raise ValueError(f'{name}={value!r} must be a bool, or a list of one for each of the {stages} stages')
-    return tuple(bool(v) for v in values)
+    if len(values) != stages or not all(
+        v == SELECTIVE or isinstance(v, (bool, Integral)) and v in (0, 1) for v in values
+    ):
+        raise ArgumentError(
+            f"with_cp={value!r} must be True, False, 'selective', or a list of one for each of the {stages} stages"
+        )
+    return tuple(v if v == SELECTIVE else bool(v) for v in values)
+
+
+class SwinArguments(NamedTuple):
+    """What the arguments of SwinTransformer say, checked, with defaults filled in and pairs made of single numbers."""
+
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    num_features: list[int]
+    window_size: tuple[int, int]
+    patch_size: tuple[int, int]
+    position_grid: tuple[int, int]
+    out_indices: tuple[int, ...]
+    frozen_stages: int
+    with_cp: tuple[bool | str, ...]
+    drop_paths: list[list[float]]
+    shift_windows: bool
+    attention_options: dict[str, Any]
+    norm_cfg: dict
+    act_cfg: dict
+    init_cfg: dict | list[dict] | None
+    in_channels_policy: str
+    allow_other_depths: bool
+
+    def attention(self, stage: int, block: int) -> dict[str, Any]:
+        """Arguments of the attention of a block: every second one has shifted windows (paper, section 3.2)."""
+        rows, columns = self.window_size
+        shift = (rows // 2, columns // 2) if self.shift_windows and block % 2 else (0, 0)
+        return dict(num_heads=self.num_heads[stage], window=self.window_size, shift=shift, **self.attention_options)
+
+
+def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArguments:
+    """Check the arguments of SwinTransformer and fill in defaults.
+
+    Args:
+        variants: The variant table.
+        given: All arguments by name; other names are passed over.
+
+    Raises:
+        ValueError: Arguments that are out of range or do not fit together.
+    """
+    embed_dims, depths, num_heads = resolve_variant(
+        variants, given['arch'], given['embed_dims'], given['depths'], given['num_heads']
+    )
+    strides, patch_size, num_stages = given['strides'], given['patch_size'], len(depths)
+    check_structure(embed_dims, depths, num_heads, strides, given['mlp_ratio'], given['in_channels'])
+    check_rates(**{name: given[name] for name in ('drop_rate', 'attn_drop_rate', 'drop_path_rate')})
+    patch = positive_pair('patch_size', patch_size)
+    if positive_pair('strides[0]', strides[0]) != patch:
+        raise ArgumentError(
+            f'strides[0]={strides[0]} must equal patch_size={patch_size}: patches do not overlap; set both alike'
+        )
+    height, width = positive_pair('pretrain_img_size', given['pretrain_img_size'])
+    rates = torch.linspace(0, given['drop_path_rate'], sum(depths), device='cpu').tolist()
+    return SwinArguments(
+        depths=depths,
+        num_heads=num_heads,
+        num_features=[embed_dims * 2**i for i in range(num_stages)],
+        window_size=positive_pair('window_size', given['window_size']),
+        patch_size=patch,
+        position_grid=(height // patch[0], width // patch[1]),
+        out_indices=resolve_out_indices(given['out_indices'], num_stages),
+        frozen_stages=check_frozen_stages(given['frozen_stages'], num_stages),
+        with_cp=checkpointing(given['with_cp'], num_stages),
+        drop_paths=[rates[sum(depths[:i]) : sum(depths[: i + 1])] for i in range(num_stages)],
+        shift_windows=given['shift_windows'],
+        attention_options=dict(
+            qkv_bias=given['qkv_bias'],
+            qk_scale=resolve_content_term(given['use_content_term'], given['qk_scale'], given['use_rel_pos_bias']),
+            attn_drop=given['attn_drop_rate'],
+            relative_bias=given['use_rel_pos_bias'],
+            backend=given['attn_backend'],
+        ),
+        norm_cfg=given['norm_cfg'] or dict(type='LN'),
+        act_cfg=given['act_cfg'] or dict(type='GELU'),
+        init_cfg=merge_pretrained(given['pretrained'], given['init_cfg']),
+        in_channels_policy=check_channel_policy(given['in_channels_policy']),
+        allow_other_depths=bool(given['allow_other_depths']),
+    )
 
 
 def find_variant(variants: dict[str, dict], arch: str) -> dict:
@@ -67,7 +157,7 @@ def find_variant(variants: dict[str, dict], arch: str) -> dict:
         ValueError: There is none.
     """
     if arch not in variants:
-        raise ValueError(f'arch={arch!r} is unknown; choose one of {str(list(variants))[1:-1]}')
+        raise ArgumentError(f'arch={arch!r} is unknown; choose one of {str(list(variants))[1:-1]}')
     return variants[arch]
 
 
@@ -93,7 +183,7 @@ def resolve_variant(
 
 def _check_mlp(embed_dims: int, mlp_ratio: float) -> None:
     if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
-        raise ValueError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
+        raise ArgumentError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
 
 
 def check_structure(
@@ -110,19 +200,19 @@ def check_structure(
         ValueError: Lengths differ, a width is not divisible by its heads, or a number is out of range.
     """
     if len(num_heads) != len(depths):
-        raise ValueError(
+        raise ArgumentError(
             f'num_heads={num_heads} has {len(num_heads)} stages, depths={depths} has {len(depths)}: give one number '
             'for each stage in both'
         )
     if not isinstance(strides, (list, tuple)) or len(strides) != len(depths):
-        raise ValueError(
+        raise ArgumentError(
             f"strides={strides!r} must have {len(depths)} entries as depths={depths} has: the patch embedding's, then "
             'one for each patch merging'
         )
     _positive_ints('strides[1:]', list(strides[1:]) or [1])
     for i, heads in enumerate(num_heads):
         if embed_dims * 2**i % heads:
-            raise ValueError(
+            raise ArgumentError(
                 f'num_heads[{i}]={heads} does not divide the width of stage {i}, {embed_dims * 2**i} '
                 f'(embed_dims={embed_dims} doubled at each stage)'
             )
@@ -137,9 +227,9 @@ def check_plain_structure(embed_dims: int, patch_size: int, num_heads: int, mlp_
         ValueError: The heads do not divide the width, the patch is no power of two, or a number is out of range.
     """
     if embed_dims % num_heads:
-        raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
+        raise ArgumentError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
     if patch_size < 4 or patch_size & (patch_size - 1):
-        raise ValueError(f'patch_size={patch_size} must be a power of two from 4 on: 8, 16, 32')
+        raise ArgumentError(f'patch_size={patch_size} must be a power of two from 4 on: 8, 16, 32')
     _check_mlp(embed_dims, mlp_ratio)
     positive_int('in_channels', in_channels)
 
@@ -152,7 +242,7 @@ def patch_grid(pretrain_img_size: object, patch_size: int) -> tuple[int, int]:
     """
     height, width = positive_pair('pretrain_img_size', pretrain_img_size)
     if min(height, width) < patch_size:
-        raise ValueError(
+        raise ArgumentError(
             f'pretrain_img_size={pretrain_img_size!r} must cover at least one patch of {patch_size} pixels'
         )
     return height // patch_size, width // patch_size
@@ -166,7 +256,7 @@ def check_rates(**rates: float) -> None:
     """
     for name, rate in rates.items():
         if not isinstance(rate, Real) or not 0 <= rate <= 1:
-            raise ValueError(f'{name}={rate!r} must be a probability between 0 and 1')
+            raise ArgumentError(f'{name}={rate!r} must be a probability between 0 and 1')
 
 
 def resolve_content_term(use_content_term: bool, qk_scale: float | None, use_rel_pos_bias: bool) -> float | None:
@@ -178,12 +268,12 @@ def resolve_content_term(use_content_term: bool, qk_scale: float | None, use_rel
     if use_content_term:
         return qk_scale
     if not use_rel_pos_bias:
-        raise ValueError(
+        raise ArgumentError(
             'use_content_term=False with use_rel_pos_bias=False leaves attention nothing to go by, every token the '
             'same weight: keep one of the two terms'
         )
     if qk_scale is not None:
-        raise ValueError(f'qk_scale={qk_scale!r} has no effect with use_content_term=False: leave it out')
+        raise ArgumentError(f'qk_scale={qk_scale!r} has no effect with use_content_term=False: leave it out')
     return 0.0
 
 
@@ -195,15 +285,15 @@ def resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[in
     """
     given = (out_indices,) if _is_int(out_indices) else out_indices
     if not isinstance(given, (list, tuple)) or not given or not all(_is_int(i) for i in given):
-        raise ValueError(f'out_indices={out_indices!r} must be a non-empty sequence of stage indices')
+        raise ArgumentError(f'out_indices={out_indices!r} must be a non-empty sequence of stage indices')
     if not all(-num_stages <= i < num_stages for i in given):
-        raise ValueError(
+        raise ArgumentError(
             f'out_indices={out_indices!r}: with {num_stages} stages an index lies between {-num_stages} and '
             f'{num_stages - 1}'
         )
     resolved = tuple(int(i) % num_stages for i in given)
     if len(set(resolved)) != len(resolved):
-        raise ValueError(f'out_indices={out_indices!r} names a stage twice')
+        raise ArgumentError(f'out_indices={out_indices!r} names a stage twice')
     return resolved
 
 
@@ -214,7 +304,7 @@ def check_frozen_stages(frozen_stages: int, num_stages: int) -> int:
         ValueError: It is no integer between -1 and ``num_stages``.
     """
     if not _is_int(frozen_stages) or not -1 <= frozen_stages <= num_stages:
-        raise ValueError(
+        raise ArgumentError(
             f'frozen_stages={frozen_stages!r} must be an integer between -1 (nothing frozen) and {num_stages} (all '
             'stages; 0 is the patch embedding alone)'
         )
@@ -228,7 +318,9 @@ def check_channel_policy(policy: str) -> str:
         ValueError: There is no such rule.
     """
     if policy not in CHANNEL_POLICIES:
-        raise ValueError(f'in_channels_policy={policy!r} is unknown; choose one of {str(list(CHANNEL_POLICIES))[1:-1]}')
+        raise ArgumentError(
+            f'in_channels_policy={policy!r} is unknown; choose one of {str(list(CHANNEL_POLICIES))[1:-1]}'
+        )
     return policy
 
 
@@ -244,7 +336,7 @@ def merge_pretrained(pretrained: str | None, init_cfg: dict | list[dict] | None)
     if not isinstance(pretrained, str):
         raise TypeError(f'pretrained={pretrained!r} must be a path or URL')
     if init_cfg:
-        raise ValueError(f'give either pretrained={pretrained!r} or init_cfg={init_cfg!r}, not both')
+        raise ArgumentError(f'give either pretrained={pretrained!r} or init_cfg={init_cfg!r}, not both')
     warnings.warn(
         "'pretrained' is the old spelling of init_cfg=dict(type='Pretrained', checkpoint=...)",
         DeprecationWarning,

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
 from mmswin.checkpoints.loading import LoadReport, load_pretrained
-from mmswin.ops.windows import capturing
+from mmswin.ops.windows import is_recording
 
 
-def fill_to_multiple(x: Tensor, rows: int, columns: int) -> Tensor:
+def pad_to_multiple(x: Tensor, rows: int, columns: int) -> Tensor:
     """Append zeros at the bottom and right of the last two axes up to multiples of ``rows`` and ``columns``."""
     bottom, right = -x.shape[-2] % rows, -x.shape[-1] % columns
-    if not capturing() and not bottom and not right:
+    if not is_recording() and not bottom and not right:
         return x
     return F.pad(x, (0, right, 0, bottom))
 
@@ -23,40 +23,15 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
     """Stochastic depth: drop the whole branch of a sample with probability ``rate``, scaling the kept ones."""
     if not training or not rate:
         return x
-    return x * _kept(x, rate).mul_(_scale_of_kept(rate))
-
-
-def kept_by_drop_path(x: Tensor, rate: float, training: bool) -> tuple[Tensor | None, float]:
-    """The numbers of the samples that :func:`drop_path` keeps, drawn alike (None: all), and what it scales them by."""
-    if not training or not rate:
-        return None, 1.0
-    return _kept(x, rate).flatten().nonzero().flatten(), _scale_of_kept(rate)
-
-
-def _kept(x: Tensor, rate: float) -> Tensor:
-    return x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - rate)
-
-
-def _scale_of_kept(rate: float) -> float:
-    return 1 / (1 - rate) if rate < 1 else 1.0
+    kept = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(1 - rate)
+    return x * (kept.mul_(1 / (1 - rate)) if rate < 1 else kept)
 
 
 def fit_position_embedding(grid: Tensor, height: int, width: int) -> Tensor:
     """``1 x C x H x W`` over the grid that it was learned on to ``1 x height x width x C`` (bicubic)."""
-    if capturing() or (height, width) != tuple(grid.shape[2:]):
+    if is_recording() or (height, width) != tuple(grid.shape[2:]):
         grid = F.interpolate(grid, size=(height, width), mode='bicubic', align_corners=False)
     return grid.permute(0, 2, 3, 1)
-
-
-_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
-
-
-def is_plain(kind: type[nn.Module], *modules: nn.Module) -> bool:
-    """Whether modules are of just this class and nobody has hooked in, so that they may be computed without a call."""
-    return all(
-        type(module) is kind and 'forward' not in vars(module) and not any(getattr(module, name) for name in _HOOKS)
-        for module in modules
-    ) and not any(getattr(nn.modules.module, '_global' + name) for name in _HOOKS)
 
 
 class Backbone(BaseModule):

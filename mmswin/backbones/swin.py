@@ -12,17 +12,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
-from torch.utils.checkpoint import checkpoint
 
-from mmswin.backbones import arguments as options
-from mmswin.backbones.base import Backbone, drop_path, fill_to_multiple, fit_position_embedding
+from mmswin.backbones import arguments
+from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding, pad_to_multiple
 from mmswin.checkpoints.loading import LoadReport, translate_in_place
-from mmswin.ops import execution as whole_block
-from mmswin.ops import low_precision as narrow
+from mmswin.ops import execution
 from mmswin.ops.merging import neighbours
-from mmswin.ops.recompute import norm_linear
 from mmswin.ops.window_attention import resolve_backend, window_attention
-from mmswin.ops.windows import bias_table_rows, capturing, relative_position_index
+from mmswin.ops.windows import bias_table_rows, relative_position_bias
 from mmswin.registry import MODELS
 
 # What makes Swin-T differ from Swin-S (paper, section 3.3).
@@ -45,11 +42,11 @@ class PatchEmbed(nn.Module):
         self.patch_size = patch_size
         self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         if norm_cfg is not None:
-            self.norm = options.build_norm(norm_cfg, dim)
+            self.norm = arguments.build_norm(norm_cfg, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x 3 x H x W`` to ``B x ceil(H / patch) x ceil(W / patch) x C``."""
-        x = narrow.call(self.proj, fill_to_multiple(x, *self.patch_size)).permute(0, 2, 3, 1)
+        x = self.proj(pad_to_multiple(x, *self.patch_size)).permute(0, 2, 3, 1)
         return self.norm(x) if hasattr(self, 'norm') else x
 
 
@@ -59,21 +56,17 @@ class PatchMerging(nn.Module):
     See :func:`mmswin.ops.merging.neighbours` for their order and for strides other than 2.
     """
 
-    def __init__(self, dim: int, stride: int, norm_cfg: dict | None, backend: str = 'auto') -> None:
+    def __init__(self, dim: int, stride: int, norm_cfg: dict | None) -> None:
         super().__init__()
         self.stride = stride
-        self.backend = backend
         if norm_cfg is not None:
-            self.norm = options.build_norm(norm_cfg, 4 * dim)
+            self.norm = arguments.build_norm(norm_cfg, 4 * dim)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to ``B x ceil(H / stride) x ceil(W / stride) x 2C``; odd sides are zero-padded."""
-        if whole_block.merging_keeps_less(self):
-            norm = self.norm.weight, self.norm.bias, self.norm.eps
-            return norm_linear(x, norm, self.reduction.weight, self.reduction.bias, self.stride)
         x = neighbours(x, self.stride)
-        return narrow.call(self.reduction, self.norm(x) if hasattr(self, 'norm') else x)
+        return self.reduction(self.norm(x) if hasattr(self, 'norm') else x)
 
 
 class WindowAttention(nn.Module):
@@ -111,28 +104,20 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def relative_position_bias(self) -> Tensor | None:
-        """``heads x tokens x tokens``, looked up in the table; None without one."""
-        table = self.relative_position_bias_table
-        if table is None:
-            return None
-        index = relative_position_index(self.window, table)
-        if not torch.is_grad_enabled() and not capturing():  # in its place in memory at once; backward would be slower
-            return table.t().index_select(1, index.flatten()).view(self.num_heads, *index.shape)
-        return table[index.flatten()].reshape(*index.shape, self.num_heads).permute(2, 0, 1)
-
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
-        return self.mix(self.qkv(x))
+        return self.proj_drop(self.proj(self.mix(self.qkv(x), *self.mix_parameters())))
 
-    def mix(self, qkv: Tensor) -> Tensor:
-        """What follows the projection to q, k and v: ``B x H x W x 3C`` to ``B x H x W x C``."""
-        pad_value = self.qkv.bias
-        if callable(pad_value):  # torch's quantised layers
-            pad_value = pad_value()
-        x = window_attention(
+    def mix_parameters(self) -> tuple[Tensor | None, Tensor | None]:
+        """What :meth:`mix` takes besides q, k and v."""
+        bias = self.qkv.bias
+        return (bias() if callable(bias) else bias), self.relative_position_bias_table  # a method in quantised layers
+
+    def mix(self, qkv: Tensor, pad_value: Tensor | None, table: Tensor | None) -> Tensor:
+        """What stands between the two projections: ``B x H x W x 3C`` to ``B x H x W x C``."""
+        return window_attention(
             qkv,
-            self.relative_position_bias(),
+            None if table is None else relative_position_bias(table, self.window),
             self.window,
             self.shift,
             self.num_heads,
@@ -141,7 +126,6 @@ class WindowAttention(nn.Module):
             dropout=self.attn_drop if self.training else 0.0,
             backend=self.attend,
         )
-        return self.proj_drop(self.proj(x))
 
 
 class Mlp(nn.Module):
@@ -150,7 +134,7 @@ class Mlp(nn.Module):
     def __init__(self, dim: int, hidden_dim: int, act_cfg: dict, drop: float) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
-        self.act = options.build_activation(act_cfg)
+        self.act = arguments.build_activation(act_cfg)
         self.fc2 = nn.Linear(hidden_dim, dim)
         self.drop = nn.Dropout(drop)
 
@@ -167,19 +151,13 @@ class SwinBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.drop_path = drop_path
-        self.norm1 = options.build_norm(norm_cfg, dim)
+        self.norm1 = arguments.build_norm(norm_cfg, dim)
         self.attn = WindowAttention(dim, proj_drop=drop, **attention)
-        self.norm2 = options.build_norm(norm_cfg, dim)
+        self.norm2 = arguments.build_norm(norm_cfg, dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
-        # What attention, MLP and block must be to be computed without a call.
-        self.kinds = WindowAttention, Mlp, SwinBlock
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to the same."""
-        if whole_block.is_one_operator(self, x):
-            return whole_block.as_one_operator(self, x)
-        if whole_block.keeps_less(self):
-            return whole_block.keeping_less(self, x)
         x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
         return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
 
@@ -187,7 +165,9 @@ class SwinBlock(nn.Module):
 class SwinStage(nn.Module):
     """Blocks with regular and shifted windows in turn, then patch merging unless the stage is the last one built."""
 
-    def __init__(self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None, with_cp: bool) -> None:
+    def __init__(
+        self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None, with_cp: bool | str = 'selective'
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
@@ -195,16 +175,12 @@ class SwinStage(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``B x H x W x C`` to (the same after the blocks, what the next stage takes)."""
-        again = self.with_cp and torch.is_grad_enabled()
-        given = x
         for block in self.blocks:
-            if whole_block.is_in_place(block, x):
-                # Whoever holds the stage's input must find it as it was.
-                out = torch.empty_like(x, memory_format=torch.contiguous_format) if x is given else x
-                x = whole_block.in_place(block, x, out)
-            else:
-                x = given = checkpoint(block, x, use_reentrant=False) if again else block(x)
-        return x, x if self.downsample is None else self.downsample(x)
+            x = execution.run(block, x, self.with_cp)
+        return x, x if self.downsample is None else execution.run(self.downsample, x, self.with_cp)
+
+
+execution.register(PatchMerging, WindowAttention, Mlp, SwinBlock)
 
 
 @MODELS.register_module()
@@ -232,7 +208,8 @@ class SwinTransformer(Backbone):
         use_abs_pos_embed: Whether to add an absolute position embedding; resized to the image at run time.
         act_cfg: The MLP's activation.
         norm_cfg: The normalisation.
-        with_cp: Recompute each block in backward instead of keeping its activations; a list says it for each stage.
+        with_cp: What backward computes again instead of keeping it: ``'selective'`` what is cheap (norms, activations,
+            attention: half of the memory), True whole blocks, False nothing. A list says it for each stage.
         pretrained: Old way to write ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
         convert_weights: Accepted and not needed: a checkpoint's format is recognised by its keys.
         frozen_stages: -1 freezes nothing, 0 the patch embedding, n > 0 also the first n stages with their output
@@ -282,7 +259,7 @@ class SwinTransformer(Backbone):
         use_abs_pos_embed: bool = False,
         act_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        with_cp: bool | Sequence[bool] = False,
+        with_cp: bool | str | Sequence[bool | str] = 'selective',
         pretrained: str | None = None,
         convert_weights: bool = False,
         frozen_stages: int = -1,
@@ -296,65 +273,27 @@ class SwinTransformer(Backbone):
         in_channels_policy: str = 'zeros',
         allow_other_depths: bool = False,
     ) -> None:
-        super().__init__(init_cfg=options.merge_pretrained(pretrained, init_cfg))
-        embed_dims, depths, num_heads = options.resolve_variant(VARIANTS, arch, embed_dims, depths, num_heads)
-        options.check_structure(embed_dims, depths, num_heads, strides, mlp_ratio, in_channels)
-        options.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
-        qk_scale = options.resolve_content_term(use_content_term, qk_scale, use_rel_pos_bias)
-        with_cp = options.for_each_stage('with_cp', with_cp, len(depths))
-        window = options.positive_pair('window_size', window_size)
-        patch = options.positive_pair('patch_size', patch_size)
-        if options.positive_pair('strides[0]', strides[0]) != patch:
-            raise ValueError(
-                f'strides[0]={strides[0]} must equal patch_size={patch_size}: patches do not overlap; set both alike'
-            )
-        norm_cfg = norm_cfg or dict(type='LN')
-        act_cfg = act_cfg or dict(type='GELU')
-        self.out_indices = options.resolve_out_indices(out_indices, len(depths))
-        self.frozen_stages = options.check_frozen_stages(frozen_stages, len(depths))
-        self.in_channels_policy = options.check_channel_policy(in_channels_policy)
-        self.allow_other_depths = bool(allow_other_depths)
-        self.depths = depths
-        self.window_size = window
-        self.num_features = [embed_dims * 2**i for i in range(len(depths))]
-
-        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch, norm_cfg if patch_norm else None)
-        if use_abs_pos_embed:
-            height, width = options.positive_pair('pretrain_img_size', pretrain_img_size)
-            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, embed_dims, height // patch[0], width // patch[1]))
-        else:
-            self.register_parameter('absolute_pos_embed', None)
+        args = arguments.resolve_swin(VARIANTS, locals())
+        super().__init__(init_cfg=args.init_cfg)
+        self.out_indices, self.frozen_stages = args.out_indices, args.frozen_stages
+        self.in_channels_policy, self.allow_other_depths = args.in_channels_policy, args.allow_other_depths
+        self.depths, self.window_size, self.num_features = args.depths, args.window_size, args.num_features
+        patch_norm_cfg = args.norm_cfg if patch_norm else None
+        self.patch_embed = PatchEmbed(in_channels, args.num_features[0], args.patch_size, patch_norm_cfg)
+        grid = (1, args.num_features[0], *args.position_grid)
+        self.register_parameter('absolute_pos_embed', nn.Parameter(torch.zeros(grid)) if use_abs_pos_embed else None)
         self.pos_drop = nn.Dropout(drop_rate)
-
         last = max(self.out_indices)
-        drop_paths = torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist()
         self.layers = nn.ModuleList()
         for i, dim in enumerate(self.num_features[: last + 1]):
             blocks = [
-                SwinBlock(
-                    dim,
-                    mlp_ratio,
-                    drop_rate,
-                    drop_paths[sum(depths[:i]) + j],
-                    act_cfg,
-                    norm_cfg,
-                    num_heads=num_heads[i],
-                    window=window,
-                    shift=(window[0] // 2, window[1] // 2) if shift_windows and j % 2 else (0, 0),
-                    qkv_bias=qkv_bias,
-                    qk_scale=qk_scale,
-                    attn_drop=attn_drop_rate,
-                    relative_bias=use_rel_pos_bias,
-                    backend=attn_backend,
-                )
-                for j in range(depths[i])
+                SwinBlock(dim, mlp_ratio, drop_rate, rate, args.act_cfg, args.norm_cfg, **args.attention(i, j))
+                for j, rate in enumerate(args.drop_paths[i])
             ]
-            merging = None
-            if i < last:
-                merging = PatchMerging(dim, strides[i + 1], norm_cfg if patch_norm else None, attn_backend)
-            self.layers.append(SwinStage(blocks, merging, with_cp[i]))
+            merging = PatchMerging(dim, strides[i + 1], patch_norm_cfg) if i < last else None
+            self.layers.append(SwinStage(blocks, merging, args.with_cp[i]))
         for i in sorted(self.out_indices):
-            self.add_module(f'norm{i}', options.build_norm(norm_cfg, self.num_features[i]))
+            self.add_module(f'norm{i}', arguments.build_norm(args.norm_cfg, self.num_features[i]))
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

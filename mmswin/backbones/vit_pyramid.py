@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
-from torch.utils.checkpoint import checkpoint
 
-from mmswin.backbones import arguments as options
+from mmswin.backbones import arguments
 from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding
 from mmswin.backbones.swin import Mlp, PatchEmbed
 from mmswin.checkpoints import vit
 from mmswin.checkpoints.loading import LoadReport
+from mmswin.ops import execution
 from mmswin.registry import MODELS
 
 VARIANTS = {
@@ -46,9 +46,17 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x N x C`` to the same."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj_drop(self.proj(self.mix(self.qkv(x))))
+
+    def mix_parameters(self) -> tuple[()]:
+        """What :meth:`mix` takes besides q, k and v."""
+        return ()
+
+    def mix(self, qkv: Tensor) -> Tensor:
+        """What stands between the two projections: ``B x N x 3C`` to ``B x N x C``."""
+        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
-        return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
+        return x.transpose(1, 2).flatten(2)
 
 
 class Block(nn.Module):
@@ -68,15 +76,18 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.drop_path = drop_path_rate
-        self.norm1 = options.build_norm(norm_cfg, dim)
+        self.norm1 = arguments.build_norm(norm_cfg, dim)
         self.attn = Attention(dim, num_heads, qkv_bias, attn_drop, drop)
-        self.norm2 = options.build_norm(norm_cfg, dim)
+        self.norm2 = arguments.build_norm(norm_cfg, dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x N x C`` to the same."""
         x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
         return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
+
+
+execution.register(Attention, Block)
 
 
 class Upsample(nn.ConvTranspose2d):
@@ -135,7 +146,8 @@ class ViTPyramid(Backbone):
         drop_path_rate: Stochastic depth of the last block; rises linearly from 0.
         act_cfg: The MLP's activation, GELU by default.
         norm_cfg: The normalisation, LayerNorm with eps 1e-6 by default.
-        with_cp: Recompute each block in backward instead of keeping its activations.
+        with_cp: What backward computes again instead of keeping it: ``'selective'`` norms, activations and attention,
+            True whole blocks, False nothing.
         frozen_stages: -1 freezes nothing, 0 the patch embedding with position embedding and class token, n > 0 also
             the first n blocks. Frozen from construction.
         init_cfg: mmengine's initialisation, a dict or a list of dicts.
@@ -167,7 +179,7 @@ class ViTPyramid(Backbone):
         drop_path_rate: float = 0.1,
         act_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        with_cp: bool = False,
+        with_cp: bool | str = 'selective',
         frozen_stages: int = -1,
         init_cfg: dict | list[dict] | None = None,
         *,
@@ -175,19 +187,19 @@ class ViTPyramid(Backbone):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         given = dict(embed_dims=embed_dims, patch_size=patch_size, depth=depth, num_heads=num_heads)
-        variant = dict(options.find_variant(VARIANTS, arch), **{k: v for k, v in given.items() if v is not None})
-        dim, patch, depth, heads = (options.positive_int(name, variant[name]) for name in given)
-        options.check_plain_structure(dim, patch, heads, mlp_ratio, in_channels)
-        options.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
-        self.out_indices = options.resolve_out_indices(out_indices, len(STRIDES))
-        self.frozen_stages = options.check_frozen_stages(frozen_stages, depth)
+        variant = dict(arguments.find_variant(VARIANTS, arch), **{k: v for k, v in given.items() if v is not None})
+        dim, patch, depth, heads = (arguments.positive_int(name, variant[name]) for name in given)
+        arguments.check_plain_structure(dim, patch, heads, mlp_ratio, in_channels)
+        arguments.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        self.out_indices = arguments.resolve_out_indices(out_indices, len(STRIDES))
+        self.frozen_stages = arguments.check_frozen_stages(frozen_stages, depth)
         self.num_features = [dim] * len(STRIDES)
-        self.with_cp = with_cp
+        (self.with_cp,) = arguments.checkpointing(with_cp, 1)
         norm_cfg = norm_cfg or dict(type='LN', eps=1e-6)
         act_cfg = act_cfg or dict(type='GELU')
 
         self.patch_embed = PatchEmbed(in_channels, dim, (patch, patch), norm_cfg=None)
-        self.grid = options.patch_grid(pretrain_img_size, patch)
+        self.grid = arguments.patch_grid(pretrain_img_size, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         # As in the files: the class token's, then the patches' row by row.
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
@@ -196,7 +208,7 @@ class ViTPyramid(Backbone):
             Block(dim, heads, mlp_ratio, qkv_bias, drop_rate, attn_drop_rate, rate, act_cfg, norm_cfg)
             for rate in torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
         )
-        self.norm = options.build_norm(norm_cfg, dim)
+        self.norm = arguments.build_norm(norm_cfg, dim)
         self.pyramid = nn.ModuleList(pyramid_level(dim, patch, STRIDES[i]) for i in self.out_indices)
         self._freeze()
 
@@ -214,9 +226,8 @@ class ViTPyramid(Backbone):
         x = self.patch_embed(x)  # B x H' x W' x C
         height, width = x.shape[1:3]
         x = self.pos_drop(self._with_positions(x))
-        recompute = self.with_cp and torch.is_grad_enabled()
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            x = execution.run(block, x, self.with_cp)
         x = self.norm(x)[:, 1:].unflatten(1, (height, width)).permute(0, 3, 1, 2).contiguous()
         outs = []
         for i, level in zip(self.out_indices, self.pyramid):

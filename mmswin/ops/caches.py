@@ -7,45 +7,72 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import wraps
 from threading import Lock
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-Made = TypeVar('Made', Tensor, tuple[Tensor, ...])
+P = ParamSpec('P')
+Value = TypeVar('Value', bound=Tensor | tuple[Tensor, ...])
+
+_clear_functions: list[Callable[[], None]] = []
 
 
-def lasts(*tensors: Tensor) -> bool:
-    """Whether tensors are real ones: not fake, and not of a transform of torch.func, which ends."""
-    return all(type(t) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors)
+def register_cache(clear: Callable[[], None]) -> None:
+    """Have :func:`clear_caches` call ``clear``."""
+    _clear_functions.append(clear)
 
 
-def kept(count: int) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
-    """Keep what a function of hashable arguments made for the ``count`` arguments last used, if it :func:`lasts`.
+def clear_caches() -> None:
+    """Drop everything that :mod:`mmswin.ops` keeps between calls, to give back its memory."""
+    for clear in _clear_functions:
+        clear()
 
-    It runs outside of inference mode: tensors made in there could not be used in a later training step.
+
+def is_functorch(x: Tensor) -> bool:
+    """Whether a tensor is one of a transform of torch.func, which ends."""
+    functorch = getattr(torch._C, '_functorch', None)
+    return functorch is not None and functorch.is_functorch_wrapped_tensor(x)
+
+
+def lru_cache_tensors(max_bytes: int) -> Callable[[Callable[P, Value]], Callable[P, Value]]:
+    """Keep what a function of hashable arguments returns, the least recently used going first.
+
+    Real tensors alone are kept: no fake ones, none of a transform of torch.func. The function runs outside of inference
+    mode: tensors made in there could not be used in a later training step.
+
+    Args:
+        max_bytes: Of all that is kept of this function; what is larger alone is made again each time.
     """
 
-    def decorate(make: Callable[..., Made]) -> Callable[..., Made]:
-        values: OrderedDict[Hashable, Made] = OrderedDict()
+    def decorate(function: Callable[P, Value]) -> Callable[P, Value]:
+        values: OrderedDict[Hashable, Value] = OrderedDict()
         lock = ForkSafeLock()
 
-        @wraps(make)
-        def get(*key: Hashable) -> Made:
+        def size(value: Value) -> int:
+            return sum(t.nbytes for t in (value if isinstance(value, tuple) else (value,)))
+
+        @wraps(function)
+        def get(*key: P.args, **_: P.kwargs) -> Value:
             with lock:
                 if key in values:
                     values.move_to_end(key)
                     return values[key]
             with torch.inference_mode(False):
-                made = make(*key)
-            if lasts(*made if isinstance(made, tuple) else (made,)):
+                value = function(*key)
+            tensors = value if isinstance(value, tuple) else (value,)
+            if all(type(t) is Tensor and not is_functorch(t) for t in tensors) and size(value) <= max_bytes:
                 with lock:
-                    values[key] = made
-                    if len(values) > count:
+                    values[key] = value
+                    while sum(map(size, values.values())) > max_bytes:
                         values.popitem(last=False)
-            return made
+            return value
 
-        get.clear = values.clear
+        def clear() -> None:
+            with lock:
+                values.clear()
+
+        register_cache(clear)
         return get
 
     return decorate

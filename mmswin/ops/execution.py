@@ -1,159 +1,159 @@
-"""Ways to compute a Swin block that are more than its modules called one after the other.
+"""The one door to faster and leaner ways of computing what modules say.
 
-========================  ============================================================  ==============================
-way                       what is gained                                                when
-========================  ============================================================  ==============================
-:func:`keeping_less`      half of the memory between forward and backward               with gradients, not compiled
-:func:`in_place`          no fresh memory, all in the cache                             CPU, no gradients, not compiled
-:func:`as_one_operator`   the same, inside a compiled program                           CPU, no gradients, torch.compile
-========================  ============================================================  ==============================
+A stage calls :func:`run` in place of a block, and whoever calls a block itself gets its modules one after the other. All
+ways have the values and gradients of the modules. They compute with the parts' parameters and do not call the parts, so
+that they are taken only where nobody could tell: where the parts are as they were built and nobody watches them
+(:func:`is_unmodified`).
 
-All have the values and gradients of the modules, and all need a block whose parts are as they were built and watched by
-nobody (:func:`is_whole`); any other is computed module by module.
+=============================  =====================================  =================================================
+when                           way                                    why
+=============================  =====================================  =================================================
+gradients, 'selective'         :mod:`mmswin.ops.recompute`            half of the memory between forward and backward
+no gradients, a CPU, 'auto'    :mod:`mmswin.ops.cpu.inference`        no whole maps between input and output
+gradients, ``with_cp=True``    torch.utils.checkpoint                 the memory of a block's input alone
+all else                       the modules
+=============================  =====================================  =================================================
+
+All else: compiled, exported and traced programs, transforms of torch.func, forward-mode derivatives, tensors other than
+torch's own, dropout inside a branch, hooks, replaced parts, subclasses.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
-from mmswin.backbones.base import drop_path, is_plain, kept_by_drop_path
 from mmswin.ops import recompute
-from mmswin.ops.cpu import block as cpu_block
-from mmswin.ops.cpu import block_op as cpu_op
-from mmswin.ops.cpu import training as cpu_training
-from mmswin.ops.cpu.attention import attend_and_project
-from mmswin.ops.low_precision import autocast_type
-from mmswin.ops.window_attention import IN_STRIPS, WHOLE_BLOCK, is_cpu_tensor
-from mmswin.ops.windows import capturing, window_plan
+from mmswin.ops.caches import is_functorch
+from mmswin.ops.cpu import inference
+from mmswin.ops.merging import neighbours
+from mmswin.ops.windows import is_recording
 
-if TYPE_CHECKING:
-    from mmswin.backbones.swin import PatchMerging, SwinBlock
-
-
-def is_whole(block: SwinBlock) -> bool:
-    """Whether the parts are as they were built and nobody watches them, so that they need not be called."""
-    attn, mlp = block.attn, block.mlp
-    return (
-        is_plain(nn.LayerNorm, block.norm1, block.norm2)
-        and is_plain(nn.Linear, attn.qkv, attn.proj, mlp.fc1, mlp.fc2)
-        and is_plain(nn.Dropout, attn.proj_drop, mlp.drop)
-        and is_plain(nn.GELU, mlp.act)
-        and is_plain(block.kinds[0], attn)
-        and is_plain(block.kinds[1], mlp)
-        and not any(drop.training and drop.p for drop in (attn.proj_drop, mlp.drop))
-    )
+SELECTIVE = 'selective'
+# Classes whose forward is known here; own ones are added by `register`.
+_KNOWN: set[type[nn.Module]] = {nn.LayerNorm, nn.Linear, nn.GELU, nn.Dropout}
+_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
-def keeps_less(block: SwinBlock) -> bool:
-    """Whether :func:`keeping_less` is the way."""
-    return block.attn.backend in WHOLE_BLOCK and torch.is_grad_enabled() and not capturing() and is_whole(block)
+def register(*classes: type[nn.Module]) -> None:
+    """Declare classes whose forward is what :func:`run` takes it to be.
 
-
-def merging_keeps_less(merging: PatchMerging) -> bool:
-    """Whether patch merging leaves the neighbours and what the norm gave to be made again in backward."""
-    return (
-        merging.backend in WHOLE_BLOCK
-        and torch.is_grad_enabled()
-        and not capturing()
-        and hasattr(merging, 'norm')
-        and is_plain(nn.LayerNorm, merging.norm)
-        and is_plain(nn.Linear, merging.reduction)
-    )
-
-
-def keeping_less(block: SwinBlock, x: Tensor) -> Tensor:
-    """Autograd keeps neither what the norms and the GELU gave nor, on a CPU, what attention gave.
-
-    ``B x H x W x C`` to the same, as are all here.
+    Blocks are ``x + drop_path(attn(norm1(x)))``, then ``x + drop_path(mlp(norm2(x)))``, with attention as
+    ``proj(mix(qkv(x)))`` and an MLP as ``fc2(act(fc1(x)))``; patch merging is ``reduction(norm(neighbours(x)))``.
     """
-    attn, mlp = block.attn, block.mlp
-    random = attn.training and attn.attn_drop
-    in_strips = attn.backend in IN_STRIPS and is_cpu_tensor(x) and x.numel() and not random
-    if in_strips:
-        parameters = block.norm1.weight, block.norm2.weight, attn.qkv.weight, attn.proj.weight, mlp.fc1.weight
-        if cpu_training.computes(x, *parameters, mlp.fc2.weight, attn.relative_position_bias_table):
-            return _in_strips(block, x)
-    qkv = _norm_linear(x, block.norm1, attn.qkv)
-    if in_strips:
-        plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
-        bias, proj = attn.relative_position_bias(), attn.proj
-        branch = attend_and_project(qkv, attn.qkv.bias, bias, proj.weight, proj.bias, plan, attn.num_heads, attn.scale)
-    else:
-        branch = attn.mix(qkv)
-    x = x + drop_path(branch, block.drop_path, block.training)
-    hidden = _norm_linear(x, block.norm2, mlp.fc1)
-    branch = recompute.gelu_linear(hidden, mlp.fc2.weight, mlp.fc2.bias, mlp.act.approximate)
-    return x + drop_path(branch, block.drop_path, block.training)
+    _KNOWN.update(classes)
 
 
-def _in_strips(block: SwinBlock, x: Tensor) -> Tensor:
-    attn, mlp = block.attn, block.mlp
-    norms = [(norm.weight, norm.bias, norm.eps) for norm in (block.norm1, block.norm2)]
-    qkv, proj, fc1, fc2 = ((m.weight, m.bias) for m in (attn.qkv, attn.proj, mlp.fc1, mlp.fc2))
-    plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
-    kept = kept_by_drop_path(x, block.drop_path, block.training)
-    x = cpu_training.attention_residual(
-        x, norms[0], qkv, proj, attn.relative_position_bias(), plan, attn.num_heads, attn.scale, *kept
-    )
-    kept = kept_by_drop_path(x, block.drop_path, block.training)
-    return cpu_training.mlp_residual(x, norms[1], fc1, mlp.act.approximate, fc2, *kept)
+def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
+    """``module(x)`` of a block or of patch merging, in the way that the table above names.
+
+    Args:
+        module: Of a class known by :func:`register`, or anything else, which is called.
+        x: ``B x H x W x C`` (or ``B x N x C``, for blocks that attend over the whole map).
+        with_cp: False keeps what the modules keep for backward, True the input alone, ``'selective'`` what
+            :mod:`mmswin.ops.recompute` says.
+    """
+    if torch.is_grad_enabled():
+        if with_cp is True:
+            return checkpoint(module, x, use_reentrant=False)
+        if with_cp == SELECTIVE and _may_replace(module, x):
+            return (_run_merging if hasattr(module, 'reduction') else _run_block)(module, x)
+    elif x.device.type == 'cpu' and x.numel() and _may_replace(module, x):
+        if hasattr(module, 'reduction'):
+            return _run_merging(module, x)
+        if _computes_in_chunks(module):
+            return inference.run_block(module, x)
+    return module(x)
 
 
-def _norm_linear(x: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
-    return recompute.norm_linear(x, (norm.weight, norm.bias, norm.eps), linear.weight, linear.bias)
-
-
-def _without_gradients(block: SwinBlock) -> bool:
-    attn = block.attn
-    random = block.training and block.drop_path or attn.training and attn.attn_drop
-    return attn.backend in IN_STRIPS and not torch.is_grad_enabled() and not random and is_whole(block)
-
-
-def is_in_place(block: SwinBlock, x: Tensor) -> bool:
-    """Whether :func:`in_place` is the way; then nobody watches the block either."""
-    return is_cpu_tensor(x) and not capturing() and is_plain(block.kinds[2], block) and _without_gradients(block)
-
-
-def in_place(block: SwinBlock, x: Tensor, out: Tensor) -> Tensor:
-    """Compute into ``out``, contiguous and of the shape of ``x``; it may be ``x`` itself."""
-    attn, mlp = block.attn, block.mlp
-    norms = [cpu_block.Norm(norm.weight, norm.bias, norm.eps) for norm in (block.norm1, block.norm2)]
-    qkv, proj, fc1, fc2 = (cpu_block.Linear(m.weight, m.bias) for m in (attn.qkv, attn.proj, mlp.fc1, mlp.fc2))
-    plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift)
-    bias = attn.relative_position_bias()
-    cpu_block.attention_(x, out, norms[0], qkv, proj, bias, plan, attn.num_heads, attn.scale)
-    cpu_block.mlp_(out, norms[1], fc1, mlp.act.approximate, fc2)
-    return out
-
-
-def is_one_operator(block: SwinBlock, x: Tensor) -> bool:
-    """Whether :func:`as_one_operator` is the way: where :func:`in_place` were, uncompiled."""
-    return (
-        cpu_op.recorded_here()
-        and x.device.type == 'cpu'
-        and _without_gradients(block)
-        and all(m.bias is not None for m in (block.norm1, block.norm2, block.attn.proj, block.mlp.fc1, block.mlp.fc2))
+def is_unmodified(module: nn.Module) -> bool:
+    """Whether a module and its parts are of classes known here, with their own forward and without hooks."""
+    return not any(getattr(nn.modules.module, '_global' + name, None) for name in _HOOKS) and all(
+        type(part) in _KNOWN and 'forward' not in vars(part) and not any(getattr(part, name) for name in _HOOKS)
+        for part in module.modules()
     )
 
 
-def as_one_operator(block: SwinBlock, x: Tensor) -> Tensor:
-    """The block as one operator of a recorded program."""
-    attn, mlp, norms = block.attn, block.mlp, (block.norm1, block.norm2)
-    return cpu_op.block(
-        x,
-        [parameter for norm in norms for parameter in (norm.weight, norm.bias)],
-        [attn.qkv.weight, attn.proj.weight, mlp.fc1.weight, mlp.fc2.weight],
-        attn.qkv.bias,
-        [attn.proj.bias, mlp.fc1.bias, mlp.fc2.bias],
-        attn.relative_position_bias(),
-        attn.window,
-        attn.shift,
-        attn.num_heads,
-        attn.scale,
-        [norm.eps for norm in norms],
-        mlp.act.approximate,
-        autocast_type('cpu'),
+def _may_replace(module: nn.Module, x: Tensor) -> bool:
+    """Whether nobody could tell that the parts are not called, and their parameters are tensors of torch's own."""
+    if type(x) is not Tensor or is_recording() or is_functorch(x) or getattr(forward_ad, '_current_level', -1) >= 0:
+        return False
+    if not is_unmodified(module):
+        _say_once()
+        return False
+    return not _drops_inside(module) and all(
+        type(p) in (nn.Parameter, Tensor) and p.device == x.device and not is_functorch(p) for p in module.parameters()
     )
+
+
+@lru_cache(maxsize=1)
+def _say_once() -> None:
+    logging.getLogger('mmswin').warning(
+        'Blocks of the backbone have hooks or parts that are not their own: they are computed module by module, which '
+        'is right but takes more memory in training (with_cp=True recomputes whole blocks) and more time on CPUs.'
+    )
+
+
+def _drops_inside(module: nn.Module) -> bool:
+    """Whether random numbers are drawn between the parts."""
+    attn = getattr(module, 'attn', None)
+    return (attn is not None and attn.training and attn.attn_drop > 0) or any(
+        isinstance(part, nn.Dropout) and part.training and part.p > 0 for part in module.modules()
+    )
+
+
+def _computes_in_chunks(module: nn.Module) -> bool:
+    return getattr(getattr(module, 'attn', None), 'backend', None) == 'auto' and not (
+        module.training and module.drop_path
+    )
+
+
+def _layer_norm(eps: float, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def _run_block(block: nn.Module, x: Tensor) -> Tensor:
+    x = _residual(block, x, _attention)
+    return _residual(block, x, _mlp)
+
+
+def _attention(block: nn.Module, x: Tensor) -> Tensor:
+    attn, norm = block.attn, block.norm1
+    qkv = recompute.linear(x, attn.qkv.weight, attn.qkv.bias, partial(_layer_norm, norm.eps), (norm.weight, norm.bias))
+    return recompute.linear(qkv, attn.proj.weight, attn.proj.bias, attn.mix, attn.mix_parameters())
+
+
+def _mlp(block: nn.Module, x: Tensor) -> Tensor:
+    mlp, norm = block.mlp, block.norm2
+    hidden = recompute.linear(x, mlp.fc1.weight, mlp.fc1.bias, partial(_layer_norm, norm.eps), (norm.weight, norm.bias))
+    return recompute.linear(hidden, mlp.fc2.weight, mlp.fc2.bias, partial(F.gelu, approximate=mlp.act.approximate))
+
+
+def _residual(block: nn.Module, x: Tensor, branch: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+    """``x + drop_path(branch(x))``; on a CPU nothing is computed for the samples that it drops."""
+    if not (block.training and block.drop_path):
+        return x + branch(block, x)
+    kept = x.new_empty((len(x),) + (1,) * (x.dim() - 1)).bernoulli_(1 - block.drop_path)
+    factor = 1 / (1 - block.drop_path) if block.drop_path < 1 else 1.0
+    if x.device.type != 'cpu':  # which of them are kept is known there
+        return x + branch(block, x) * kept.mul_(factor)
+    numbers = kept.flatten().nonzero().flatten()
+    return x.index_add(0, numbers, branch(block, x.index_select(0, numbers)).to(x.dtype), alpha=factor)
+
+
+def _run_merging(merging: nn.Module, x: Tensor) -> Tensor:
+    norm, reduction = getattr(merging, 'norm', None), merging.reduction
+    if norm is None:
+        return merging(x)
+
+    def before(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        return _layer_norm(norm.eps, neighbours(x, merging.stride), weight, bias)
+
+    return recompute.linear(x, reduction.weight, reduction.bias, before, (norm.weight, norm.bias))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmswin.ops.windows import capturing
+from mmswin.ops.windows import is_recording
 
 
 def neighbours(x: Tensor, step: int) -> Tensor:
@@ -18,23 +18,12 @@ def neighbours(x: Tensor, step: int) -> Tensor:
     groups overlap or leave gaps.
     """
     rows, columns, bottom, right = _reach(x, step)
-    if capturing() or bottom or right:
+    if is_recording() or bottom or right:
         x = F.pad(x, (0, 0, 0, right, 0, bottom))
+    if step == 2 and not is_recording():  # one pass over memory, backward too
+        x = x.reshape(len(x), rows, 2, columns, 2, x.shape[3])
+        return x.permute(0, 1, 3, 4, 2, 5).reshape(len(x), rows, columns, 4 * x.shape[5])
     return torch.cat(list(_corners(x, rows, columns, step)), dim=-1)
-
-
-def neighbours_backward(grad: Tensor, x: Tensor, step: int) -> Tensor:
-    """The gradient of ``x`` from that of :func:`neighbours`."""
-    rows, columns, bottom, right = _reach(x, step)
-    # With a step of 2 every token is in one group.
-    new = grad.new_empty if step == 2 else grad.new_zeros
-    found = new(len(x), x.shape[1] + bottom, x.shape[2] + right, x.shape[3])
-    for corner, part in zip(_corners(found, rows, columns, step), grad.split(x.shape[3], -1)):
-        if step == 2:
-            corner.copy_(part)
-        else:
-            corner.add_(part)
-    return found[:, : x.shape[1], : x.shape[2]]
 
 
 def _reach(x: Tensor, step: int) -> tuple[int, int, int, int]:

@@ -1,7 +1,19 @@
-"""Linear layers behind a LayerNorm or a GELU that keep the input of the pair for backward and not what lies between.
+"""Linear layers that keep for backward what was given to the function before them, and not what it made of it.
 
-A training step of a Swin block keeps its input, q, k, v, the attention's output, the middle of the block and the hidden
-map before the GELU; what the norms and the GELU gave is computed again. Values and gradients are those of the modules.
+This is the one place that computes again in backward what was not kept. What stands before a linear layer in a
+transformer block (norm, activation, attention) is cheap beside the product and makes tensors as large as it is given:
+
+=====================  =======================  ==========================================
+linear layer           before it                kept for each token, in widths C
+=====================  =======================  ==========================================
+q, k and v             LayerNorm                C: the block's input
+projection             window attention         3 C: q, k and v
+first of the MLP       LayerNorm                C: the middle of the block
+second of the MLP      GELU                     4 C: the hidden map
+=====================  =======================  ==========================================
+
+together 9 C, where modules that are called one after the other keep 17 C and the attention weights. Values and
+gradients are those of the modules, on every device and under autocast; gradients can be differentiated again.
 """
 
 from __future__ import annotations
@@ -13,179 +25,112 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmswin.ops.cpu.linear import linear
-from mmswin.ops.low_precision import autocast_of, autocast_type, product
-from mmswin.ops.merging import neighbours, neighbours_backward
+from mmswin.ops.autocast import autocast_dtype, autocast_to, product_dtype
+from mmswin.ops.cpu import products
 
 
-def norm_linear(
+def linear(
     x: Tensor,
-    norm: tuple[Tensor | None, Tensor | None, float],
     weight: Tensor,
     bias: Tensor | None,
-    merged: int | None = None,
+    before: Callable[..., Tensor],
+    parameters: Sequence[Tensor | None] = (),
 ) -> Tensor:
-    """``linear(layer_norm(x))``: ``... x in`` to ``... x out``.
+    """``F.linear(before(x, *parameters), weight, bias)``, of which only the arguments are kept for backward.
 
     Args:
-        x: The map.
-        norm: Weight and bias of the LayerNorm over the last axis, and its eps.
+        x: What ``before`` is given.
         weight: The linear layer's, ``out x in``.
         bias: The linear layer's.
-        merged: A step; then it is ``linear(layer_norm(neighbours(x, merged)))``, see :mod:`mmswin.ops.merging`.
+        before: A function of tensors, without random numbers; returns ``... x in``.
+        parameters: Further tensors that it takes; gradients reach them.
+
+    Returns:
+        ``... x out``, in the type that autocast or ``x`` gives.
     """
-    return _NormLinear.apply(x, norm[0], norm[1], weight, bias, norm[2], merged)
+    return _Linear.apply(before, x, weight, bias, *parameters)
 
 
-def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = 'none') -> Tensor:
-    """``linear(gelu(x))``: ``... x in`` to ``... x out``."""
-    return _GeluLinear.apply(x, weight, bias, approximate)
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        before: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None, *parameters: Any
+    ) -> Tensor:
+        return products.linear(before(x, *parameters).to(product_dtype(x)), weight, bias)
 
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.before, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.autocast = autocast_dtype(inputs[1].device.type)
+        ctx.dtype = output.dtype
 
-def _autocast_type(x: Tensor) -> torch.dtype | None:
-    return None if x.dtype == torch.float64 else autocast_type(x.device.type)  # which autocast leaves as it is
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        tensors = ctx.saved_tensors  # once: checkpointing gives them once
+        needed = ctx.needs_input_grad[1:]
+        if not torch.is_grad_enabled():
+            return None, *_gradients(ctx, tensors, needed, grad)
 
+        def modules(x: Tensor, weight: Tensor, bias: Tensor | None, *parameters: Tensor | None) -> Tensor:
+            return F.linear(ctx.before(x, *parameters).to(ctx.dtype), weight, bias)
 
-def _product_type(x: Tensor) -> torch.dtype:
-    return _autocast_type(x) or x.dtype
-
-
-def _remember(ctx: Any, tensors: list[Tensor | None]) -> None:
-    ctx.save_for_backward(*tensors)
-    ctx.autocast = _autocast_type(tensors[0])
-
-
-def of_shape(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """``x.view(shape)``, for a ``torch.autograd.Function`` to return: nobody could change a view in place."""
-    return torch.ops.aten._unsafe_view(x, shape)
-
-
-def _normed(x: Tensor, norm_weight: Tensor | None) -> Tensor:
-    """What the LayerNorm is given: not every device has one for maps of half the width of its weights."""
-    return x if norm_weight is None else x.to(torch.promote_types(x.dtype, norm_weight.dtype))
-
-
-def _linear_gradients(
-    grad: Tensor, y: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of y, weight and bias of ``y @ weight.T + bias``; all of ``rows``."""
-    with autocast_of(grad.device.type, None):  # the types are those of forward
-        of_y = linear(grad, weight.to(grad.dtype).t()) if wanted[0] else None
-        of_weight = product(grad.t(), y).to(weight.dtype) if wanted[1] else None
-    of_bias = grad.sum(0, dtype=weight.dtype) if wanted[2] else None
-    return of_y, of_weight, of_bias
+        return None, *gradients_with_graph(modules, tensors, needed, grad, ctx.autocast)
 
 
 def gradients_with_graph(
     function: Callable[..., Tensor],
     tensors: Sequence[Tensor | None],
-    needs: Sequence[bool],
+    needed: Sequence[bool],
     grad: Tensor,
     autocast: torch.dtype | None = None,
 ) -> list[Tensor | None]:
-    """Gradients, which can be differentiated again, of those of ``tensors`` that need one: torch's own.
+    """Gradients that can be differentiated again, of those of ``tensors`` that need one: torch's own.
 
     Args:
         function: Makes of the tensors what ``grad`` is the gradient of.
         tensors: What it is given.
-        needs: Whose gradients are asked for.
+        needed: Whose gradients are asked for.
         grad: The gradient of what it returns.
         autocast: The type that autocast had in forward.
     """
-    wanted = [need and tensor is not None for tensor, need in zip(tensors, needs)]
     # Where one of them was computed from another, torch would go on from the one to the other, but not beyond aliases.
     aliases = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
-    with autocast_of(grad.device.type, autocast):
+    with autocast_to(grad.device.type, autocast):
         out = function(*aliases)
-    asked = [alias for alias, want in zip(aliases, wanted) if want]
-    with autocast_of(grad.device.type, None):
-        found = iter(torch.autograd.grad(out, asked, grad, create_graph=True, allow_unused=True))
-    return [next(found) if want else None for want in wanted]
+    with autocast_to(grad.device.type, None):
+        return _gradients_of(out, aliases, needed, grad, create_graph=True)
 
 
-class _NormLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        x: Tensor,
-        norm_weight: Tensor | None,
-        norm_bias: Tensor | None,
-        weight: Tensor,
-        bias: Tensor | None,
-        eps: float,
-        merged: int | None,
-    ) -> Tensor:
-        x = _merged(x, merged)
-        y = F.layer_norm(_normed(x, norm_weight), x.shape[-1:], norm_weight, norm_bias, eps).to(_product_type(x))
-        return of_shape(linear(y.reshape(-1, y.shape[-1]), weight, bias), (*x.shape[:-1], len(weight)))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.eps, ctx.merged = inputs
-        _remember(ctx, tensors)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:
-        tensors = ctx.saved_tensors  # once: checkpointing gives them once
-        given, norm_weight, norm_bias, weight, bias = tensors
-        needs, eps, merged = ctx.needs_input_grad, ctx.eps, ctx.merged
-        if torch.is_grad_enabled():
-
-            def modules(x, gain, shift, weight, bias):  # noqa: ANN001, ANN202
-                x = _merged(x, merged)
-                return F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, eps), weight, bias)
-
-            return *gradients_with_graph(modules, tensors, needs, grad, ctx.autocast), None, None
-        x = _merged(given, merged)
-        shape = x.shape[-1:]
-        normed = _normed(x, norm_weight)
-        y, mean, scale = torch.native_layer_norm(normed, shape, norm_weight, norm_bias, eps)
-        y = y.to(ctx.autocast or x.dtype).view(-1, y.shape[-1])
-        of_y, of_weight, of_bias = _linear_gradients(
-            grad.reshape(-1, grad.shape[-1]), y, weight, (any(needs[:3]), needs[3], needs[4])
-        )
-        del y
-        of_norm = (None, None, None)
-        if of_y is not None:
-            of_x, *of_norm = torch.ops.aten.native_layer_norm_backward(
-                of_y.view(x.shape).to(normed.dtype), normed, shape, mean, scale, norm_weight, norm_bias, list(needs[:3])
-            )
-            if of_x is not None:
-                of_x = of_x.to(x.dtype)
-                of_x = of_x if merged is None else neighbours_backward(of_x, given, merged)
-            of_norm = (of_x, *of_norm)
-        return *of_norm, of_weight, of_bias, None, None
+def _gradients(ctx: Any, tensors: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor) -> list[Tensor | None]:
+    x, weight, bias, *parameters = tensors
+    needs_x, needs_weight, needs_bias, *needs_parameters = needed
+    asked = [needs_x, *needs_parameters]
+    inputs = [
+        None if tensor is None else tensor.detach().requires_grad_(need)
+        for tensor, need in zip((x, *parameters), asked)
+    ]
+    with torch.set_grad_enabled(any(asked)), autocast_to(grad.device.type, ctx.autocast):
+        y = ctx.before(*inputs).to(ctx.dtype)
+    rows = grad.reshape(-1, grad.shape[-1])
+    grad_weight = grad_bias = None
+    with autocast_to(grad.device.type, None):  # the types are those of forward
+        if needs_weight:
+            grad_weight = products.product(rows.t(), y.detach().reshape(-1, y.shape[-1])).to(weight.dtype)
+        if needs_bias:
+            grad_bias = rows.sum(0, dtype=bias.dtype)
+        grads = [None] * len(inputs)
+        if any(asked):
+            grad_y = products.linear(rows, weight.to(grad.dtype).t(), None).view(y.shape)
+            grads = _gradients_of(y, inputs, asked, grad_y)
+    return [grads[0], grad_weight, grad_bias, *grads[1:]]
 
 
-def _merged(x: Tensor, step: int | None) -> Tensor:
-    return x if step is None else neighbours(x, step)
-
-
-class _GeluLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
-        y = F.gelu(x, approximate=approximate).to(_product_type(x))
-        return of_shape(linear(y.reshape(-1, y.shape[-1]), weight, bias), (*x.shape[:-1], len(weight)))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.approximate = inputs
-        _remember(ctx, tensors)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:
-        tensors = ctx.saved_tensors
-        x, weight, bias = tensors
-        needs, approximate = ctx.needs_input_grad, ctx.approximate
-        if torch.is_grad_enabled():
-
-            def modules(x, weight, bias):  # noqa: ANN001, ANN202
-                return F.linear(F.gelu(x, approximate=approximate), weight, bias)
-
-            return *gradients_with_graph(modules, tensors, needs, grad, ctx.autocast), None
-        y = F.gelu(x, approximate=approximate).to(ctx.autocast or x.dtype).reshape(-1, x.shape[-1])
-        of_y, of_weight, of_bias = _linear_gradients(grad.reshape(-1, grad.shape[-1]), y, weight, needs[:3])
-        del y
-        of_x = None
-        if of_y is not None:
-            of_x = torch.ops.aten.gelu_backward(of_y.view(x.shape).to(x.dtype), x, approximate=approximate)
-        return of_x, of_weight, of_bias, None
+def _gradients_of(
+    out: Tensor, inputs: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor, create_graph: bool = False
+) -> list[Tensor | None]:
+    """Gradients of those inputs that need one, None for the others."""
+    needed = [need and tensor is not None for need, tensor in zip(needed, inputs)]
+    asked = [tensor for tensor, need in zip(inputs, needed) if need]
+    found = iter(torch.autograd.grad(out, asked, grad, create_graph=create_graph, allow_unused=True))
+    return [next(found) if need else None for need in needed]

@@ -23,22 +23,21 @@ The others load the same weights but are no oracle at sizes where their column d
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmswin.ops.caches import ForkSafeLock, kept, lasts
+from mmswin.ops.caches import lru_cache_tensors, register_cache
 
 # The score added between tokens that were no neighbours before the shift. Not -inf: a value of the reference,
 # and results must agree with it to rounding.
 MASKED_SCORE = -100.0
 
-# Region masks are kept up to this size in all, the least recently used going first. At 800 x 1333 pixels the four
-# stages need 18 MB; a mask that alone is larger than this (images of tens of megapixels) is made anew each time.
-MASK_CACHE_BYTES = 128 * 2**20
+# Tensors are kept up to this size for each function, the least recently used going first. At 800 x 1333 pixels the
+# masks of the four stages need 18 MB; one that alone is larger (images of tens of megapixels) is made again each time.
+CACHE_BYTES = 128 * 2**20
 
 
 class WindowPlan(NamedTuple):
@@ -67,9 +66,14 @@ class WindowPlan(NamedTuple):
         return self.window[0] * self.window[1]
 
 
-def capturing() -> bool:
+def is_recording() -> bool:
     """Whether torch.compile, torch.export or torch.jit.trace records this call, so that sizes may be symbols."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _is_abstract(x: Tensor) -> bool:
+    """Whether sizes may be symbols, or there are no numbers to look at."""
+    return is_recording() or type(x) is not Tensor or x.is_meta
 
 
 def _plan(height: int, width: int, window: tuple[int, int], shift: tuple[int, int]) -> WindowPlan:
@@ -88,7 +92,7 @@ def window_plan(height: int, width: int, window: tuple[int, int], shift: tuple[i
 
     A dimension is always padded to whole windows and the shift is kept on maps no larger than a window.
     """
-    return (_plan if capturing() else _cached_plan)(height, width, window, shift)
+    return (_plan if is_recording() else _cached_plan)(height, width, window, shift)
 
 
 def _slots(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -97,6 +101,82 @@ def _slots(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor]:
     window, token = slot // plan.tokens, slot % plan.tokens
     row = window // plan.columns * plan.window[0] + token // plan.window[1]
     return row, window % plan.columns * plan.window[1] + token % plan.window[1]
+
+
+def _sources(plan: WindowPlan, device: torch.device) -> Tensor:
+    """The token (row * W + column) in every slot of every window, in window order; ``H * W`` where it is padding."""
+    row, column = _slots(plan, device)
+    row = (row + plan.shift[0]) % (plan.rows * plan.window[0])
+    column = (column + plan.shift[1]) % (plan.columns * plan.window[1])
+    inside = (row < plan.height) & (column < plan.width)
+    return torch.where(inside, row * plan.width + column, plan.height * plan.width)
+
+
+@lru_cache_tensors(CACHE_BYTES)
+def window_tokens(plan: WindowPlan, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the tokens of a batch of maps lie in its windows.
+
+    A slot is counted through all windows of the batch, a token through the flattened ``B * H * W``.
+
+    Returns:
+        The token in every slot (0 in slots of padding), the slot of every token, and the slots of padding.
+    """
+    source, size = _sources(plan, device), plan.height * plan.width
+    first = torch.arange(batch, device=device)[:, None]
+    source = torch.where(source == size, -1, source + first * size).flatten()
+    inside = (source >= 0).nonzero().flatten()
+    slots = torch.empty(batch * size, dtype=torch.long, device=device)
+    slots[source[inside]] = inside
+    return source.clamp(min=0), slots, (source < 0).nonzero().flatten()
+
+
+class _ToWindows(torch.autograd.Function):
+    """``(B * H * W) x C`` to ``slots x C``: one pass over memory, backward too."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, value: Tensor, source: Tensor, slots: Tensor, padding: Tensor) -> Tensor:
+        rows = x.index_select(0, source)
+        return rows.index_put_((padding,), value) if len(padding) else rows
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[2:])
+        ctx.save_for_forward(*inputs[2:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        tokens = ctx.saved_tensors  # once: checkpointing gives them once
+        grad_value = grad.index_select(0, tokens[2]).sum(0) if ctx.needs_input_grad[1] else None
+        return _FromWindows.apply(grad, *tokens), grad_value, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, x: Tensor, value: Tensor | None, *_: None) -> Tensor:
+        return _ToWindows.apply(x, x.new_zeros(x.shape[1]) if value is None else value, *ctx.saved_tensors)
+
+
+class _FromWindows(torch.autograd.Function):
+    """The inverse of :class:`_ToWindows`; what is in slots of padding is dropped."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(rows: Tensor, source: Tensor, slots: Tensor, padding: Tensor) -> Tensor:
+        return rows.index_select(0, slots)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        return _ToWindows.apply(grad, grad.new_zeros(grad.shape[1]), *ctx.saved_tensors), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, rows: Tensor, *_: None) -> Tensor:
+        return _FromWindows.apply(rows, *ctx.saved_tensors)
 
 
 def to_windows(x: Tensor, plan: WindowPlan, value: Tensor | None = None) -> Tensor:
@@ -109,28 +189,19 @@ def to_windows(x: Tensor, plan: WindowPlan, value: Tensor | None = None) -> Tens
     """
     batch, height, width, channels = x.shape
     value = x.new_zeros(channels) if value is None else value.to(x.dtype)
-    if capturing():
+    if _is_abstract(x):
         # One gather: reshapes of rolled and transposed maps would tie the recorded graph to the sizes at hand.
-        row, column = _slots(plan, x.device)
-        row = (row + plan.shift[0]) % (plan.rows * plan.window[0])
-        column = (column + plan.shift[1]) % (plan.columns * plan.window[1])
-        source = torch.where((row < height) & (column < width), row * width + column, height * width)
+        source = _sources(plan, x.device)
         x = torch.cat([x.reshape(batch, height * width, channels), value.expand(batch, 1, channels)], dim=1)
         return x.index_select(1, source).reshape(batch * plan.rows * plan.columns, plan.tokens, channels)
-    if plan.pad_right:
-        x = torch.cat([x, value.expand(batch, height, plan.pad_right, channels)], dim=2)
-    if plan.pad_bottom:
-        x = torch.cat([x, value.expand(batch, plan.pad_bottom, x.shape[2], channels)], dim=1)
-    if plan.shifted:
-        x = torch.roll(x, (-plan.shift[0], -plan.shift[1]), dims=(1, 2))
-    x = x.reshape(batch, plan.rows, plan.window[0], plan.columns, plan.window[1], channels).transpose(2, 3)
-    return x.reshape(-1, plan.tokens, channels)
+    rows = _ToWindows.apply(x.reshape(-1, channels), value, *window_tokens(plan, batch, x.device))
+    return rows.view(-1, plan.tokens, channels)
 
 
 def from_windows(windows: Tensor, plan: WindowPlan) -> Tensor:
     """Undo :func:`to_windows`: ``(B * windows) x tokens x C`` to ``B x H x W x C``."""
     channels = windows.shape[-1]
-    if capturing():
+    if _is_abstract(windows):
         place = torch.arange(plan.height * plan.width, device=windows.device)
         # Not below zero: Inductor stops at remainders of negative numbers here ("VR[-int_oo, oo]").
         down, across = plan.rows * plan.window[0], plan.columns * plan.window[1]
@@ -141,11 +212,9 @@ def from_windows(windows: Tensor, plan: WindowPlan) -> Tensor:
         x = windows.reshape(-1, plan.rows * plan.columns * plan.tokens, channels)
         x = x.index_select(1, window * plan.tokens + token)
         return x.reshape(-1, plan.height, plan.width, channels)
-    x = windows.reshape(-1, plan.rows, plan.columns, *plan.window, channels).transpose(2, 3)
-    x = x.reshape(-1, plan.rows * plan.window[0], plan.columns * plan.window[1], channels)
-    if plan.shifted:
-        x = torch.roll(x, plan.shift, dims=(1, 2))
-    return x[:, : plan.height, : plan.width]
+    batch = len(windows) // (plan.rows * plan.columns)
+    tokens = window_tokens(plan, batch, windows.device)
+    return _FromWindows.apply(windows.reshape(-1, channels), *tokens).view(batch, plan.height, plan.width, channels)
 
 
 def _region(position: Tensor, length: int, window: int, shift: int) -> Tensor:
@@ -155,44 +224,40 @@ def _region(position: Tensor, length: int, window: int, shift: int) -> Tensor:
     return (position >= length - window).long() + (position >= length - shift).long()
 
 
-def _region_mask(plan: WindowPlan, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _region_ids(plan: WindowPlan, device: torch.device) -> Tensor:
+    """The region of every token of every window, ``windows x tokens``."""
     row, column = _slots(plan, device)
     region = 3 * _region(row, plan.rows * plan.window[0], plan.window[0], plan.shift[0])
     region = region + _region(column, plan.columns * plan.window[1], plan.window[1], plan.shift[1])
-    region = region.reshape(plan.rows * plan.columns, plan.tokens)
-    apart = region[:, :, None] != region[:, None, :]
-    return apart.to(dtype) * MASKED_SCORE
+    return region.reshape(plan.rows * plan.columns, plan.tokens)
 
 
-_masks: OrderedDict[tuple, Tensor] = OrderedDict()
-_masks_lock = ForkSafeLock()
+def mask_between(regions: Tensor, dtype: torch.dtype) -> Tensor:
+    """``windows x tokens`` regions to the ``windows x tokens x tokens`` that are added to scores: 0, or -100."""
+    return (regions[:, :, None] != regions[:, None, :]).to(dtype) * MASKED_SCORE
 
 
-def region_mask(plan: WindowPlan, scores: Tensor) -> Tensor | None:
+region_ids = lru_cache_tensors(CACHE_BYTES)(_region_ids)
+
+
+@lru_cache_tensors(CACHE_BYTES)
+def _cached_mask(plan: WindowPlan, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return mask_between(_region_ids(plan, device), dtype)
+
+
+def region_mask(plan: WindowPlan, like: Tensor) -> Tensor | None:
     """What to add to the scores of shifted windows, ``windows x tokens x tokens``: 0, or -100 between regions.
 
     After the cyclic shift a border window holds tokens that were no neighbours in the map; they must not attend to
     each other (paper, section 3.2, "Efficient batch computation for shifted configuration"). None without a shift.
-    The mask has the device and dtype of ``scores``.
+    The mask has the device and dtype of ``like``.
     """
     if not plan.shifted:
         return None
     # Symbols and fake tensors must not get into the cache, nor real tensors among them.
-    if capturing() or type(scores) is not Tensor:
-        return _region_mask(plan, scores.device, scores.dtype)
-    key = (plan, scores.device, scores.dtype)
-    with _masks_lock:
-        if key in _masks:
-            _masks.move_to_end(key)
-            return _masks[key]
-        # A mask made under inference_mode could not be used in a later training step.
-        with torch.inference_mode(False):
-            mask = _region_mask(plan, scores.device, scores.dtype)
-        if lasts(mask) and mask.nbytes <= MASK_CACHE_BYTES:
-            _masks[key] = mask
-            while sum(one.nbytes for one in _masks.values()) > MASK_CACHE_BYTES:
-                _masks.popitem(last=False)
-    return mask
+    if is_recording() or type(like) is not Tensor:
+        return mask_between(_region_ids(plan, like.device), like.dtype)
+    return _cached_mask(plan, like.device, like.dtype)
 
 
 def _relative_position_index(window: tuple[int, int], device: torch.device) -> Tensor:
@@ -203,18 +268,24 @@ def _relative_position_index(window: tuple[int, int], device: torch.device) -> T
     return delta_rows * (2 * window[1] - 1) + delta_columns
 
 
-_kept_relative_position_index = kept(64)(_relative_position_index)
+_cached_relative_position_index = lru_cache_tensors(CACHE_BYTES)(_relative_position_index)
 
 
 def relative_position_index(window: tuple[int, int], table: Tensor) -> Tensor:
-    """Row of the bias table for each (query, key) pair of a window, ``tokens x tokens``, int64, beside ``table``.
+    """Row of the bias table for each (query, key) pair of a window, ``tokens x tokens``, int64, next to ``table``.
 
     The offset query - key = (dr, dc) has row ``(dr + Mr - 1) * (2 Mc - 1) + dc + Mc - 1`` (paper, section 3.2,
     equation 4) of a table with :func:`bias_table_rows` rows.
     """
-    if capturing() or type(table) not in (Tensor, torch.nn.Parameter):
+    if is_recording() or type(table) not in (Tensor, torch.nn.Parameter):
         return _relative_position_index(window, table.device)
-    return _kept_relative_position_index(window, table.device)
+    return _cached_relative_position_index(window, table.device)
+
+
+def relative_position_bias(table: Tensor, window: tuple[int, int]) -> Tensor:
+    """``rows x heads`` of a bias table to the ``heads x tokens x tokens`` that are added to scores (paper, eq. 4)."""
+    index = relative_position_index(window, table)
+    return table[index.flatten()].reshape(*index.shape, table.shape[1]).permute(2, 0, 1).contiguous()
 
 
 def bias_table_rows(window: tuple[int, int]) -> int:
@@ -222,9 +293,4 @@ def bias_table_rows(window: tuple[int, int]) -> int:
     return (2 * window[0] - 1) * (2 * window[1] - 1)
 
 
-def clear_caches() -> None:
-    """Drop the plans, masks and indices that are kept here, to give back their memory."""
-    _cached_plan.cache_clear()
-    _kept_relative_position_index.clear()
-    with _masks_lock:
-        _masks.clear()
+register_cache(_cached_plan.cache_clear)

@@ -30,12 +30,11 @@ LEVELS = [
     {'__main__'},
 ]
 AGAINST_THE_ORDER = {
-    ('registry', 'checkpoints'): 'importing the registry admits what checkpoints of runs hold to torch.load',
-    ('ops', 'backbones'): 'types of what execution runs, and what a dropped path keeps',
+    ('registry', 'checkpoints'): 'importing the registry admits what checkpoints of runs hold to torch.load'
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 20_000  # on its way to 18,000
+PACKAGE_LINES = 19_100  # on its way to 18,000
 ROOM_LINES = {
     'analysis': 1_200,
     'atomic': 130,
@@ -48,16 +47,14 @@ ROOM_LINES = {
     'engine': 4_000,
     'environment': 950,
     'errors': 150,
-    'ops': 3_100,
+    'ops': 2_150,
     'upgrade': 1_800,
     'visualization': 250,
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60
 WITHOUT_UNIT_TEST = {
-    'ops/cpu/inference.py',
     'ops/window_attention/__init__.py',
-    'ops/window_attention/auto.py',
     'analysis/docs.py',
     'analysis/reports.py',
     'backbones/arguments.py',
@@ -76,17 +73,6 @@ WITHOUT_UNIT_TEST = {
     'demo/tasks.py',
     'engine/launch.py',
     'environment/probe.py',
-    'ops/cpu/attention.py',
-    'ops/cpu/block.py',
-    'ops/cpu/block_op.py',
-    'ops/cpu/chunks.py',
-    'ops/cpu/linear.py',
-    'ops/cpu/parallel.py',
-    'ops/cpu/training.py',
-    'ops/execution.py',
-    'ops/low_precision.py',
-    'ops/window_attention/triton/backend.py',
-    'ops/window_attention/triton/kernels.py',
     'ops/window_attention/triton/op.py',
     'ops/window_attention/triton/tiled.py',
     'upgrade/check.py',
@@ -107,12 +93,6 @@ WITHOUT_MODULE = {
     'checkpoints/test_wrong_files.py',
     'checkpoints/untrusted/test_fuzz.py',
     'cli/test_commands.py',
-    'ops/test_linear.py',
-    'ops/test_narrow.py',
-    'ops/test_side_by_side.py',
-    'ops/test_strips.py',
-    'ops/test_triton_backend.py',
-    'ops/test_triton_compilation.py',
     'upgrade/test_released_files.py',
     'upgrade/test_untranslated.py',
 }
@@ -123,9 +103,6 @@ STARTING_PROCESSES = {
     'data/test_checks.py',
     'data/test_miniature.py',
     'engine/test_loops.py',
-    'ops/compile_triton_kernels.py',
-    'ops/test_side_by_side.py',
-    'ops/test_triton_compilation.py',
     'test_allocator.py',
 }
 SAME_NAME = {'loading.py', 'report.py', 'machine.py', 'errors.py', 'files.py'}

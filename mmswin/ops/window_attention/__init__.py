@@ -6,51 +6,28 @@ do them without copies. All of them compute what ``reference`` computes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from mmswin.ops.cpu import attention as cpu
-from mmswin.ops.window_attention import reference, sdpa
+from mmswin.ops.autocast import autocast_to
+from mmswin.ops.cpu.products import needs_float32
+from mmswin.ops.window_attention import auto, reference, sdpa
 from mmswin.ops.window_attention.triton import backend as triton_backend
-from mmswin.ops.windows import WindowPlan, capturing, window_plan
+from mmswin.ops.windows import WindowPlan, window_plan
 
 BACKENDS: dict[str, Callable[..., Tensor]] = {
     'reference': reference.attend,
     'sdpa': sdpa.attend,
-    'cpu': cpu.attend,
     'triton': triton_backend.attend,
 }
 AUTO = 'auto'
 
-# With these a block in training computes again what norms and GELU gave, instead of keeping it;
-WHOLE_BLOCK = (AUTO, 'cpu', 'triton')
-# and with these it computes in strips on a CPU: the projection too, and without gradients all of it.
-IN_STRIPS = (AUTO, 'cpu')
-
-# Devices on which 'auto' tries the Triton kernels.
-TRITON_DEVICES = ('cuda',)
-
-
-@lru_cache(maxsize=256)
-def _choose(device: torch.device, dtype: torch.dtype, head_width: int, window: tuple[int, int]) -> str:
-    """The backend that 'auto' stands for, decided once and said if it is not the fast one."""
-    if device.type not in TRITON_DEVICES:
-        return 'reference'
-    reason = triton_backend.unsupported(head_width, window) or triton_backend.self_check(device, dtype, window)
-    if reason is None:
-        return 'triton'
-    warnings.warn(
-        f"attn_backend='auto' uses 'reference' on {device} in {dtype} and not 'triton': {reason}", stacklevel=2
-    )
-    return 'reference'
-
 
 def _choice(device: torch.device, dtype: torch.dtype, head_width: int, window: tuple[int, int]) -> str:
-    return _choose(device, dtype, head_width, window)
+    timed = not torch.are_deterministic_algorithms_enabled()
+    return auto.choose(device, dtype, head_width, window, timed)
 
 
 # torch.compile calls it while it records and takes the answer as a constant. That is all that
@@ -58,15 +35,10 @@ def _choice(device: torch.device, dtype: torch.dtype, head_width: int, window: t
 _choice._dynamo_marked_constant = True
 
 
-def _recorded_for_elsewhere() -> bool:
+def _is_exporting() -> bool:
     """Whether torch.export or torch.jit.trace records: for machines that need not have Triton, or a GPU."""
     exporting = getattr(torch.compiler, 'is_exporting', None)  # since torch 2.7
     return torch.jit.is_tracing() or (exporting is not None and exporting())
-
-
-def is_cpu_tensor(x: Tensor) -> bool:
-    """Whether it is a plain tensor in a CPU's memory: no fake one, no part of a shared one."""
-    return type(x) is Tensor and x.device.type == 'cpu'
 
 
 def _automatic(
@@ -78,11 +50,14 @@ def _automatic(
     scale: float,
     dropout: float,
 ) -> Tensor:
-    """``'triton'`` on CUDA devices where it has proved itself, ``'cpu'`` on CPUs, else ``'reference'``."""
-    name = 'cpu' if is_cpu_tensor(qkv) and not capturing() else 'reference'
-    if qkv.device.type in TRITON_DEVICES and not _recorded_for_elsewhere():
+    """See :mod:`mmswin.ops.window_attention.auto`."""
+    if qkv.device.type in auto.DEVICES and not _is_exporting():
         name = _choice(qkv.device, qkv.dtype, qkv.shape[3] // 3 // num_heads, plan.window)
-    return BACKENDS[name](qkv, pad_value, bias, plan, num_heads, scale, dropout)
+        return BACKENDS[name](qkv, pad_value, bias, plan, num_heads, scale, dropout)
+    if qkv.device.type == 'cpu' and needs_float32(qkv):
+        with autocast_to('cpu', None):
+            return reference.attend(qkv.float(), pad_value, bias, plan, num_heads, scale, dropout).to(qkv.dtype)
+    return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, dropout)
 
 
 def resolve_backend(
@@ -90,9 +65,8 @@ def resolve_backend(
 ) -> Callable[..., Tensor]:
     """The function behind a backend's name.
 
-    ``'auto'`` is the Triton kernels on a CUDA device on which they agree with the reference (checked on first use, for
-    each type and window), ``'cpu'`` on a CPU, and the reference everywhere else and in compiled, exported and traced
-    programs.
+    ``'auto'`` is the fastest that agrees with the reference on a CUDA device (:mod:`mmswin.ops.window_attention.auto`),
+    and the reference everywhere else and in exported and traced programs.
 
     Args:
         name: ``'auto'`` or one of :data:`BACKENDS`.

@@ -12,6 +12,7 @@ from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import CheckpointError
 from mmswin.checkpoints.convert import to_openmmlab
 from mmswin.ops import windows
+from mmswin.ops.caches import clear_caches
 
 
 def _steps(model, count=3, **ddp):
@@ -188,10 +189,10 @@ def test_b13_mlp_ratio_of_any_kind(tiny_swin, mlp_ratio):
 
 
 def test_b14_masks_are_not_rebuilt(tiny_swin, monkeypatch):
-    windows.clear_caches()
+    clear_caches()
     model = tiny_swin(depths=(2, 2, 18, 2)).eval()
     model(torch.randn(1, 3, 70, 90))
-    monkeypatch.setattr(windows, '_region_mask', lambda *_: pytest.fail('mask rebuilt'))
+    monkeypatch.setattr(windows, '_region_ids', lambda *_: pytest.fail('mask rebuilt'))
     model(torch.randn(1, 3, 70, 90))
 
 

@@ -7,7 +7,7 @@ import torch
 
 from mmswin import SwinTransformer
 
-BACKENDS = ['auto', 'cpu', 'triton']
+BACKENDS = ['auto', 'triton']
 
 
 def _net(backend, dtype=torch.float64, **options):
@@ -59,13 +59,14 @@ def test_a_graph_of_the_gradients_under_autocast():
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_recomputed_blocks(backend, autocast, create_graph):
     found = []
-    for with_cp in (False, True):
+    for with_cp in (False, 'selective', True):
         net, x = _net(backend, torch.float32, with_cp=with_cp), _image(torch.float32)
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             loss = sum(out.float().sin().sum() for out in net(x))
         found.append(torch.autograd.grad(loss, list(net.parameters()), create_graph=create_graph))
-    for kept, recomputed in zip(*found, strict=True):
-        torch.testing.assert_close(recomputed, kept, rtol=1e-4, atol=1e-4)
+    for kept, *recomputed in zip(*found, strict=True):
+        for mine in recomputed:
+            assert (mine - kept).norm() <= (0.05 if autocast else 1e-4) * kept.norm() + (1e-3 if autocast else 1e-5)
 
 
 @pytest.mark.parametrize('create_graph', [False, True])

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmswin.ops.caches import ForkSafeLock, kept
+from mmswin.ops.caches import ForkSafeLock, clear_caches, lru_cache_tensors
 
 
 @pytest.fixture
 def counted():
     calls = []
 
-    @kept(2)
+    @lru_cache_tensors(max_bytes=20)
     def ones(count):
         calls.append(count)
         return torch.ones(count)
@@ -23,14 +23,17 @@ def counted():
     return ones, calls
 
 
-def test_the_last_ones_are_kept(counted):
+def test_the_last_ones_are_kept_within_the_bytes(counted):
     ones, calls = counted
-    for count in (1, 2, 1, 3, 1, 2):  # 3 displaces 2
+    for count in (1, 2, 1, 3, 1, 2):  # 3 displaces 2, 2 displaces 3: five numbers of 4 bytes are kept
         assert len(ones(count)) == count
     assert calls == [1, 2, 3, 2]
-    ones.clear()
+    for _ in range(2):  # larger alone than all that is kept
+        ones(6)
+    assert calls[4:] == [6, 6]
+    clear_caches()
     ones(2)
-    assert calls[4:] == [2]
+    assert calls[6:] == [2]
 
 
 def test_fake_tensors_and_those_of_transforms_are_not_kept(counted):

@@ -1,131 +1,132 @@
-"""Pairs that keep less have the values and gradients of the modules, and keep nothing but what they were given."""
+"""Linear layers that recompute what stands before them: the modules' values and gradients, and only the input kept."""
+
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from kept_bytes import saved_by
+from torch.utils.checkpoint import checkpoint
 
+from mmswin.ops import recompute
 from mmswin.ops.merging import neighbours
-from mmswin.ops.recompute import gelu_linear, norm_linear
 
 
-def _tensors(dtype=torch.float64, affine=True, bias=True):
+def _norm(x, weight=None, bias=None):
+    return F.layer_norm(x, x.shape[-1:], weight, bias, 1e-5)
+
+
+def _merged_norm(x, weight, bias):
+    return _norm(neighbours(x, 2), weight, bias)
+
+
+# name -> the function before the layer, the width that it makes of 12, its parameters
+BEFORE = {
+    'norm': (_norm, 12, 2),
+    'norm without weights': (_norm, 12, 0),
+    'gelu': (F.gelu, 12, 0),
+    'tanh gelu': (partial(F.gelu, approximate='tanh'), 12, 0),
+    'merging': (_merged_norm, 48, 2),
+}
+
+
+def _tensors(name, dtype=torch.float64, bias=True):
     torch.manual_seed(0)
-    x, gain, shift = torch.randn(2, 5, 7, 12), torch.randn(12), torch.randn(12)
-    weight, offset = torch.randn(20, 12), torch.randn(20)
-    tensors = [x, gain if affine else None, shift if affine else None, weight, offset if bias else None]
-    return [None if t is None else t.to(dtype).requires_grad_() for t in tensors]
+    _, width, parameters = BEFORE[name]
+    shapes = [(2, 5, 7, 12), (20, width), (20,), *[(width,)] * parameters]
+    tensors = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
+    return tensors if bias else [*tensors[:2], None, *tensors[3:]]
 
 
-def _pairs(approximate='none'):
-    def norm_pair(x, gain, shift, weight, bias):
-        return norm_linear(x, (gain, shift, 1e-5), weight, bias)
-
-    def gelu_pair(x, gain, shift, weight, bias):
-        return gelu_linear(x, weight, bias, approximate)
-
-    def norm_modules(x, gain, shift, weight, bias):
-        return F.linear(F.layer_norm(x, x.shape[-1:], gain, shift, 1e-5), weight, bias)
-
-    def gelu_modules(x, gain, shift, weight, bias):
-        return F.linear(F.gelu(x, approximate=approximate), weight, bias)
-
-    return {'norm': (norm_pair, norm_modules), 'gelu': (gelu_pair, gelu_modules)}
+def _mine(name, x, weight, bias, *parameters):
+    return recompute.linear(x, weight, bias, BEFORE[name][0], parameters)
 
 
-def _gradients(function, tensors):
+def _modules(name, x, weight, bias, *parameters):
+    return F.linear(BEFORE[name][0](x, *parameters), weight, bias)
+
+
+def _gradients(function, tensors, **options):
     out = function(*tensors)
     asked = [t for t in tensors if t is not None and t.requires_grad]
     grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
-    return [out, *torch.autograd.grad(out, asked, grad, allow_unused=True)]
+    return [out, *torch.autograd.grad(out, asked, grad, **options)]
 
 
-@pytest.mark.parametrize('pair', ['norm', 'gelu'])
-@pytest.mark.parametrize(('affine', 'bias'), [(True, True), (False, False)])
-def test_values_and_gradients(pair, affine, bias):
-    mine, modules = _pairs()[pair]
-    found, expected = (_gradients(f, _tensors(affine=affine, bias=bias)) for f in (mine, modules))
-    for a, b in zip(found, expected, strict=True):
-        if b is None:
-            assert a is None
-        else:
-            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+@pytest.mark.parametrize('create_graph', [False, True])
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('name', BEFORE)
+def test_values_and_gradients(name, bias, create_graph):
+    found, expected = (
+        _gradients(partial(f, name), _tensors(name, bias=bias), create_graph=create_graph) for f in (_mine, _modules)
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize('step', [1, 2, 3])
-@pytest.mark.parametrize('size', [(6, 8), (5, 7), (1, 1), (2, 3)])
-def test_merging_before_the_norm(step, size):
-    torch.manual_seed(0)
-    shapes = [(2, *size, 3), (12,), (12,), (20, 12), (20,)]
-    tensors = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-
-    def mine(x, gain, shift, weight, bias):
-        return norm_linear(x, (gain, shift, 1e-5), weight, bias, step)
-
-    def modules(x, gain, shift, weight, bias):
-        return F.linear(F.layer_norm(neighbours(x, step), (12,), gain, shift, 1e-5), weight, bias)
-
-    for found, expected in zip(_gradients(mine, tensors), _gradients(modules, tensors), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-    if size == (1, 1):
-        assert torch.autograd.gradgradcheck(mine, tensors)
-    kept = saved_by(lambda: mine(*tensors), tensors[1:])
-    assert kept == tensors[0].numel() * 8
+@pytest.mark.parametrize('name', BEFORE)
+def test_gradients_of_gradients(name):
+    tensors = [t if t.dim() < 4 else t.detach()[:1, :2, :2].requires_grad_() for t in _tensors(name)]
+    assert torch.autograd.gradgradcheck(lambda *t: _mine(name, *t).tanh(), tensors, fast_mode=True)
 
 
-def test_the_other_gelu():
-    mine, modules = _pairs('tanh')['gelu']
-    for a, b in zip(_gradients(mine, _tensors()), _gradients(modules, _tensors()), strict=True):
-        if b is not None:
-            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize('pair', ['norm', 'gelu'])
 @pytest.mark.parametrize('frozen', range(5))
-def test_frozen_parts_get_no_gradient(pair, frozen):
-    mine, _ = _pairs()[pair]
-    tensors = _tensors()
+def test_frozen_tensors_get_no_gradient(frozen):
+    tensors = _tensors('norm')
     tensors[frozen].requires_grad_(False)
-    mine(*tensors).sum().backward()
-    assert tensors[frozen].grad is None
-    assert tensors[0 if frozen else 3].grad is not None
+    _mine('norm', *tensors).sum().backward()
+    assert [t.grad is None for t in tensors] == [i == frozen for i in range(5)]
 
 
-@pytest.mark.parametrize('pair', ['norm', 'gelu'])
-def test_gradients_of_gradients(pair):
-    mine, _ = _pairs()[pair]
-    tensors = [t.detach()[:1, :2, :2] if t.dim() == 4 else t.detach() for t in _tensors()]
-    tensors = [t.requires_grad_() for t in tensors]
-    asked = tensors if pair == 'norm' else [tensors[0], tensors[3], tensors[4]]
-
-    def of(*inputs):
-        given = list(inputs) if pair == 'norm' else [inputs[0], None, None, *inputs[1:]]
-        return mine(*given).tanh()
-
-    assert torch.autograd.gradgradcheck(of, asked)
-
-
-@pytest.mark.parametrize('pair', ['norm', 'gelu'])
-@pytest.mark.parametrize('enabled', [True, False])
-def test_precision_under_autocast(pair, enabled):
-    """As accurate as the modules, or better: torch sums a LayerNorm's gradients in bfloat16 where the map is."""
-    dtype = torch.float32 if enabled else torch.bfloat16
-    mine, modules = _pairs()[pair]
-    exact = _gradients(modules, [t.detach().to(dtype).double().requires_grad_() for t in _tensors()])
-    with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
-        found, theirs = _gradients(mine, _tensors(dtype)), _gradients(modules, _tensors(dtype))
-    assert found[0].dtype == theirs[0].dtype == torch.bfloat16
-    for a, b, e in zip(found, theirs, exact, strict=True):
-        if e is not None:
-            assert a.dtype == b.dtype
-            error, own = ((t.double() - e).abs().max().item() for t in (a, b))
-            assert error <= 1.5 * own + 1e-2 * e.abs().max().item() / 8
-
-
-@pytest.mark.parametrize('pair', ['norm', 'gelu'])
-def test_only_the_input_is_kept(pair):
-    mine, modules = _pairs()[pair]
-    tensors = _tensors()
-    kept, by_modules = (saved_by(lambda f=f: f(*tensors), tensors[1:]) for f in (mine, modules))
+@pytest.mark.parametrize('name', BEFORE)
+def test_only_the_input_is_kept(name):
+    tensors = _tensors(name)
+    kept, by_modules = (saved_by(lambda f=f: f(name, *tensors), tensors[1:]) for f in (_mine, _modules))
     assert kept == tensors[0].nbytes
     assert by_modules > 1.9 * kept
+
+
+@pytest.mark.parametrize('name', ['norm', 'gelu'])
+def test_autocast_is_as_accurate_as_the_modules(name):
+    exact = _gradients(partial(_modules, name), _tensors(name))
+    with torch.autocast('cpu', torch.bfloat16):
+        found, theirs = (_gradients(partial(f, name), _tensors(name, torch.float32)) for f in (_mine, _modules))
+    for mine, own, truth in zip(found, theirs, exact, strict=True):
+        assert mine.dtype == own.dtype
+        error, allowed = ((t.double() - truth).abs().max() for t in (mine, own))
+        assert error <= 1.5 * allowed + 1e-2 * truth.abs().max() / 8
+
+
+def test_backward_takes_the_autocast_of_forward():
+    tensors = _tensors('norm', torch.float32)
+    expected = _gradients(partial(_mine, 'norm'), tensors)
+    out = _mine('norm', *tensors)
+    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    with torch.autocast('cpu', torch.bfloat16):
+        found = torch.autograd.grad(out, tensors, grad)
+    for mine, theirs in zip(found, expected[1:], strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_a_weight_used_again_under_autocast_keeps_its_gradient():
+    """Autocast keeps converted weights: one made without a graph would cost a later layer its gradient."""
+    tensors = _tensors('norm', torch.float32)
+    with torch.autocast('cpu', torch.bfloat16):
+        _mine('norm', *tensors)
+        out = F.linear(tensors[0], tensors[1])
+    assert torch.autograd.grad(out.sum(), tensors[1])[0].abs().sum() > 0
+
+
+def test_outputs_may_be_changed_in_place():
+    for f in (_mine, _modules):
+        tensors = _tensors('gelu')
+        f('gelu', *tensors).add_(1).sum().backward()
+        assert tensors[0].grad is not None
+
+
+def test_inside_checkpoint():
+    tensors = _tensors('norm')
+    expected = _gradients(partial(_mine, 'norm'), tensors)
+    found = _gradients(lambda *t: checkpoint(partial(_mine, 'norm'), *t, use_reentrant=False), tensors)
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)

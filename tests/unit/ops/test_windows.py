@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmswin.ops import windows
+from mmswin.ops.caches import clear_caches
 from mmswin.ops.windows import (
     MASKED_SCORE,
     bias_table_rows,
@@ -28,7 +29,7 @@ CASES = [
 @pytest.mark.parametrize('captured', [False, True])
 @pytest.mark.parametrize('case', CASES)
 def test_round_trip_is_exact(case, captured, monkeypatch):
-    monkeypatch.setattr(windows, 'capturing', lambda: captured)
+    monkeypatch.setattr(windows, 'is_recording', lambda: captured)
     plan = window_plan(*case)
     x = torch.randn(2, case[0], case[1], 5)
     cut = to_windows(x, plan)
@@ -43,7 +44,7 @@ def test_the_recorded_form_equals_the_eager_one(case, monkeypatch):
     value = torch.randn(5, requires_grad=True)
     results = []
     for captured in (False, True):
-        monkeypatch.setattr(windows, 'capturing', lambda captured=captured: captured)
+        monkeypatch.setattr(windows, 'is_recording', lambda captured=captured: captured)
         cut = to_windows(x, plan, value)
         gradients = torch.autograd.grad(cut.square().sum(), (x, value), allow_unused=True)
         results.append((cut, gradients[0], torch.zeros(5) if gradients[1] is None else gradients[1]))
@@ -105,27 +106,25 @@ def test_index_is_the_row_of_the_offset(window):
     assert set(index.flatten().tolist()) == set(range(bias_table_rows(window)))
 
 
-def test_masks_are_kept_within_the_budget(monkeypatch):
-    windows.clear_caches()
-    scores = torch.zeros(1)
-    size = region_mask(window_plan(20, 20, (4, 4), (2, 2)), scores).nbytes
-    monkeypatch.setattr(windows, 'MASK_CACHE_BYTES', 2 * size)
-    first = region_mask(window_plan(20, 20, (4, 4), (2, 2)), scores)
-    assert region_mask(window_plan(20, 20, (4, 4), (2, 2)), scores) is first
-    region_mask(window_plan(19, 20, (4, 4), (2, 2)), scores)
-    assert region_mask(window_plan(20, 20, (4, 4), (2, 2)), scores) is first
-    region_mask(window_plan(18, 20, (4, 4), (2, 2)), scores)  # drops the 19 x 20 one, used longest ago
-    assert region_mask(window_plan(20, 20, (4, 4), (2, 2)), scores) is first
-    big = window_plan(40, 40, (4, 4), (2, 2))
-    assert region_mask(big, scores) is not region_mask(big, scores)
-    assert sum(mask.nbytes for mask in windows._masks.values()) <= 2 * size
-    windows.clear_caches()
+@pytest.mark.parametrize('case', CASES)
+def test_moving_tokens_has_derivatives_of_every_kind(case):
+    plan = window_plan(*case)
+    x = torch.randn(2, case[0], case[1], 2, dtype=torch.float64, requires_grad=True)
+    value = torch.randn(2, dtype=torch.float64, requires_grad=True)
+
+    def there_and_back(x, value):
+        return from_windows(to_windows(x, plan, value).sin(), plan).cos()
+
+    assert torch.autograd.gradcheck(there_and_back, (x, value), check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(there_and_back, (x, value), fast_mode=True)
+    each = torch.func.vmap(lambda x: there_and_back(x, value))(x[:, None])
+    torch.testing.assert_close(each[:, 0], there_and_back(x, value))
 
 
 def test_fake_tensors_stay_out_of_the_caches():
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    windows.clear_caches()
+    clear_caches()
     plan = window_plan(9, 12, (7, 7), (3, 3))
     with FakeTensorMode():
         fake = region_mask(plan, torch.zeros(1))

@@ -13,10 +13,10 @@ What it does not compute goes another way, and says so once:
 **Unmeasured.** The kernels agree with ``reference`` in Triton's interpreter and compile for sm_80 and sm_90; they have
 not run on a GPU. Whoever has one, in this order:
 
-1. ``pytest tests/ops/test_triton_backend.py`` (it takes the GPU where there is one); a map of more than 2^31 numbers.
+1. ``pytest tests/unit/ops/test_triton_backend.py`` (it takes the GPU where there is one); a map of more than 2^31 numbers.
 2. Time ``forward`` and ``backward`` at stage 1 against a plain copy of as many bytes and set the figures of
    ``LAUNCHES`` (:mod:`mmswin.ops.window_attention.triton.op`). A profiler tells whether the next window's loads are
-   in flight during the products; the branch of the region mask may stop that, and two kernels would mend it.
+   in flight during the products; the branch of the region mask may stop that, and two kernels would fix it.
 3. The operator's own time in Python, which is what counts at stages 3 and 4 without CUDA graphs.
 4. Windows 12 and 16: their backward pass computes the scores four times.
 """
@@ -25,14 +25,13 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from mmswin.ops.window_attention import reference
-from mmswin.ops.windows import WindowPlan, capturing, window_plan
+from mmswin.ops.windows import WindowPlan, is_recording
 
 HEAD_WIDTH = 32
 MAX_TOKENS = 256
@@ -81,7 +80,7 @@ def attend(
     if dropout:
         reason = 'it has no attention dropout; training with attn_drop_rate=0 is faster'
     if reason is not None:
-        if not capturing():
+        if not is_recording():
             announce(reason)
         return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, dropout)
     device = qkv.device.type
@@ -90,45 +89,3 @@ def attend(
     return torch.ops.mmswin.window_attention(
         qkv, pad_value, bias, list(plan.window), list(plan.shift), num_heads, float(scale)
     )
-
-
-def _values_and_gradients(
-    attend: Callable[..., Tensor], inputs: list[Tensor], window: tuple[int, int], dtype: torch.dtype
-) -> list[Tensor]:
-    *inputs, grad = (tensor.detach().to(dtype) for tensor in inputs)
-    inputs = [tensor.clone().requires_grad_() for tensor in inputs]
-    plan = window_plan(*inputs[0].shape[1:3], window, (window[0] // 2, window[1] // 2))
-    out = attend(*inputs, plan, inputs[2].shape[0], HEAD_WIDTH**-0.5, 0.0)
-    return [out.detach(), *torch.autograd.grad(out, inputs, grad)]
-
-
-def self_check(device: torch.device, dtype: torch.dtype, window: tuple[int, int]) -> str | None:
-    """Compare the kernels with the reference on a small padded, shifted map, values and gradients.
-
-    The truth is the reference in float64; an error of up to four times the reference's own in ``dtype`` passes.
-
-    Returns:
-        Why the kernels are not to be used; None when they agree.
-    """
-    reason = unavailable()
-    if reason is not None:
-        return reason
-    try:
-        height, width, tokens, heads = 2 * window[0] - 1, 2 * window[1] - 1, window[0] * window[1], 2
-        channels = heads * HEAD_WIDTH
-        generator = torch.Generator().manual_seed(0)
-        shapes = [(3 * channels,), (heads, tokens, tokens), (1, height, width, channels)]
-        shapes = [(1, height, width, 3 * channels), *shapes]
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            inputs = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
-            mine = _values_and_gradients(attend, inputs, window, dtype)
-            plain = _values_and_gradients(reference.attend, inputs, window, dtype)
-            truth = _values_and_gradients(reference.attend, inputs, window, torch.float64)
-        for name, ours, theirs, exact in zip(('values', 'd qkv', 'd pad value', 'd bias'), mine, plain, truth):
-            error, own = ((tensor.double() - exact).abs().max().item() for tensor in (ours, theirs))
-            allowed = 4 * own + 1e-5 * exact.abs().max().item()
-            if not error <= allowed:
-                return f'{name} differ from the reference by {error:.1e}, more than {allowed:.1e}'
-    except Exception as error:  # whatever a compiler or a driver comes up with must not stop a run
-        return f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else "no message"}'
-    return None

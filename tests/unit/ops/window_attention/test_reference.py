@@ -85,8 +85,7 @@ def test_dropout_drops_weights_and_keeps_the_mean(name):
 
 
 def test_unknown_backend_lists_what_there_is():
-    known = "'auto', 'cpu', 'reference', 'sdpa', 'triton'"
-    with pytest.raises(ValueError, match=f"'flash' is unknown; choose one of {known}"):
+    with pytest.raises(ValueError, match="'flash' .* 'auto', 'reference', 'sdpa', 'triton'"):
         resolve_backend('flash')
 
 

@@ -11,7 +11,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmswin.backbones import SwinTransformer
-from mmswin.ops import window_attention as room
 from mmswin.ops.window_attention import reference, resolve_backend, window_attention
 from mmswin.ops.window_attention.triton import backend as triton_backend
 
@@ -180,82 +179,9 @@ def test_dropout_heads_and_large_windows_go_another_way_and_say_so():
 
 def test_a_missing_triton_is_named(monkeypatch):
     monkeypatch.setattr(triton_backend, 'unavailable', lambda: 'the package triton is not installed')
-    message = "'triton' is not available: the package triton .* choose one of 'auto', 'cpu', 'reference', 'sdpa'$"
+    message = "'triton' is not available: the package triton .* choose one of 'auto', 'reference', 'sdpa'$"
     with pytest.raises(ValueError, match=message):
         resolve_backend('triton')
-
-
-@pytest.fixture
-def auto_here(monkeypatch):
-    """'auto' treats this device as it treats CUDA devices."""
-    monkeypatch.setattr(room, 'TRITON_DEVICES', (DEVICE,))
-    room._choose.cache_clear()
-    yield resolve_backend('auto')
-    room._choose.cache_clear()
-
-
-def _which(monkeypatch):
-    """Names of the backends that compute, in order."""
-    used = []
-    for name in ('reference', 'triton'):
-        attend = room.BACKENDS[name]
-        spy = lambda *args, name=name, attend=attend: (used.append(name), attend(*args))[1]  # noqa: E731
-        monkeypatch.setitem(room.BACKENDS, name, spy)
-    return used
-
-
-def test_auto_takes_the_kernels_once_they_have_proved_themselves(auto_here, monkeypatch):
-    used = _which(monkeypatch)
-    checks = []
-    check = triton_backend.self_check
-    monkeypatch.setattr(triton_backend, 'self_check', lambda *a: (checks.append(a), check(*a))[1])
-    qkv, bias, pad_value = _inputs((1, 2, 2, (4, 4), (2, 2), 1), torch.float32)
-    state = torch.get_rng_state()
-    for _ in range(2):
-        with torch.inference_mode():
-            window_attention(qkv, bias, (4, 4), (2, 2), 1, 0.2, pad_value, 0.0, auto_here)
-    assert used == ['triton', 'triton']
-    assert checks == [(qkv.device, torch.float32, (4, 4))]
-    assert torch.equal(state, torch.get_rng_state())
-
-
-def test_auto_falls_back_with_the_reason(auto_here, monkeypatch):
-    qkv, bias, pad_value = _inputs((1, 2, 2, (4, 4), (2, 2), 1), torch.float32)
-    used = _which(monkeypatch)
-    attend = triton_backend.attend
-    monkeypatch.setattr(triton_backend, 'attend', lambda *a: attend(*a) * 1.01)
-    with pytest.warns(UserWarning, match="uses 'reference' on .* not 'triton': values differ from the reference by"):
-        window_attention(qkv, bias, (4, 4), (2, 2), 1, 0.2, pad_value, 0.0, auto_here)
-
-    def broken(*args):
-        raise RuntimeError('PTX was compiled for another device\nand more')
-
-    room._choose.cache_clear()
-    monkeypatch.setattr(triton_backend, 'attend', broken)
-    with pytest.warns(UserWarning, match="not 'triton': RuntimeError: PTX was compiled for another device$"):
-        window_attention(qkv, bias, (4, 4), (2, 2), 1, 0.2, pad_value, 0.0, auto_here)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        window_attention(qkv, bias, (4, 4), (2, 2), 1, 0.2, pad_value, 0.0, auto_here)
-    assert used == ['reference'] * 3
-
-
-def test_auto_under_compile_decides_while_it_records(auto_here, monkeypatch):
-    checks = []
-    check = triton_backend.self_check
-    monkeypatch.setattr(triton_backend, 'self_check', lambda *a: (checks.append(a), check(*a))[1])
-    qkv, bias, pad_value = _inputs((1, 2, 2, (4, 4), (2, 2), 1), torch.float32)
-    graphs = []
-
-    def keep(graph, inputs):
-        graphs.append(graph)
-        return graph
-
-    compiled = torch.compile(window_attention, backend=keep, fullgraph=True)
-    out = compiled(qkv, bias, (4, 4), (2, 2), 1, 0.2, pad_value, 0.0, auto_here)
-    assert len(checks) == 1
-    assert 'mmswin.window_attention' in graphs[0].code
-    torch.testing.assert_close(out, window_attention(qkv, bias, (4, 4), (2, 2), 1, 0.2, pad_value))
 
 
 def test_the_operator_passes_torchs_checks():

@@ -1,0 +1,77 @@
+"""A Swin block without gradients on a CPU, some windows at a time.
+
+Whole maps of what lies between a block's input and its output would be fresh memory, which the system clears page by
+page, and too large for a processor's cache. A chunk of windows goes through norm, projection, attention, projection and
+sum, then a chunk of tokens through the MLP, before the next one. Values are those of the modules up to rounding.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmswin.ops.autocast import autocast_to
+from mmswin.ops.cpu import products
+from mmswin.ops.window_attention.reference import attend_windows
+from mmswin.ops.windows import WindowPlan, mask_between, region_ids, relative_position_bias, window_plan, window_tokens
+
+# About so many tokens are a chunk. Fewer, and the matrix products get slow; more, and what is between them leaves the
+# cache.
+TOKENS_PER_CHUNK = 2400
+
+
+def run_block(block: nn.Module, x: Tensor) -> Tensor:
+    """``block(x)`` of a Swin block (paper, equation 3): ``B x H x W x C`` to the same."""
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    tokens = x.reshape(-1, x.shape[-1])
+    plan = window_plan(x.shape[1], x.shape[2], block.attn.window, block.attn.shift)
+    _attention(block, tokens, out.view_as(tokens), plan, len(x))
+    for part in out.view_as(tokens).tensor_split(max(1, round(len(tokens) / TOKENS_PER_CHUNK))):
+        mlp = block.mlp
+        hidden = products.linear(_norm(block.norm2, part), mlp.fc1.weight, mlp.fc1.bias, gelu=mlp.act.approximate)
+        part += products.linear(hidden, mlp.fc2.weight, mlp.fc2.bias)
+    return out
+
+
+def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def _attention(block: nn.Module, tokens: Tensor, out: Tensor, plan: WindowPlan, images: int) -> None:
+    """``out = x + attention(norm(x))`` over the ``B * H * W`` tokens of a batch of maps."""
+    attn = block.attn
+    table = attn.relative_position_bias_table
+    bias = None if table is None else relative_position_bias(table, attn.window)
+    source, _, padding = window_tokens(plan, images, tokens.device)
+    is_padding = None
+    if len(padding):
+        is_padding = torch.zeros_like(source, dtype=torch.bool).index_fill_(0, padding, True)
+    regions = region_ids(plan, tokens.device) if plan.shifted else None
+    slots = torch.arange(len(source), device=source.device).view(-1, plan.tokens)
+    chunks = min(len(slots), max(1, round(len(source) / TOKENS_PER_CHUNK)))  # none of them empty
+    for chunk in slots.tensor_split(chunks):
+        first, last = chunk[0, 0].item(), chunk[-1, -1].item() + 1
+        index, inside = source[first:last], None
+        if is_padding is not None:
+            inside = is_padding[first:last].logical_not().nonzero().flatten()
+            inside, index = (None, index) if len(inside) == len(index) else (inside, index[inside])
+        given = tokens.index_select(0, index)
+        qkv = products.linear(_norm(block.norm1, given), attn.qkv.weight, attn.qkv.bias)
+        if inside is not None:  # a padded token is a zero before the projection: its bias
+            whole = qkv.new_zeros(last - first, qkv.shape[1])
+            if attn.qkv.bias is not None:
+                whole += attn.qkv.bias
+            qkv = whole.index_copy_(0, inside, qkv)
+        dtype = qkv.dtype
+        qkv = qkv.float() if dtype in products.UNSUPPORTED_DTYPES else qkv
+        windows = qkv.view(-1, plan.tokens, qkv.shape[1])
+        mask = None
+        if regions is not None:
+            mask = mask_between(regions[chunk[:, 0] // plan.tokens % len(regions)], qkv.dtype)
+        with autocast_to('cpu', None):  # the type is that of the projection
+            mixed = attend_windows(windows, bias, mask, attn.num_heads, attn.scale)
+        mixed = mixed.reshape(len(qkv), -1).to(dtype)
+        if inside is not None:
+            mixed = mixed.index_select(0, inside)
+        out.index_copy_(0, index, given.add_(products.linear(mixed, attn.proj.weight, attn.proj.bias)))

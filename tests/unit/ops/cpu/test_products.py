@@ -1,0 +1,128 @@
+"""Linear layers by oneDNN with a packed weight, and in float32 where the processor lacks an instruction."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmswin.ops.caches import clear_caches
+from mmswin.ops.cpu import products
+from mmswin.ops.cpu.products import linear, product
+
+HALVES = (torch.bfloat16, torch.float16)
+needs_operators = pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, '_linear_pointwise') or not torch.backends.mkldnn.is_available(),
+    reason='this torch has no oneDNN, and nothing is packed there',
+)
+
+
+@pytest.fixture
+def packing(monkeypatch):
+    """Weights are packed, whatever this processor gains by it; returns the weights packed so far."""
+    packed = []
+    pack = products._reorder
+    monkeypatch.setattr(products, 'PACKING_PAYS', True)
+    monkeypatch.setattr(products, '_reorder', lambda weight: (packed.append(weight), pack(weight))[1])
+    clear_caches()
+    yield packed
+    clear_caches()
+
+
+def _layer(dtype=torch.float32, rows=(2, 50)):
+    torch.manual_seed(0)
+    return (
+        torch.randn(*rows, 24).to(dtype),
+        torch.nn.Parameter(torch.randn(40, 24).to(dtype)),
+        torch.randn(40).to(dtype),
+    )
+
+
+@needs_operators
+@pytest.mark.parametrize('gelu', [None, 'none', 'tanh'])
+@pytest.mark.parametrize('with_bias', [True, False])
+def test_packed_weights_compute_the_same(packing, gelu, with_bias):
+    x, weight, bias = _layer()
+    bias = bias if with_bias else None
+    with torch.no_grad():
+        expected = F.linear(x, weight, bias)
+        expected = expected if gelu is None else F.gelu(expected, approximate=gelu)
+        torch.testing.assert_close(linear(x, weight, bias, gelu), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(linear(x.transpose(0, 1), weight, bias, gelu), expected.transpose(0, 1))
+    assert len(packing) == 1
+
+
+@needs_operators
+def test_a_weight_is_packed_again_when_it_changes(packing):
+    x, weight, _ = _layer()
+    with torch.no_grad():
+        for factor in (1, 2, 3):
+            weight.mul_(factor)
+            torch.testing.assert_close(linear(x, weight, None), F.linear(x, weight), rtol=1e-5, atol=1e-5)
+        weight.data = torch.randn(40, 24)
+        torch.testing.assert_close(linear(x, weight, None), F.linear(x, weight), rtol=1e-5, atol=1e-5)
+        linear(x, weight, None)
+    assert len(packing) == 4
+    packing.clear()
+    del weight
+    assert len(products._packed) == 0
+
+
+@needs_operators
+def test_what_inference_packed_serves_later(packing):
+    x, weight, bias = _layer()
+    with torch.inference_mode():
+        linear(x, weight, bias)
+    with torch.no_grad():
+        linear(x, weight, bias)
+        clear_caches()
+        linear(x, weight, bias)
+    assert len(packing) == 2
+
+
+@needs_operators
+@pytest.mark.parametrize('rows', [(0,), (3,)])
+def test_few_rows_are_left_to_torch(packing, rows):
+    x, weight, bias = _layer(rows=rows)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias))
+    assert not packing
+
+
+@pytest.mark.parametrize('capability', ['DEFAULT', 'AVX2'])
+def test_packing_is_for_processors_that_gain(monkeypatch, capability):
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    assert not products._packing_pays()
+
+
+def test_without_the_private_operators_nothing_is_packed(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX512')
+    monkeypatch.setattr(torch.ops, 'mkldnn', object())
+    assert not products._packing_pays()
+    assert products._unsupported_dtypes() == frozenset()
+
+
+def test_the_processor_is_asked(monkeypatch):
+    class Ops:
+        _is_mkldnn_bf16_supported = staticmethod(lambda: True)
+        _is_mkldnn_fp16_supported = staticmethod(lambda: False)
+
+    monkeypatch.setattr(torch.ops, 'mkldnn', Ops)
+    assert products._unsupported_dtypes() == {torch.float16}
+
+
+@pytest.mark.parametrize('dtype', HALVES, ids=str)
+def test_unsupported_types_are_multiplied_in_float32(monkeypatch, dtype):
+    monkeypatch.setattr(products, 'UNSUPPORTED_DTYPES', frozenset(HALVES))
+    x, weight, bias = _layer(dtype)
+    with torch.no_grad():
+        expected = F.linear(x.float(), weight.float(), bias.float())
+        assert torch.equal(linear(x, weight, bias), expected.to(dtype))
+        rows = x.flatten(0, 1)
+        assert torch.equal(product(rows.t(), rows), (rows.float().t() @ rows.float()).to(dtype))
+
+
+def test_autocast_gives_the_type(monkeypatch):
+    monkeypatch.setattr(products, 'UNSUPPORTED_DTYPES', frozenset(HALVES))
+    x, weight, bias = _layer()
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(linear(x, weight, bias), F.linear(x.double(), weight.double(), bias.double()).bfloat16())
+        assert linear(x.double(), weight.double(), None).dtype == torch.float64
