@@ -65,10 +65,10 @@ def randomize(model: nn.Module) -> nn.Module:
 
 
 def ours(variant: str, window: int, backend: str) -> SwinTransformer:
-    with_cp = False if backend == 'reference' else 'selective'  # plain modules, or what users get
-    return SwinTransformer(
-        arch=VARIANTS[variant], window_size=window, drop_path_rate=0.0, attn_backend=backend, with_cp=with_cp
-    )
+    options = dict(
+        drop_path_rate=0.0, with_cp=False if backend == 'reference' else 'selective'
+    )  # plain, or the default
+    return SwinTransformer(arch=VARIANTS[variant], window_size=window, attn_backend=backend, **options)
 
 
 class _Maps(nn.Module):

@@ -38,10 +38,14 @@ def follow_launcher() -> None:
 def _end_without(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_LOOK_EVERY)
-    print_log(
-        f'The launcher (process {launcher}) is gone, so this process stops.', logger='current', level=logging.WARNING
-    )
-    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        print_log(
+            f'The launcher (process {launcher}) is gone, so this process stops.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    finally:  # whatever became of the launcher's end of the output
+        os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
 

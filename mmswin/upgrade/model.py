@@ -55,6 +55,8 @@ def _upgrade_swin(old: Section) -> dict[str, Any]:
     values = {_RENAMED.get(name, name): value for name, value in old.take_rest().items()}
     values.pop('type')
     values.pop('convert_weights', None)  # formats are recognised
+    if not values.get('with_cp', True):
+        del values['with_cp']  # the default recomputes no product either
     if authors:
         values = {**_AUTHORS_DEFAULTS, **values}
     if 'norm_layer' in values:

@@ -39,6 +39,7 @@ def runner(tmp_path):
 
 @pytest.fixture(autouse=True)
 def handlers_are_restored():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
     before = signal.getsignal(signal.SIGTERM)
     yield
     assert signal.getsignal(signal.SIGTERM) is before
