@@ -65,10 +65,8 @@ def randomize(model: nn.Module) -> nn.Module:
 
 
 def ours(variant: str, window: int, backend: str) -> SwinTransformer:
-    options = dict(
-        drop_path_rate=0.0, with_cp=False if backend == 'reference' else 'selective'
-    )  # plain, or the default
-    return SwinTransformer(arch=VARIANTS[variant], window_size=window, attn_backend=backend, **options)
+    kept = dict(with_cp=False) if backend == 'reference' else {}
+    return SwinTransformer(arch=VARIANTS[variant], window_size=window, drop_path_rate=0, attn_backend=backend, **kept)
 
 
 class _Maps(nn.Module):
