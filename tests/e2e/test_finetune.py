@@ -13,11 +13,11 @@ backbone = dict(arch=None, embed_dims=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 
 model = dict(backbone=backbone, neck=dict(in_channels=[12, 24, 48, 96]),
              test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(max_per_img=5)))
 resize = dict(type='Resize', scale=(64, 64), keep_ratio=True)
-classes = dict(classes=('square', 'bar'))
+classes = ('square', 'bar')
 train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
-    metainfo=classes, pipeline=[resize if step.type == 'RandomChoice' else step for step in _base_.train_pipeline]))
+    metainfo=dict(classes=classes), pipeline=[resize if step.type == 'RandomChoice' else step for step in _base_.train_pipeline]))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
-    metainfo=classes, pipeline=[resize if step.type == 'Resize' else step for step in _base_.test_pipeline]))
+    metainfo=dict(classes=classes), pipeline=[resize if step.type == 'Resize' else step for step in _base_.test_pipeline]))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=1)
 default_hooks = dict(logger=dict(interval=1))
