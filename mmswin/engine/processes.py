@@ -38,14 +38,13 @@ def follow_launcher() -> None:
 def _end_without(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_LOOK_EVERY)
-    try:
-        print_log(
-            f'The launcher (process {launcher}) is gone, so this process stops.',
-            logger='current',
-            level=logging.WARNING,
-        )
-    finally:  # whatever became of the launcher's end of the output
-        os.kill(os.getpid(), signal.SIGTERM)
+    # In a thread of its own: where the output went with the launcher, or a lock is held, it must not keep this process.
+    message = f'The launcher (process {launcher}) is gone, so this process stops.'
+    options = dict(logger='current', level=logging.WARNING)
+    speaker = threading.Thread(target=print_log, args=(message,), kwargs=options, daemon=True)
+    speaker.start()
+    speaker.join(_GRACE)
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
 
