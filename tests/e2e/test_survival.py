@@ -85,7 +85,7 @@ def test_detection_killed_at_random_moments(workplace):
         'default_hooks.checkpoint.max_keep_ckpts=3',
     )
     assert found['kills'] == 3
-    assert found['iterations_when_last_killed'] >= 1  # what the first kill waits for; the others come at any moment
+    assert found['iterations_when_last_killed'] >= 2
 
 
 @pytest.mark.slow
