@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import wait
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -84,9 +85,12 @@ def explained_loss_of_worker(loading: Any = None) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
-        # An error of the connection is one of a worker's end if there is such a worker.
-        if 'DataLoader worker' not in str(error) and (isinstance(error, RuntimeError) or not _ended(loading)):
-            raise
+        if 'DataLoader worker' not in str(error):
+            # An error of the connection is one of a worker's end if there is such a worker. The connection may break
+            # some moments before the system has the process's end to report.
+            workers = [] if isinstance(error, RuntimeError) else getattr(loading, '_workers', [])
+            if not workers or not wait([worker.sentinel for worker in workers], timeout=5.0):
+                raise
         raise LostProcessError(_describe(loading, error)) from error
 
 

@@ -1,13 +1,17 @@
 """A loader worker that is lost is named when its batch is asked for, and the run is saved first."""
 
+import multiprocessing
 import os
 import signal
+import time
+from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
 
 from mmswin.checkpoints import load_file
+from mmswin.engine.workers import explained_loss_of_worker
 from mmswin.errors import LostProcessError
 
 
@@ -47,3 +51,22 @@ def test_the_run_is_saved_and_the_worker_named(toy_runner, tmp_path):
     path = tmp_path / f'iter_{counted.done}.pth'
     assert load_file(path)['meta']['iter'] == counted.done
     assert (tmp_path / 'last_checkpoint').read_text() == str(path)
+
+
+def _die_later() -> None:
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_connection_that_breaks_before_its_worker_has_ended():
+    worker = multiprocessing.get_context('fork').Process(target=_die_later)
+    worker.start()
+    loading = SimpleNamespace(_workers=[worker])
+    lost = pytest.raises(LostProcessError, match=f'process {worker.pid}.*SIGKILL')
+    with lost, explained_loss_of_worker(loading):
+        raise ConnectionResetError(104, 'Connection reset by peer')
+
+
+def test_another_error_of_the_system_stays_as_it_is():
+    with pytest.raises(ConnectionResetError), explained_loss_of_worker(SimpleNamespace(_workers=[])):
+        raise ConnectionResetError(104, 'Connection reset by peer')
