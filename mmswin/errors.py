@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from typing import TextIO
 
 
 class RunError(ValueError):
@@ -86,6 +87,12 @@ def printable(value: object, limit: int = 400) -> str:
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in cut)
 
 
+def say(text: object, file: TextIO | None = None) -> None:
+    """Print what may hold words of a file or a server: line by line, each :func:`printable`."""
+    lines = '\n'.join(printable(line, _LONGEST_LINE) for line in str(text).split('\n'))
+    print(lines, file=file or sys.stdout, flush=True)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``' (did you mean X?)'`` for a misspelt word, and nothing where no known one is like it."""
     found = difflib.get_close_matches(word, list(known), n=1)
@@ -123,8 +130,7 @@ def run_tool(main: Callable[[], None]) -> int:
             # still be there, which would note the signal and go on.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(_PATIENCE)
-        text = '\n'.join(printable(line, _LONGEST_LINE) for line in plain_message(error).split('\n'))
-        print(f'error: {text}', file=sys.stderr, flush=True)
+        say(f'error: {plain_message(error)}', sys.stderr)
         return 2 if isinstance(error, (RunError, CheckpointError)) else 1
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)

@@ -81,7 +81,7 @@ _RUNTIME: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(('loop_stage', 'task_name'), _is_text),
     'last_ckpt': _is_text,
     'keep_ckpt_ids': _is_counts,
-    'best_score': _is_score,
+    **dict.fromkeys(('images_per_iteration', 'iterations_per_epoch', 'max_epochs', 'max_iters'), _is_count),
 }
 
 
@@ -109,7 +109,7 @@ def facts(checkpoint: Mapping[str, Any], directory: str | os.PathLike | None = N
             if known is not None:
                 kept[key] = known
         elif _holds_tensors(value):
-            kept[key] = _weights(value)
+            kept[_name(key)] = _weights(value)
         elif _is_numbers(value):
             kept[key] = value
     return kept
@@ -132,6 +132,11 @@ def _holds_tensors(value: Any) -> bool:
     )
 
 
+def _name(key: str) -> str:
+    """The name of a tensor; mmengine logs those that it does not know as they are."""
+    return key if key.isprintable() else printable(key, 1000)
+
+
 def _weights(value: Any) -> Any:
     """A tensor, or a state dict's tensors and numbers, without the attributes that torch would obey (``_metadata``)."""
     if isinstance(value, Tensor):
@@ -140,7 +145,7 @@ def _weights(value: Any) -> Any:
         if not isinstance(key, str) and isinstance(value[key], Tensor):
             raise CheckpointError(f'names a tensor {printable(key, 40)}, a {type(key).__name__}: names are strings')
     return OrderedDict(
-        (key, _weights(item) if isinstance(item, Mapping) else item)
+        (_name(key), _weights(item) if isinstance(item, Mapping) else item)
         for key, item in value.items()
         if isinstance(key, str) and (_is_numbers(item) or _holds_tensors(item))
     )
@@ -168,6 +173,8 @@ def _hub(hub: Any, directory: str | os.PathLike | None) -> dict[str, Any] | None
 def _is_info(key: str, value: Any, directory: str | os.PathLike | None) -> bool:
     if key in _RUNTIME or key.endswith('_version'):
         return _fits(_RUNTIME, key, value)
+    if key.startswith('best_score'):
+        return _is_score(value)
     if key.startswith('best_ckpt'):
         return directory is not None and _is_best(value, directory)
     return _is_plain(value) if key.startswith(('train/', 'val/', 'test/')) else _is_numbers(value)

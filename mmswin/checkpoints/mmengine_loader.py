@@ -30,14 +30,20 @@ def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]
 
 
 def facts_of(checkpoint: dict[str, Any], source: str | os.PathLike) -> dict[str, Any]:
-    """What a run may see of a file that was read; a best checkpoint is named only in a directory that is a run's.
+    """What a run may see of a file that was read; a best checkpoint is named only in the run's own directory.
 
     Raises:
         CheckpointError: Names of weights that are no strings.
     """
-    directory = os.path.dirname(os.path.abspath(os.path.expanduser(source)))
-    is_run = os.path.isfile(os.path.join(directory, 'last_checkpoint'))
     try:
-        return facts(checkpoint, directory if is_run else None)
+        return facts(checkpoint, _work_dir())
     except CheckpointError as error:
         raise CheckpointError(f'checkpoint {os.fspath(source)!r} {error}') from None
+
+
+def _work_dir() -> str | None:
+    """The work dir of the run that loads; its Runner keeps the log two levels below. None where there is no such log."""
+    from mmengine.logging import MMLogger
+
+    logs = (getattr(handler, 'baseFilename', None) for handler in MMLogger.get_current_instance().handlers)
+    return next((os.path.dirname(os.path.dirname(log)) for log in logs if log), None)

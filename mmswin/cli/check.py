@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import add_cfg_options, command_parser
-from mmswin.errors import run_tool
+from mmswin.errors import run_tool, say
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -37,7 +37,7 @@ def check(config: str, split: list[str], decode: bool, cfg_options: list[str] | 
     start = time.perf_counter()
     report = inspect_config(load_config(config, cfg_options, None), split, decode)
     for line in (*report.summaries, *report.findings):
-        print(line)
+        say(line)
     warnings = len(report.findings) - report.num_errors
     print(f'{report.num_errors} errors, {warnings} warnings, {time.perf_counter() - start:.1f} s')
     if report.num_errors:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import add_cfg_options, command_parser
-from mmswin.errors import run_tool
+from mmswin.errors import run_tool, say
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         cfg, shape = load_config(args.config, args.cfg_options, None), tuple(args.shape)
         first = scaling.first_attention(cfg) if args.sweep else None
-        print(reports.complexity_text(protocol.measure(cfg, shape)), flush=True)
+        say(reports.complexity_text(protocol.measure(cfg, shape)))
         if first is not None:
             print(f'\nthe first attention layer, alone, over maps of up to {scaling.MAX_TOKENS} tokens:', flush=True)
             print(reports.sweep_text(scaling.sweep(*first, timed=args.time), shape))

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import run_tool
+from mmswin.errors import run_tool, say
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -28,6 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         from mmswin.checkpoints.inspect_file import inspect_file
 
         for what, value in inspect_file(file, VARIANTS):
-            print(f'{what:<10} {value}')
+            say(f'{what:<10} {value}')
 
     return run_tool(inspect)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mmswin.cli.parsing import command_parser
 from mmswin.data.miniature import DEFAULT_CLASSES, MiniatureError, MiniatureSettings, make_miniature
+from mmswin.errors import say
 
 KINDS = {'coco': 'COCO', 'ade': 'ADE20K'}
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = MiniatureSettings(args.train, args.val, args.size, args.seed, classes)
         root = make_miniature(kind, args.out_dir, settings, args.force, progress)
     except (MiniatureError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        say(f'error: {error}', sys.stderr)
         return 1
     if args.kind == 'coco':
         print(f'{root}: annotations/instances_{{train,val}}2017.json, train2017/, val2017/')

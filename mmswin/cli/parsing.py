@@ -52,6 +52,11 @@ def parse_with_launcher(parser: argparse.ArgumentParser, argv: Sequence[str] | N
         help='go on whatever the checks of the data and of numbers of classes find',
     )
     parser.add_argument(
+        '--skip-preflight',
+        action='store_true',
+        help='go on without any check of model, weights, data and parts of the run',
+    )
+    parser.add_argument(
         '--tune-cpu', action='store_true', help='let the process keep the memory it frees: faster on a CPU (Linux)'
     )
     parser.add_argument(

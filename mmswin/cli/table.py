@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmswin import shipped
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import RunError, run_tool
+from mmswin.errors import RunError, run_tool, say
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -70,7 +70,7 @@ def compare(args: argparse.Namespace) -> bool:
         raise RunError(f'--json: there is no directory {target.parent}')
     rows = paper.select(paper.load_tables(args.tables), args.table, args.only)
     comparisons = paper.compare(rows, Path(args.tables).parent)
-    print(reports.paper_text(comparisons))
+    say(reports.paper_text(comparisons))
     if target is not None:
         target.write_text(json.dumps(reports.paper_json(comparisons), indent=2) + '\n', encoding='utf-8')
         print(f'written: {target}')

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mmswin import shipped
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import run_tool
+from mmswin.errors import run_tool, say
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if text is not None:
             print(text, end='')
         for message in messages:
-            print(message, file=sys.stderr)
+            say(message, sys.stderr)
         status = 0 if complete else 1
 
     return run_tool(work) or status

@@ -9,6 +9,7 @@ import torch
 from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
 from mmengine.logging import print_log
 
+from mmswin.errors import printable
 from mmswin.registry import TRANSFORMS
 
 # What a missing, unreadable, truncated or non-image file raises in mmcv's loader and its decoders (PIL's
@@ -76,7 +77,7 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
             return None
 
     def _skip_or_raise(self, path: str, error: Exception) -> None:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = printable(str(error).partition('\n')[0] or type(error).__name__)
         if self.max_bad_fraction == 0:
             raise BadImageError(
                 f'cannot load image {path!r} ({reason}). Every image is needed here: restore the file or remove it '

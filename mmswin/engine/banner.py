@@ -13,6 +13,7 @@ import mmswin
 from mmswin.engine.configure import SYNC_NORMS, dicts_in
 from mmswin.engine.saving import unwrapped
 from mmswin.engine.types import PRETRAINED, short_name
+from mmswin.errors import printable
 from mmswin.registry import HOOKS
 
 
@@ -48,11 +49,11 @@ class RunBannerHook(Hook):
             ('results', runner.work_dir),
         ]
         versions = f'mmswin {mmswin.__version__}, mmengine {mmengine.__version__}, torch {torch.__version__}'
-        lines = [f'{name:<11}{text}' for name, text in rows if text]
-        lines += [f'{"note":<11}{note}' for note in self.notes]
+        rows += [('note', note) for note in self.notes]
+        lines = [f'{name:<11}{printable(text, 4000)}' for name, text in rows if text]
         runner.logger.info('\n'.join([f'This run ({versions})', *(f'  {line}' for line in lines)]))
         for warning in warnings:
-            runner.logger.warning(warning)
+            runner.logger.warning(printable(warning, 4000))
 
 
 def _model_cfg(runner: Runner) -> dict:

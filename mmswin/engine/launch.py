@@ -1,6 +1,7 @@
 """What ``mmswin train`` and ``mmswin test`` do: configure, check, then hand over to mmengine's Runner."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.config import Config
@@ -23,7 +24,7 @@ from mmswin.engine import (
 from mmswin.engine.precision import autocast_type, set_precision
 from mmswin.engine.processes import explained_loss_of_process, follow_launcher
 from mmswin.engine.saving import Runner, explained_lack_of_room
-from mmswin.errors import RunError, is_first_local_process
+from mmswin.errors import CheckpointError, RunError, is_first_local_process, plain_message, printable
 
 TRAIN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook', 'mmswin.StopOnSignalHook')
 
@@ -43,6 +44,7 @@ def train(
     overwrite: bool = False,
     trust_checkpoint: bool = False,
     skip_data_check: bool = False,
+    skip_preflight: bool = False,
     ignore_lock: bool = False,
 ) -> None:
     """Train a config of mmdet or mmseg.
@@ -61,6 +63,7 @@ def train(
         overwrite: Train into a work dir that holds an earlier run's checkpoints.
         trust_checkpoint: Read the checkpoint of ``resume`` or ``load_from`` even if it needs types that are not safe.
         skip_data_check: Train whatever the checks of the data and of the numbers of classes find.
+        skip_preflight: Train without these checks, and without building the parts of the run to see whether they can be.
         ignore_lock: Train in a work dir in which another run seems to be under way.
 
     Raises:
@@ -89,7 +92,7 @@ def train(
     strategies.check(cfg)
 
     lock.check(cfg.work_dir, ignore_lock)
-    notes = _check_training(cfg, overwrite, skip_data_check)
+    notes = _check_training(cfg, overwrite, skip_data_check, skip_preflight)
     notes += configure.set_up_processes(cfg, launcher) + strategies.apply(cfg)
     follow_launcher()
     with lock.only_run_in(cfg.work_dir, ignore_lock), explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
@@ -101,14 +104,28 @@ def train(
         runner.train()
 
 
-def _check_training(cfg: Config, overwrite: bool, skip_data_check: bool) -> list[str]:
+@contextmanager
+def _can_be_skipped() -> Iterator[None]:
+    """Have every refusal name an option to go on all the same."""
+    try:
+        yield
+    except (RunError, CheckpointError) as error:
+        if '--skip-' in str(error):
+            raise
+        raise type(error)(f'{plain_message(error)}. Or go on without this check: --skip-preflight') from error
+
+
+def _check_training(cfg: Config, overwrite: bool, skip_data_check: bool, skip_preflight: bool) -> list[str]:
     """All that can be known before the work dir is touched; returns lines for the banner."""
     notes: list[str] = []
-    dry_build.check_work_dir(cfg.work_dir)
-    if not cfg.get('resume') and not overwrite and resuming.has_checkpoints(cfg.work_dir):
+    if not skip_preflight:
+        with _can_be_skipped():
+            dry_build.check_work_dir(cfg.work_dir)
+    goes_on = cfg.get('resume') and (cfg.get('load_from') is None or resuming.is_of_run(cfg.load_from, cfg.work_dir))
+    if not goes_on and not overwrite and resuming.has_checkpoints(cfg.work_dir):
         raise RunError(
-            f'{cfg.work_dir} holds the checkpoints of an earlier run: add --resume to go on with it, '
-            '--work-dir DIR to train elsewhere, or --overwrite to write over it'
+            f'{cfg.work_dir} holds the checkpoints of {"another" if cfg.get("resume") else "an earlier"} run: add '
+            '--resume (without a file) to go on with it, --work-dir DIR to train elsewhere, or --overwrite to write over it'
         )
     checkpoint: dict[str, Any] | None = None
     source = cfg.get('load_from')
@@ -124,15 +141,18 @@ def _check_training(cfg: Config, overwrite: bool, skip_data_check: bool) -> list
         return []  # one process per machine looks at the rest; if it refuses, its launcher ends the others
     if checkpoint is None and source is not None:
         checkpoint = reading.read(source)
+    if skip_preflight:
+        return notes
     if checkpoint is None:
         preflight.check_pretrained(cfg)
-    model = preflight.build_model(cfg)
-    strategies.check_model(cfg, model)
-    if checkpoint is not None:
-        match = preflight.check_weights(model, checkpoint, source, 'resume' if cfg.get('resume') else 'load')
-        notes.append(f'{source}: {match.summary()}')
-    splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
-    return notes + _check_parts(cfg, model, splits, skip_data_check)
+    with _can_be_skipped():
+        model = preflight.build_model(cfg)
+        strategies.check_model(cfg, model)
+        if checkpoint is not None:
+            match = preflight.check_weights(model, checkpoint, source, 'resume' if cfg.get('resume') else 'load')
+            notes.append(f'{source}: {match.summary()}')
+        splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
+        return notes + _check_parts(cfg, model, splits, skip_data_check)
 
 
 def _check_parts(cfg: Config, model: nn.Module, splits: tuple[str, ...], skip_data_check: bool) -> list[str]:
@@ -174,6 +194,7 @@ def test(
     trust_checkpoint: bool = False,
     amp: str | None = None,
     skip_data_check: bool = False,
+    skip_preflight: bool = False,
 ) -> dict[str, float]:
     """Test a checkpoint with a config of mmdet or mmseg.
 
@@ -190,6 +211,7 @@ def test(
         trust_checkpoint: Read the checkpoint even if it needs types that are not safe.
         amp: ``'auto'``, ``'bf16'`` or ``'fp16'``: predict in mixed precision.
         skip_data_check: Test whatever the checks of the data and of the numbers of classes find.
+        skip_preflight: Test without these checks, and whatever part of the model the checkpoint fills.
 
     Returns:
         The metrics.
@@ -204,8 +226,7 @@ def test(
     cfg.load_from, cfg.resume = checkpoint, False
     if trust_checkpoint:
         reading.trust(checkpoint)
-    dry_build.check_work_dir(cfg.work_dir)
-    notes = _check_test(cfg, skip_data_check)
+    notes = [] if skip_preflight else _check_test(cfg, skip_data_check)
     if show_dir:
         testing.show_into(cfg, show_dir)
     if tta:
@@ -215,7 +236,7 @@ def test(
     if dtype is not None:
         notes.append(testing.predict_in(runner, dtype))
     for note in notes:
-        runner.logger.info(note)
+        runner.logger.info(printable(note, 4000))
     if tta:
         runner.logger.info(testing.tta_note(cfg, len(runner.test_dataloader.dataset)))
     if out:
@@ -231,9 +252,11 @@ def _check_test(cfg: Config, skip_data_check: bool) -> list[str]:
     if not is_first_local_process():
         return []
     loaded = reading.read(cfg.load_from)
-    model = preflight.build_model(cfg)
-    match = preflight.check_weights(model, loaded, cfg.load_from, 'test')
-    return [f'{cfg.load_from}: {match.summary()}', *_check_parts(cfg, model, ('test',), skip_data_check)]
+    with _can_be_skipped():
+        dry_build.check_work_dir(cfg.work_dir)
+        model = preflight.build_model(cfg)
+        match = preflight.check_weights(model, loaded, cfg.load_from, 'test')
+        return [f'{cfg.load_from}: {match.summary()}', *_check_parts(cfg, model, ('test',), skip_data_check)]
 
 
 def _build_runner(cfg: Config) -> Runner:

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmswin.engine.collectives import any_process, cpu_group, gather
-from mmswin.errors import NonFiniteLossError
+from mmswin.errors import NonFiniteLossError, printable
 from mmswin.registry import HOOKS
 
 _SHOWN_IMAGES = 16
@@ -97,8 +97,8 @@ def image_ids(data_batch: Any) -> list[str]:
 def _image_name(sample: Any) -> str:
     identity, path = sample.get('img_id'), sample.get('img_path')
     if identity is None:
-        return str(path)
-    return f'{identity} ({path})' if path else str(identity)
+        return printable(path)
+    return printable(f'{identity} ({path})' if path else identity)
 
 
 def _samples(batch: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from torch import nn
 from mmswin.checkpoints import CheckpointError, load_file
 from mmswin.engine.configure import dicts_in, quiet
 from mmswin.engine.types import PRETRAINED, short_name
-from mmswin.errors import RunError, plain_message
+from mmswin.errors import RunError, plain_message, printable
 
 # A test with less would report the AP of a partly random network; resuming needs every tensor.
 MIN_MATCH_TEST = 0.9
@@ -51,7 +51,9 @@ class Match:
             ('in the file only', self.unexpected, self.unexpected, 3),
         ):
             if names:
-                listed = ', '.join([*names[:shown], *(['...'] if len(names) > shown else [])])
+                listed = ', '.join(
+                    [*(printable(name, 200) for name in names[:shown]), *(['...'] if len(names) > shown else [])]
+                )
                 parts.append(f'{len(tensors)} {what} ({listed})')
         return ', '.join(parts)
 

@@ -18,7 +18,7 @@ from mmengine.runner import CheckpointLoader
 from mmswin.checkpoints import load_file
 from mmswin.checkpoints.mmengine_loader import facts_of
 from mmswin.checkpoints.untrusted import load_trusted
-from mmswin.errors import RunError, UnsafeCheckpointError
+from mmswin.errors import RunError, UnsafeCheckpointError, printable
 
 # What mmengine calls local files and URLs; names like torchvision://resnet50 stay with mmengine.
 _SCHEMES = ('', 'http://', 'https://')
@@ -71,7 +71,7 @@ def read(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]
         if not _trusted & {path, os.path.dirname(path)}:
             raise UnsafeCheckpointError(f'{error}. Or add --trust-checkpoint, which runs what is in it') from error
         print_log(
-            f'{source}: --trust-checkpoint was given, so the checkpoint is read in full and what is in it can '
+            f'{printable(source)}: --trust-checkpoint was given, so the checkpoint is read in full and what is in it can '
             f'run code; without it: {error}',
             logger='current',
             level=logging.WARNING,

@@ -11,7 +11,7 @@ from mmswin.checkpoints import CheckpointError
 from mmswin.engine import reading
 from mmswin.engine.configure import dicts_in
 from mmswin.engine.types import short_name
-from mmswin.errors import RunError
+from mmswin.errors import RunError, printable
 
 # What Runner.resume reads; a file without them is weights, not a run.
 _NEEDED = ('state_dict', 'optimizer', 'meta', 'message_hub')
@@ -28,6 +28,14 @@ def has_checkpoints(work_dir: str | Path) -> bool:
     """Whether a directory holds what an earlier training run saved."""
     work_dir = Path(work_dir)
     return work_dir.is_dir() and ((work_dir / 'last_checkpoint').exists() or any(work_dir.glob('*.pth')))
+
+
+def is_of_run(source: str | Path, work_dir: str | Path) -> bool:
+    """Whether a checkpoint lies where the run in a work dir keeps its own."""
+    pointer = Path(work_dir, 'last_checkpoint')
+    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    own = {os.path.realpath(place) for place in (work_dir, os.path.dirname(name.replace('\0', '')) or work_dir)}
+    return not own.isdisjoint({os.path.dirname(os.path.realpath(source)), os.path.realpath(os.path.dirname(source))})
 
 
 def load_resumable(path: str | Path) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def newest_complete_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, An
         try:
             return path, load_resumable(path), passed_over
         except (CheckpointError, RunError, OSError) as error:
-            passed_over.append(f'passed over {path.name}: {error}')
+            passed_over.append(f'passed over {printable(path.name)}: {error}')
     if passed_over:
         raise RunError(f'--resume: no complete checkpoint in {work_dir}: ' + '; '.join(passed_over))
     raise RunError(

@@ -18,7 +18,7 @@ from torch import nn
 from mmswin import atomic
 from mmswin.engine.randomness import describe
 from mmswin.engine.sharding import SharingRunner
-from mmswin.errors import SavingError
+from mmswin.errors import SavingError, printable
 from mmswin.registry import RUNNERS
 
 BACKEND = 'mmswin.atomic'
@@ -34,7 +34,8 @@ def resume_hint(work_dir: str | os.PathLike) -> str:
     pointer = Path(work_dir, 'last_checkpoint')
     if not pointer.is_file():
         return 'no checkpoint has been saved in this run'
-    return f'the last complete checkpoint is {pointer.read_text().strip()}: repeat the command with --resume to go on'
+    last = printable(pointer.read_text(errors='replace').strip())
+    return f'the last complete checkpoint is {last}: repeat the command with --resume to go on'
 
 
 @contextmanager

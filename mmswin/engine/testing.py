@@ -78,10 +78,10 @@ def enable_tta(cfg: Config) -> None:
         for metric in _as_list(cfg.get('test_evaluator') or []):
             metric.setdefault('prefix', 'tta')
     else:
-        _check_masks(cfg)
         if cfg.get('tta_model') is None:
             cfg.tta_model = ConfigDict(tta_cfg=_merging(cfg.model))
         if short_name(cfg.tta_model.get('type', 'DetTTAModel')) == 'DetTTAModel':
+            _check_masks(cfg)
             # The same for boxes; it merges masks too, and an image without any box does not stop it.
             cfg.tta_model.type = 'mmswin.InstanceTTAModel'
         if 'tta_pipeline' not in cfg:
@@ -122,7 +122,7 @@ def _check_masks(cfg: Config) -> None:
     found = 'predicts masks in another way' if heads else 'is scored on masks, which it does not predict'
     raise RunError(
         '--tta merges the masks of Mask R-CNN and Cascade Mask R-CNN (StandardRoIHead, CascadeRoIHead), and '
-        f'this {model.get("type")} {found}: test without --tta, or use a config without masks'
+        f'this {model.get("type")} {found}: test without --tta, use a config without masks, or name a tta_model of your own'
     )
 
 

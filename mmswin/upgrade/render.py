@@ -1,6 +1,7 @@
 """A configuration as a file that people like to read: one entry a line where a line is too short for all."""
 
 import textwrap
+from keyword import iskeyword
 from typing import Any
 
 WIDTH = 110
@@ -63,7 +64,7 @@ def _key(name: Any, of: dict) -> str:
 
 
 def _by_name(value: dict) -> bool:
-    return all(isinstance(name, str) and name.isidentifier() for name in value)
+    return all(isinstance(name, str) and name.isidentifier() and not iskeyword(name) for name in value)
 
 
 def _brackets(value: Any) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 import mmswin
-from mmswin.errors import RunError
+from mmswin.errors import RunError, printable
 from mmswin.upgrade.check import check_settings
 from mmswin.upgrade.data import DataUpgrade
 from mmswin.upgrade.delta import differences
@@ -118,7 +118,7 @@ def render(upgraded: Upgraded, base: str | None = None, target: Path | None = No
     Raises:
         RunError: ``base`` is missing or cannot be read.
     """
-    lines = [comment for line in _header(upgraded) for comment in _comment(line)]
+    lines = [comment for line in _header(upgraded) for comment in _comment(printable(line, 2000))]
     if base is None:
         chapters = _named(upgraded.settings)
     else:

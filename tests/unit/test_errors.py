@@ -79,3 +79,8 @@ def test_what_strangers_say_is_escaped(capsys):
     assert len(printable('x' * 10_000)) == 400
     run_tool(raising(RunError('two lines\nof \x1b[31m names')))
     assert capsys.readouterr().err == 'error: two lines\nof \\x1b[31m names\n'
+
+
+def test_what_is_said_is_escaped_line_by_line(capsys):
+    errors.say('a\x1b[2J\nb\r', sys.stderr)
+    assert capsys.readouterr().err == 'a\\x1b[2J\nb\\r\n'

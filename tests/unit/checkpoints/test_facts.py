@@ -62,6 +62,8 @@ def test_what_a_run_saves_comes_through(tmp_path):
         ('runtime_info', 'anything', 'text'),
         ('runtime_info', 'keep_ckpt_ids', ['../../x']),
         ('runtime_info', 'best_score', 'high'),
+        ('runtime_info', 'best_score_a', [1, 2]),
+        ('runtime_info', 'iterations_per_epoch', torch.ones(2)),
         ('runtime_info', 'best_ckpt', 'folder/best_acc.pth'),
         ('runtime_info', 'best_ckpt_acc', '/best_acc.pth'),
         ('runtime_info', 'best_ckpt', '{}/epoch_1.pth'),
@@ -102,6 +104,12 @@ def test_other_weights_and_no_configuration():
     weights._metadata = {'': {'assign_to_params_buffers': True}}
     for kept in (facts(weights), facts({'state_dict': weights})['state_dict']):
         assert not hasattr(kept, '_metadata')
+
+
+def test_names_that_a_log_would_show_are_escaped():
+    for file in ({'a\x1b[2J': torch.zeros(1)}, {'state_dict': {'a\x1b[2J': torch.zeros(1)}}):
+        kept = facts(file)
+        assert list(kept.get('state_dict', kept)) == [r'a\x1b[2J']
 
 
 @pytest.mark.parametrize('value', [None, 'text', 3, [1], ['x']])

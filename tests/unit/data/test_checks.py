@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mmswin import cli
 from mmswin.data.checks import check_config, inspect_config
 
 
@@ -206,3 +207,22 @@ def test_advice_names_keys_that_can_be_set(data) -> None:
     data.dataset['ann_file'] = 'nowhere.json'
     assert '--cfg-options +train_dataloader.dataset.data_root=DIRECTORY' in data.check()[0].message
     assert part
+
+
+def test_what_files_and_configurations_say_is_shown_escaped(data, capsys):
+    data.train['categories'][0]['name'] = 'c\x1b[2Jat'
+    data.train['images'][0]['file_name'] = 'gone\x1b]0;x\x07.jpg'
+    data.train['annotations'][0]['bbox'] = ['\x1b[31m', 1, 2, 3]
+    data.dataset['metainfo'] = {'classes': ('c\u202eat', 'dog', 'bird')}
+    data.write()
+    data.file('val').rename(data.root / 'va\x1bl.json')
+    data.cfg['val_dataloader']['dataset']['ann_file'] = 'va\x1bl.json'
+    data.cfg['val_evaluator']['ann_file'] = str(data.root / 'va\x1bl.json')
+    config = data.root / 'config.py'
+    config.write_text('\n'.join(f'{name} = {value!r}' for name, value in data.cfg.items()))
+    assert cli.main(['check', str(config)]) == 1
+    said = capsys.readouterr().out
+    assert all(
+        name in said for name in (r'c\x1b[2Jat', r'gone\x1b]0;x\x07.jpg', r'va\x1bl.json', r'c\u202eat', r'\x1b[31m')
+    )
+    assert all(character.isprintable() for character in said.replace('\n', ''))

@@ -31,7 +31,7 @@ def outputs(**terms: float) -> dict[str, torch.Tensor]:
     return {name: torch.tensor(value) for name, value in terms.items()}
 
 
-BATCH = {'inputs': [], 'data_samples': [sample(img_id=42, img_path='a/42.jpg'), sample(img_path='b/7.png')]}
+BATCH = {'inputs': [], 'data_samples': [sample(img_id=42, img_path='a/42.jpg'), sample(img_path='b/7\x1b[2J.png')]}
 
 
 def test_finite_losses_pass():
@@ -47,7 +47,7 @@ def test_iteration_terms_and_images_are_named(value):
             runner(), 0, BATCH, outputs(loss=value, loss_cls=1.0, loss_bbox=value, acc=0.5)
         )
     message = str(caught.value)
-    for text in ('iteration 7 (epoch 2)', f'loss_bbox={value:g}', '42 (a/42.jpg)', 'b/7.png', 'no checkpoint'):
+    for text in ('iteration 7 (epoch 2)', f'loss_bbox={value:g}', '42 (a/42.jpg)', r'b/7\x1b[2J.png', 'no checkpoint'):
         assert text in message
     assert 'loss_cls' not in message
     assert '\n' not in message

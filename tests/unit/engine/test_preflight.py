@@ -40,6 +40,11 @@ def test_missing_mismatched_and_unexpected_are_told_apart():
     )
 
 
+def test_names_of_a_file_are_shown_escaped():
+    state = {**model().state_dict(), 'neck\x1b[2J': torch.zeros(1)}
+    assert match_weights(model(), state).summary().endswith(r'1 in the file only (neck\x1b[2J)')
+
+
 @pytest.mark.parametrize(
     'wrap',
     [

@@ -1,0 +1,52 @@
+"""Before a run: what is refused names a way round, and checkpoints of other runs are left alone."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmswin.checkpoints import CheckpointError
+from mmswin.engine.launch import _can_be_skipped, _check_training
+from mmswin.errors import RunError
+
+
+@pytest.mark.parametrize('kind', [RunError, CheckpointError])
+def test_a_refusal_names_a_way_round(kind):
+    with pytest.raises(kind, match=r'^no\. .*--skip-preflight$'), _can_be_skipped():
+        raise kind('no')
+    with pytest.raises(kind, match='^no --skip-data-check$'), _can_be_skipped():
+        raise kind('no --skip-data-check')
+
+
+def test_it_is_a_way_round(tmp_path):
+    (tmp_path / 'file').touch()
+    cfg = Config({'model': {'type': 'NoModel'}, 'work_dir': str(tmp_path / 'run')})
+    with pytest.raises(RunError, match='NoModel.*--skip-preflight'):
+        _check_training(cfg, overwrite=False, skip_data_check=True, skip_preflight=False)
+    assert _check_training(cfg, overwrite=False, skip_data_check=False, skip_preflight=True) == []
+    cfg.work_dir = str(tmp_path / 'file' / 'run')
+    with pytest.raises(RunError, match='no directory.*--skip-preflight'):
+        _check_training(cfg, overwrite=False, skip_data_check=True, skip_preflight=False)
+
+
+def test_a_run_resumed_elsewhere_does_not_write_over_another(tmp_path):
+    state = {'state_dict': {}, 'optimizer': {}, 'message_hub': {}, 'meta': {'iter': 1, 'epoch': 1}}
+    for name in ('old', 'new', 'out/run'):
+        (tmp_path / name).mkdir(parents=True)
+        torch.save(state, tmp_path / name / 'epoch_1.pth')
+    model, old, new = {'type': 'NoModel'}, str(tmp_path / 'old'), str(tmp_path / 'new')
+
+    def check(work_dir, file, overwrite=False):
+        cfg = Config({'model': model, 'work_dir': work_dir, 'resume': True, 'load_from': str(tmp_path / file)})
+        cfg.merge_from_dict({'randomness': {'seed': 0}, 'optim_wrapper': {}})
+        _check_training(cfg, overwrite, skip_data_check=True, skip_preflight=True)
+
+    with pytest.raises(RunError, match='another run.*--overwrite'):
+        check(new, 'old/epoch_1.pth')
+    check(new, 'old/epoch_1.pth', overwrite=True)
+    check(str(tmp_path / 'none'), 'old/epoch_1.pth')
+    check(old, 'old/epoch_1.pth')
+    (tmp_path / 'link.pth').symlink_to(tmp_path / 'old' / 'epoch_1.pth')
+    check(old, 'link.pth')
+    # A checkpoint hook with an out_dir keeps them elsewhere.
+    (tmp_path / 'new' / 'last_checkpoint').write_text(str(tmp_path / 'out' / 'run' / 'epoch_1.pth'))
+    check(new, 'out/run/epoch_1.pth')
