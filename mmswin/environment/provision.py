@@ -114,6 +114,9 @@ def installer_environment(plan: Plan, shell: Shell) -> dict[str, str]:
         'SSL_CERT_FILE': found.get('cert', [])[:1],
         'UV_INDEX_STRATEGY': ['unsafe-best-match'],  # as pip does
         'UV_CACHE_DIR': [plan.environ.get('MMSWIN_CACHE', '')],
+        # Where Python may not write bytecode, each start compiles torch and the rest anew: 23 s of a core instead of 7.
+        'UV_COMPILE_BYTECODE': ['1'],
+        'UV_COMPILE_BYTECODE_TIMEOUT': ['0'],  # none
         'MAX_JOBS': [str(machine.compile_jobs(machine.usable_cores(), machine.free_memory()))],
     }
     return {name: ' '.join(values) for name, values in settings.items() if any(values)} | plan.environ

@@ -122,6 +122,7 @@ def test_indexes_are_those_of_pip_unless_uv_has_its_own(made):
     env = provision.installer_environment(made, RecordingShell(settings=settings))
     assert (env['UV_DEFAULT_INDEX'], env['UV_INDEX']) == ('https://mine', 'file:///a file:///b')
     assert (env['UV_FIND_LINKS'], env['SSL_CERT_FILE'], env['UV_CACHE_DIR']) == ('/c,/d', '/own', '/cache')
+    assert env['UV_COMPILE_BYTECODE'] == '1'
     made.environ.update(UV_DEFAULT_INDEX='https://uv', MAX_JOBS='3')
     env = provision.installer_environment(made, RecordingShell(settings=settings))
     assert (env['UV_DEFAULT_INDEX'], env['MAX_JOBS']) == ('https://uv', '3')
