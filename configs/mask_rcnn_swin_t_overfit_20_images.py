@@ -28,7 +28,7 @@ model = dict(
 )
 
 size = dict(type='Resize', scale=(336, 224), keep_ratio=True)
-load = dict(type='mmswin.LoadImageFromFile', max_bad_fraction=0.0)
+load = dict(type='LoadImageFromFile')
 truth = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
 keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')
 images = dict(

@@ -14,6 +14,7 @@ from mmswin.errors import explain_missing, nearest
 COMMANDS = {
     'train': 'train a model from a config',
     'test': 'test a checkpoint',
+    'predict': 'predict on pictures, folders, videos or a camera, and draw what was found',
     'check': 'find faults of a data set without training',
     'upgrade': 'turn a config of mmdet 2.x or mmseg 0.x into one for today',
     'table': "compare the configs with the paper's tables",

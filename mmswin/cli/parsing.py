@@ -71,3 +71,16 @@ def parse_with_launcher(parser: argparse.ArgumentParser, argv: Sequence[str] | N
     if args.launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
     return args
+
+
+def add_predictor_options(parser: argparse.ArgumentParser) -> None:
+    """Add what makes a predictor: configuration, checkpoint, device."""
+    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--device', help='such as cuda:1 or cpu (default: the GPU where there is one)')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read the checkpoint even if it holds more than weights, which can run code: '
+        'only for files whose origin you trust',
+    )

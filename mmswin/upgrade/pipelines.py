@@ -87,7 +87,7 @@ class PipelineUpgrade:
 
     def train(self, steps: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
         """A training pipeline, or a part of one in a wrapper."""
-        new = self._all(steps, path, max_bad_fraction=0.01)
+        new = self._all(steps, path)
         if any(step.get('type') in ('Collect', 'DefaultFormatBundle') for step in steps):
             new.append({'type': 'PackDetInputs' if self._detection else 'PackSegInputs'})
         self.report.done(
@@ -100,7 +100,7 @@ class PipelineUpgrade:
         """A test pipeline: one view, annotations loaded behind the resizing, where they are not resized."""
         self._testing = True
         views = next((step for step in steps if step.get('type') == 'MultiScaleFlipAug'), None)
-        new = [step for step in self._all(steps, path, max_bad_fraction=0.0) if step['type'] != 'LoadAnnotations']
+        new = [step for step in self._all(steps, path) if step['type'] != 'LoadAnnotations']
         self._testing = False
         if self._detection:
             load = {'type': 'LoadAnnotations', 'with_bbox': True, **({'with_mask': True} if with_mask else {})}
@@ -119,13 +119,13 @@ class PipelineUpgrade:
         self.report.done('MultiScaleFlipAug -> its transforms, with the annotations loaded for the evaluator')
         return new
 
-    def _all(self, steps: list[dict[str, Any]], path: str, max_bad_fraction: float) -> list[dict[str, Any]]:
+    def _all(self, steps: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
         new = []
         for index, step in enumerate(steps):
             old = Section(step, f'{path}.{index}', self.report)
             name = old.peek('type')
             if name == 'LoadImageFromFile':
-                new.append(self._load_image(old, max_bad_fraction))
+                new.append(self._load_image(old))
             elif name in self._translators:
                 new += self._translators[name](old)
             elif name not in _PACKING:
@@ -145,13 +145,15 @@ class PipelineUpgrade:
             self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)], why)
         return new
 
-    def _load_image(self, old: Section, max_bad_fraction: float) -> dict[str, Any]:
+    def _load_image(self, old: Section) -> dict[str, Any]:
         old.drop('type')
         old.rename_storage()
         self.report.done(
             'LoadImageFromFile -> mmswin.LoadImageFromFile: training skips and counts bad images, up to 1 %'
         )
-        return {'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': max_bad_fraction, **old.take_rest()}
+        if self._testing:  # no image may be skipped, and the libraries' inferencers look for their own by name
+            return {'type': 'LoadImageFromFile', **old.take_rest()}
+        return {'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': 0.01, **old.take_rest()}
 
     def _load_annotations(self, old: Section) -> list[dict[str, Any]]:
         old.rename_storage()
@@ -228,7 +230,7 @@ class PipelineUpgrade:
 
     def _choice(self, old: Section) -> list[dict[str, Any]]:
         branches = enumerate(old.peek('policies'))
-        new = [self._all(branch, f'{old.path}.policies.{index}', 0.01) for index, branch in branches]
+        new = [self._all(branch, f'{old.path}.policies.{index}') for index, branch in branches]
         self.report.done('AutoAugment.policies -> RandomChoice.transforms')
         return [{'type': 'RandomChoice', 'transforms': new}]
 
@@ -259,4 +261,4 @@ class PipelineUpgrade:
                 step['img_scale'] = scale
             if step['type'] == 'RandomFlip':  # it flipped where `flip` of the test said so
                 step.update(flip_ratio=None, prob=None)
-        return self._all(steps, f'{old.path}.transforms', 0.0)
+        return self._all(steps, f'{old.path}.transforms')

@@ -24,7 +24,8 @@ LEVELS = [
     {'necks', 'dense_heads', 'roi_heads', 'detectors', 'losses', 'assigners'},
     {'data'},
     {'engine'},
-    {'inference', 'export', 'analysis', 'visualization', 'upgrade'},
+    {'inference'},
+    {'export', 'analysis', 'visualization', 'upgrade'},
     {'demo'},
     {'cli'},
     {'__main__'},
@@ -34,19 +35,20 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 19_100  # on its way to 18,000
+PACKAGE_LINES = 20_500  # with prediction; on its way to 19,000
 ROOM_LINES = {
     'analysis': 1_200,
     'atomic': 130,
     'backbones': 1_150,
     'checkpoints': 4_200,
-    'cli': 900,
+    'cli': 950,
     'data': 2_250,
     'demo': 300,
     'detectors': 250,
     'engine': 4_000,
     'environment': 950,
     'errors': 150,
+    'inference': 1_300,
     'ops': 2_150,
     'upgrade': 1_800,
     'visualization': 250,

@@ -23,11 +23,9 @@ train_pipeline = [
     ),
     dict(type='PackDetInputs'),
 ]
-# A test has to answer for every image, so there no image may be skipped.
-test_pipeline = [dict(type='mmswin.LoadImageFromFile', max_bad_fraction=0.0), *_base_.test_pipeline[1:]]
 
 train_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(data_root=data_root, ann_file=val_annotations, pipeline=test_pipeline))
+val_dataloader = dict(dataset=dict(data_root=data_root, ann_file=val_annotations))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + val_annotations)
 test_evaluator = val_evaluator

@@ -178,7 +178,7 @@ def views(scope: str = 'mmdet', **options: Any) -> tuple[list[dict[str, Any]], P
 def test_a_test_of_one_view() -> None:
     steps, pipelines = views(img_scale=(1333, 800), flip=False)
     assert [step['type'] for step in steps[1:]] == ['Resize', 'LoadAnnotations', 'PackDetInputs']
-    assert steps[0] == dict(type='mmswin.LoadImageFromFile', max_bad_fraction=0.0)
+    assert steps[0] == dict(type='LoadImageFromFile')
     assert steps[1] == dict(type='Resize', scale=(1333, 800), keep_ratio=True)
     assert pipelines.several_views is None and pipelines.report.untranslated == []
 
@@ -199,7 +199,7 @@ def test_a_test_of_several_views(options: dict[str, Any]) -> None:
     assert {resize['scale'] for resize in resizes} == {(200, 100), (400, 200), (600, 300)}
     assert [flip['prob'] for flip in flips] == [0.0, 1.0]
     assert (load['type'], annotations, pack) == (
-        'mmswin.LoadImageFromFile',
+        'LoadImageFromFile',
         [dict(type='LoadAnnotations')],
         [dict(type='PackSegInputs')],
     )

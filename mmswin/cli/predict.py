@@ -1,0 +1,101 @@
+"""Predict on pictures and videos: mmswin predict CONFIG CHECKPOINT SOURCE --out DIR [options]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import mmswin
+from mmswin.cli.parsing import add_cfg_options, add_predictor_options, command_parser
+from mmswin.errors import printable, run_tool
+
+# Seconds between two lines of progress where there is no terminal.
+_EVERY = 10.0
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'predict',
+        'Predict on pictures and videos, and draw what was found. Files that cannot be read are named and skipped; the '
+        'exit status is 1 then.',
+        'mask_rcnn_swin_t_coco mask_rcnn.pth pictures/ --out found --save-json',
+        'upernet_swin_t_ade20k upernet.pth street.mp4 --out found --amp bf16',
+    )
+    add_predictor_options(parser)
+    parser.add_argument('source', nargs='+', help='pictures, videos, folders, globs, or the number of a camera')
+    parser.add_argument('--out', metavar='DIR', required=True, help='where pictures and videos go')
+    parser.add_argument('--save-json', action='store_true', help='also save the values: predictions.json with boxes and '
+                        'masks in the format of COCO, or label maps as labels/NAME.png')  # fmt: skip
+    parser.add_argument('--score', type=float, default=0.3, help='leave out objects below it (default 0.3)')
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='keep these classes alone')
+    parser.add_argument('--tile', type=int, metavar='PIXELS', help='predict larger pictures in tiles of this side')
+    parser.add_argument(
+        '--overlap', type=float, default=0.2, help='part of a tile that its neighbour has, too (default 0.2)'
+    )
+    parser.add_argument('--batch', type=int, default=1, help='pictures or tiles that go through the network together')
+    parser.add_argument('--amp', nargs='?', const='auto', choices=['auto', 'bf16', 'fp16'],
+                        help='predict in mixed precision: bfloat16 where the hardware has it; boxes stay float32')  # fmt: skip
+    parser.add_argument('--overwrite', action='store_true', help='write into a directory that is not empty')
+    parser.add_argument(
+        '--tune-cpu', action='store_true', help='let the process keep the memory it frees: faster on a CPU'
+    )
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    if args.tune_cpu:
+        mmswin.tune_cpu()
+    skipped: list[tuple[str, str]] = []
+    interrupted = False
+
+    def predict() -> None:
+        nonlocal interrupted
+        from mmswin.engine.precision import autocast_type, is_slower
+        from mmswin.inference.writing import Writer, check_directory
+
+        if args.amp and is_slower(autocast_type(args.amp)):
+            print('--amp: not faster here, this processor has no instructions for it', file=sys.stderr)
+        check_directory(args.out, args.overwrite)
+        predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
+        results = predictor(args.source, args.batch, args.amp, args.tile, args.overlap, args.score)
+        begin = time.monotonic()
+        with Writer(args.out, args.save_json, args.overwrite) as writer:
+            try:
+                for result in _progress(results, results.total):
+                    writer.add(result if args.classes is None else result.filter(classes=args.classes))
+            except KeyboardInterrupt:  # the way to end a camera: what there is is complete
+                interrupted = True
+        skipped.extend(results.skipped)
+        seconds = time.monotonic() - begin
+        for path, reason in skipped:
+            print(f'skipped {printable(path)}: {printable(reason)}', file=sys.stderr)
+        objects = ', '.join(f'{name} {number}' for name, number in writer.counts.most_common(8))
+        more = f' and {len(writer.counts) - 8} classes more' if len(writer.counts) > 8 else ''
+        pictures = f'{writer.pictures} picture{"" if writer.pictures == 1 else "s"}'
+        unread = f'; {len(skipped)} skipped' if skipped else ''
+        print(f'{pictures} in {seconds:.1f} s: {objects or "nothing found"}{more}{unread}; in {args.out}')
+
+    status = run_tool(predict)
+    return 130 if interrupted and not status else status or bool(skipped)
+
+
+def _progress(results: Any, total: int | None) -> Iterator[Any]:
+    """A bar on a terminal, else a line now and then."""
+    if sys.stderr.isatty() and not os.environ.get('NO_COLOR'):
+        from rich.console import Console
+        from rich.progress import track
+
+        yield from track(results, 'predicting', total, console=Console(stderr=True), transient=True)
+        return
+    last = time.monotonic()
+    for number, result in enumerate(results, 1):
+        yield result
+        if time.monotonic() - last > _EVERY:
+            last = time.monotonic()
+            print(f'{number}{f" of {total}" if total else ""} pictures', file=sys.stderr, flush=True)

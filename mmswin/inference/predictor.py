@@ -1,0 +1,177 @@
+"""One interface for prediction: pictures from any source in, results out, one by one.
+
+What computes is a :class:`Backend`: pictures in, objects or label maps out. Sources, tiles and results know nothing of
+it, so a model in another form needs no more than a class with these four names.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from mmswin.errors import RunError
+from mmswin.inference import sources, tiles
+from mmswin.inference.drawing import colours
+from mmswin.inference.results import Instances, Result
+
+Found = Instances | np.ndarray
+
+
+class Backend(Protocol):
+    """What predicts.
+
+    Attributes:
+        classes: Names of the labels.
+        palette: Their colours, or None.
+        segments: Whether it gives label maps rather than objects.
+        reading: ``color_type`` and ``backend`` with which pictures are decoded, see :func:`sources.read`.
+    """
+
+    classes: Sequence[str]
+    palette: Sequence[tuple[int, int, int]] | None
+    segments: bool
+    reading: dict[str, Any]
+
+    def __call__(self, images: Sequence[np.ndarray], amp: str | None = None, scores: bool = False) -> list[Found]:
+        """Predict on pictures.
+
+        Args:
+            images: ``H x W x 3`` in BGR, uint8, of any sizes.
+            amp: ``'auto'``, ``'bf16'`` or ``'fp16'`` for mixed precision.
+            scores: Of segmentation: ``classes x H x W`` float32, at least two, instead of ``H x W`` labels.
+
+        Returns:
+            For each its objects, best first, in its pixels; or its label map.
+        """
+        ...
+
+
+class Predictions(Iterator[Result]):
+    """Results as they come; each picture is read when it is its turn.
+
+    Attributes:
+        total: How many there will be, None where that is not known (a camera).
+        skipped: Paths of what could not be read so far, each with the reason.
+    """
+
+    def __init__(self, results: Iterator[Result], total: int | None, skipped: list[tuple[str, str]]) -> None:
+        self._results, self.total, self.skipped = results, total, skipped
+
+    def __next__(self) -> Result:
+        return next(self._results)
+
+
+class Predictor:
+    """Predicts on pictures, ``for result in predictor(source)``; see :func:`load`.
+
+    Attributes:
+        backend: What computes.
+        classes: Names of the labels.
+        palette: A colour (red, green, blue) for each.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.classes = tuple(backend.classes)
+        self.palette = colours(len(self.classes), backend.palette)
+
+    def __call__(
+        self,
+        source: Any,
+        batch: int = 1,
+        amp: str | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        score: float = 0.0,
+    ) -> Predictions:
+        """Predict on a source.
+
+        Args:
+            source: A file, a folder (and all below it), a glob, an array ``H x W x 3`` in BGR, a video file, the number
+                of a camera, or a list of such.
+            batch: Pictures, or tiles, that go through the network together.
+            amp: Mixed precision: ``'bf16'`` (also on CPUs), ``'fp16'`` (GPUs), ``'auto'``; boxes and masks are float32.
+            tile: Side in pixels of the pieces in which larger pictures are predicted. Each goes through the pipeline of
+                the configuration as a picture of its own, so a small tile enlarges what is small.
+            overlap: Part of a tile that its neighbour sees, too.
+            score: Objects below it are left out, before tiles are put together.
+
+        Returns:
+            An iterator of :class:`Result`. Files that cannot be read are left out and noted in its ``skipped``.
+
+        Raises:
+            RunError: Arguments that are out of range, or nothing at the source.
+        """
+        if batch < 1 or (tile is not None and tile < 1) or not 0 <= overlap < 1 or not 0 <= score <= 1:
+            raise RunError(
+                f'batch={batch}, tile={tile}, overlap={overlap}, score={score}: batch and tile are at least 1, overlap '
+                'is at least 0 and below 1, score between 0 and 1'
+            )
+        items = sources.find(source)
+        skipped: list[tuple[str, str]] = []
+        frames = sources.read(items, skipped, **self.backend.reading)
+        results = self._results(frames, batch, amp, tile, overlap, score)
+        return Predictions(results, sources.count(items), skipped)
+
+    def _results(self, frames, batch, amp, tile, overlap, score) -> Iterator[Result]:
+        if tile is None:
+            frames = iter(frames)
+            while group := list(itertools.islice(frames, batch)):
+                for frame, found in zip(group, self.backend([frame.image for frame in group], amp)):
+                    yield self._result(frame, found, score)
+            return
+        for frame in frames:
+            if max(frame.image.shape[:2]) <= tile:
+                (found,) = self.backend([frame.image], amp)
+            else:
+                found = self._in_tiles(frame.image, batch, amp, tile, overlap, score)
+            yield self._result(frame, found, score)
+
+    def _in_tiles(self, image: np.ndarray, batch, amp, tile, overlap, score) -> Found:
+        places = tiles.windows(*image.shape[:2], tile, overlap)
+        pieces = (image[top:bottom, left:right] for top, left, bottom, right in places)
+        found = self._in_batches(pieces, batch, amp)
+        if self.backend.segments:
+            return tiles.label_map(*image.shape[:2], tile, overlap, found)
+        return tiles.merge(places, [one[one.scores >= score] for one in found])
+
+    def _in_batches(self, pieces: Iterator[np.ndarray], batch: int, amp: str | None) -> Iterator[Any]:
+        while group := list(itertools.islice(pieces, batch)):
+            yield from self.backend(group, amp, scores=self.backend.segments)
+
+    def _result(self, frame: sources.Frame, found: Found, score: float) -> Result:
+        where = {'path': frame.path, 'video': frame.video, 'fps': frame.fps}
+        result = Result(frame.image, frame.name, self.classes, self.palette, **where)
+        if self.backend.segments:
+            result.label_map = found
+        else:
+            result.instances = found[found.scores >= score]
+        return result
+
+
+def load(
+    config: str,
+    checkpoint: str,
+    device: str | None = None,
+    cfg_options: Sequence[str] | dict[str, Any] | None = None,
+    trust_checkpoint: bool = False,
+) -> Predictor:
+    """A predictor from a configuration and a checkpoint; nothing in the checkpoint is run.
+
+    Args:
+        config: Path of the configuration, or the name of one that comes with mmswin.
+        checkpoint: Path or URL of the weights.
+        device: Such as ``'cuda:1'`` or ``'cpu'``; the GPU by default where there is one.
+        cfg_options: Changes of the configuration: ``KEY=VALUE`` texts, or dotted keys to values.
+        trust_checkpoint: Read the checkpoint even if it holds more than weights, which can run code.
+
+    Raises:
+        RunError: The configuration cannot be read or built, or there is no such device.
+        CheckpointError: The checkpoint cannot be read, or is for another model.
+    """
+    from mmswin.inference.torch_backend import TorchBackend
+
+    return Predictor(TorchBackend.load(config, checkpoint, device, cfg_options, trust_checkpoint))

@@ -1,0 +1,61 @@
+"""Files of results: pictures, videos, one json; complete whatever ends the run; nothing overwritten."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmswin.errors import RunError
+from mmswin.inference.writing import Writer
+
+
+def test_pictures_and_json(detector, picture, tmp_path):
+    source = tmp_path / 'in'
+    (source / 'deep').mkdir(parents=True)
+    for name in ('a.png', 'deep/b.png'):
+        cv2.imwrite(str(source / name), picture)
+    with Writer(tmp_path / 'out', values=True) as writer:
+        for result in detector(source):
+            writer.add(result)
+    assert writer.pictures == 2 and writer.counts == {'red': 2, 'blue': 2}
+    found = {str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*') if path.is_file()}
+    assert found == {'a.jpg', 'deep/b.jpg', 'predictions.json'}
+    content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert [image['name'] for image in content['images']] == ['a', 'deep/b']
+    assert [category['name'] for category in content['categories']] == ['red', 'blue']
+    assert [(entry['id'], entry['image_id']) for entry in content['annotations']] == [(1, 1), (2, 1), (3, 2), (4, 2)]
+
+
+def test_labels_have_the_images_own_name(segmentor, picture, tmp_path):
+    cv2.imwrite(str(tmp_path / 'street.png'), picture)
+    with Writer(tmp_path / 'out', values=True) as writer:
+        for result in segmentor(tmp_path / 'street.png'):
+            writer.add(result)
+    labels = cv2.imread(str(tmp_path / 'out' / 'labels' / 'street.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(labels, result.label_map)
+    assert writer.counts == {'dark': 1, 'blue': 1, 'red': 1}
+
+
+def test_a_video_becomes_a_video_and_what_came_before_an_error_is_kept(detector, picture, tmp_path):
+    video = cv2.VideoWriter(str(tmp_path / 'film.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 12, (160, 90))
+    for _ in range(4):
+        video.write(picture)
+    video.release()
+    with pytest.raises(KeyError), Writer(tmp_path / 'out', values=True) as writer:
+        for result in detector([str(tmp_path / 'film.mp4'), picture]):
+            if result.video is None:
+                raise KeyError
+            writer.add(result)
+    drawn = cv2.VideoCapture(str(tmp_path / 'out' / 'film.mp4'))
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and drawn.get(cv2.CAP_PROP_FPS) == 12
+    assert len(json.loads((tmp_path / 'out' / 'predictions.json').read_text())['images']) == 4
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    (tmp_path / 'mine.txt').touch()
+    for place in (tmp_path, tmp_path / 'mine.txt'):
+        with pytest.raises(RunError, match=place.name):
+            Writer(place)
+    Writer(tmp_path, overwrite=True)
+    Writer(tmp_path / 'new')
