@@ -4,6 +4,8 @@ mmengine imports this module by itself when a config names a type as ``mmswin.Na
 packages in its ``locations``, so that no ``custom_imports`` is needed.
 """
 
+from importlib import import_module
+
 try:
     from mmengine import registry as mmengine_registry
     from mmengine.config.utils import MODULE2PACKAGE
@@ -21,11 +23,34 @@ from mmswin.checkpoints import mmengine_loader
 MODULE2PACKAGE.setdefault('mmswin', __name__)
 
 
-def _node(parent: Registry, *locations: str) -> Registry:
-    return Registry(parent.name, parent=parent, scope='mmswin', locations=list(locations))
+# Parts of detectors that are built on mmdet's classes, and their rooms. They are imported when they are asked for: mmdet
+# takes seconds, and whoever asks for a backbone alone may not have it.
+ON_MMDET = {
+    'BiFPN': 'mmswin.necks',
+    'InclusiveGIoULoss': 'mmswin.losses',
+    'NormalizedFocalLoss': 'mmswin.losses',
+    'RepPointsV2Head': 'mmswin.dense_heads',
+}
 
 
-MODELS = _node(mmengine_registry.MODELS, 'mmswin.backbones', 'mmswin.detectors')
+class _Models(Registry):
+    def get(self, key: str) -> type | None:
+        if key in ON_MMDET:
+            try:
+                import_module(ON_MMDET[key])
+            except ModuleNotFoundError as error:
+                from mmswin.errors import explain_missing
+
+                raise explain_missing(error, f'mmswin.{key}') from error
+        return super().get(key)
+
+
+def _node(parent: Registry, *locations: str, kind: type[Registry] = Registry) -> Registry:
+    return kind(parent.name, parent=parent, scope='mmswin', locations=list(locations))
+
+
+MODELS = _node(mmengine_registry.MODELS, 'mmswin.backbones', 'mmswin.detectors', kind=_Models)
+TASK_UTILS = _node(mmengine_registry.TASK_UTILS, 'mmswin.assigners')
 DATASETS = _node(mmengine_registry.DATASETS, 'mmswin.data')
 TRANSFORMS = _node(mmengine_registry.TRANSFORMS, 'mmswin.data')
 HOOKS = _node(mmengine_registry.HOOKS, 'mmswin.engine')

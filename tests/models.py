@@ -58,6 +58,33 @@ def retinanet(num_classes: int = 2, **changes: Any) -> dict[str, Any]:
     )
 
 
+def reppointsv2(num_classes: int = 2, **changes: Any) -> dict[str, Any]:
+    """The config of RepPoints V2 on the tiny backbone, with all its levels; changes are the backbone's."""
+    norm = dict(type='GN', num_groups=4)
+    return dict(
+        type='RepPointsDetector',
+        data_preprocessor=dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32),
+        backbone=backbone(**{'out_indices': (1, 2, 3), **changes}),
+        neck=dict(type='mmswin.BiFPN', in_channels=[16, 32, 64], out_channels=16, norm_cfg=norm),
+        bbox_head=dict(
+            type='mmswin.RepPointsV2Head',
+            num_classes=num_classes,
+            in_channels=16,
+            feat_channels=16,
+            point_feat_channels=16,
+            corner_channels=8,
+            norm_cfg=norm,
+        ),
+        train_cfg=dict(
+            init=dict(assigner=dict(type='PointAssigner', scale=4, pos_num=1), pos_weight=-1),
+            refine=dict(assigner=dict(type='mmswin.MultiLevelATSSAssigner', topk=9), pos_weight=-1),
+        ),
+        test_cfg=dict(
+            nms_pre=50, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.6), max_per_img=5
+        ),
+    )
+
+
 def upernet(num_classes: int = 3, **changes: Any) -> dict[str, Any]:
     """The config of mmseg's UPerNet on the tiny backbone; changes are the backbone's."""
     return dict(

@@ -105,7 +105,7 @@ def build_on_meta(cfg: Config) -> nn.Module:
         RunError: It cannot be built.
     """
     with quiet_libraries(), META:
-        return build_model(cfg).eval()
+        return build_model(cfg).eval().to(META)  # mmcv makes some weights on the CPU whatever the context says
 
 
 def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:

@@ -35,7 +35,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 20_500  # with prediction; on its way to 19,000
+PACKAGE_LINES = 21_350  # with prediction and RepPoints V2; on its way to 19,000
 ROOM_LINES = {
     'analysis': 1_200,
     'atomic': 130,
@@ -44,11 +44,13 @@ ROOM_LINES = {
     'cli': 950,
     'data': 2_250,
     'demo': 300,
+    'dense_heads': 650,
     'detectors': 250,
     'engine': 4_000,
     'environment': 950,
     'errors': 150,
     'inference': 1_300,
+    'necks': 150,
     'ops': 2_150,
     'upgrade': 1_800,
     'visualization': 250,

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmcv.ops import DeformConv2d
 from torch import nn
 
 from mmswin.analysis.counting import MultiplyAdds, count
@@ -75,6 +76,16 @@ def test_layers(layer, shape, expected):
     with META:
         module, x = layer().eval(), torch.empty(shape)
     assert count(module, x)[1] == expected
+
+
+def test_deformable_convolutions_count_as_convolutions() -> None:
+    module = nn.Module()
+    module.conv = DeformConv2d(4, 8, 3, padding=1).to(META)
+    module.forward = lambda x, offset: module.conv(x, offset).relu()
+    x, offset = torch.empty(2, 4, 9, 5, device=META), torch.empty(2, 18, 9, 5, device=META)
+    output, counted = count(module, x, offset)
+    assert output.shape == (2, 8, 9, 5) and counted == MultiplyAdds(layers=2 * 45 * 8 * 4 * 9)
+    assert 'forward' not in vars(module.conv)
 
 
 @pytest.mark.parametrize('fast_path', [True, False])

@@ -54,6 +54,15 @@ def test_sparse_rcnn_takes_its_own_proposals():
     assert box.products == 6 * (dynamic + attention)
 
 
+def test_reppointsv2_is_the_published_one_to_the_unit():
+    found = measured('reppointsv2_swin_t_coco', 800, 1280)
+    assert {part.name: part.params for part in found.parts} == {
+        'backbone': 27_520_506, 'neck': 10_185_254, 'bbox_head': 7_210_442
+    }  # fmt: skip
+    costs = {part.name: part.cost.published / 1e9 for part in found.parts}
+    assert costs == pytest.approx({'backbone': 95.73, 'neck': 32.85, 'bbox_head': 153.89}, abs=0.01)
+
+
 def test_every_parameter_is_in_one_part():
     for name, size in (('mask_rcnn_swin_t_coco', (256, 320)), ('upernet_swin_t_ade20k', (128, 128))):
         with META:

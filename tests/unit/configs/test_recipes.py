@@ -29,6 +29,8 @@ PARAMETERS = {
     'cascade_mask_rcnn_swin_t_coco': 86,
     'atss_r50_coco': 32,
     'atss_swin_t_coco': 36,
+    'reppointsv2_r50_coco': 42,
+    'reppointsv2_swin_t_coco': 45,
     'sparse_rcnn_r50_coco': 106,
     'sparse_rcnn_swin_t_coco': 110,
     'cascade_mask_rcnn_deit_s_coco': 80,
@@ -251,6 +253,16 @@ def test_detection_resizes_or_crops_and_flips(image: Path) -> None:
     assert sides == SHORT_SIDES
     # A crop has the proportions of the image only by accident; both branches and both mirrorings are equally likely.
     assert 25 < uncropped < 55 and 25 < flips < 55
+
+
+def test_reppointsv2_is_trained_up_to_960_as_released_or_to_800_as_in_the_paper() -> None:
+    sides = {
+        name: [scale[0] for scale in parsed(name).train_dataloader.dataset.pipeline[3].scales]
+        for name in ('reppointsv2_swin_t_coco', 'reppointsv2_r50_coco', 'reppointsv2_swin_t_480_800_coco')
+    }
+    released = sides.pop('reppointsv2_swin_t_coco')
+    assert released == sides['reppointsv2_r50_coco'] == list(range(480, 961, 32)) and len(released) == 16
+    assert set(sides['reppointsv2_swin_t_480_800_coco']) == SHORT_SIDES
 
 
 def test_crops_are_between_384_and_600_and_may_be_empty(image: Path) -> None:

@@ -1,0 +1,5 @@
+"""Necks that mmdet lacks."""
+
+from mmswin.necks.bifpn import BiFPN
+
+__all__ = ['BiFPN']
