@@ -130,91 +130,137 @@ def window_tokens(plan: WindowPlan, batch: int, device: torch.device) -> tuple[T
     return source.clamp(min=0), slots, (source < 0).nonzero().flatten()
 
 
-class _ToWindows(torch.autograd.Function):
-    """``(B * H * W) x C`` to ``slots x C``: one pass over memory, backward too."""
+@lru_cache_tensors(CACHE_BYTES)
+def _head_rows(plan: WindowPlan, batch: int, parts: int, heads: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Where each head's channels lie in a batch of maps and in its windows.
+
+    A map is read as ``(B * H * W * parts * heads) x head``, windows as ``(B * windows * heads * tokens) x head``.
+
+    Returns:
+        For every row of the windows that of the map's first part (any one for padding), for every head of every token
+        that of the windows, and the rows of padding, ``slots of padding x heads``.
+    """
+    source, slots, padding = window_tokens(plan, batch, device)
+    head, tokens = torch.arange(heads, device=device), plan.tokens
+
+    def rows(slot: Tensor) -> Tensor:
+        return (slot // tokens * (heads * tokens) + slot % tokens)[:, None] + head * tokens
+
+    into = source.view(-1, 1, tokens) * (parts * heads) + head[:, None]
+    return into.flatten(), rows(slots).flatten(), rows(padding)
+
+
+class _ToHeads(torch.autograd.Function):
+    """``(B * H * W) x (parts * heads * head)`` to ``parts`` times ``(B * windows * heads * tokens) x head``.
+
+    One pass over memory, backward too.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, value: Tensor, source: Tensor, slots: Tensor, padding: Tensor) -> Tensor:
-        rows = x.index_select(0, source)
-        return rows.index_put_((padding,), value) if len(padding) else rows
+    def forward(
+        x: Tensor, value: Tensor, into: Tensor, back: Tensor, padding: Tensor, parts: int
+    ) -> tuple[Tensor, ...]:
+        heads = padding.shape[1]
+        rows = x.reshape(-1, x.shape[1] // (parts * heads))
+        out = tuple(rows[part * heads :].index_select(0, into) for part in range(parts))
+        if len(padding):
+            for part, values in zip(out, value.view(parts, heads, -1)):
+                part.index_put_((padding,), values)
+        return out
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[2:])
-        ctx.save_for_forward(*inputs[2:])
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+        *places, ctx.parts = inputs[2:]
+        ctx.save_for_backward(*places)
+        ctx.save_for_forward(*places)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:
-        tokens = ctx.saved_tensors  # once: checkpointing gives them once
-        grad_value = grad.index_select(0, tokens[2]).sum(0) if ctx.needs_input_grad[1] else None
-        return _FromWindows.apply(grad, *tokens), grad_value, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        places = ctx.saved_tensors  # once: checkpointing gives them once
+        grad_value = None
+        if ctx.needs_input_grad[1]:
+            grad_value = torch.cat([grad[places[2]].sum(0).flatten() for grad in grads])
+        return _FromHeads.apply(*places, *grads), grad_value, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, x: Tensor, value: Tensor | None, *_: None) -> Tensor:
-        return _ToWindows.apply(x, x.new_zeros(x.shape[1]) if value is None else value, *ctx.saved_tensors)
+    def jvp(ctx: Any, x: Tensor, value: Tensor | None, *_: None) -> tuple[Tensor, ...]:
+        value = x.new_zeros(x.shape[1]) if value is None else value
+        return _ToHeads.apply(x, value, *ctx.saved_tensors, ctx.parts)
 
 
-class _FromWindows(torch.autograd.Function):
-    """The inverse of :class:`_ToWindows`; what is in slots of padding is dropped."""
+class _FromHeads(torch.autograd.Function):
+    """The inverse of :class:`_ToHeads`; what is in slots of padding is dropped."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(rows: Tensor, source: Tensor, slots: Tensor, padding: Tensor) -> Tensor:
-        return rows.index_select(0, slots)
+    def forward(into: Tensor, back: Tensor, padding: Tensor, *parts: Tensor) -> Tensor:
+        width = padding.shape[1] * parts[0].shape[1]
+        maps = [part.index_select(0, back).view(-1, width) for part in parts]
+        return torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
+        ctx.save_for_backward(*inputs[:3])
+        ctx.save_for_forward(*inputs[:3])
+        ctx.parts = len(inputs) - 3
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        return _ToWindows.apply(grad, grad.new_zeros(grad.shape[1]), *ctx.saved_tensors), None, None, None
+        grads = _ToHeads.apply(grad, grad.new_zeros(grad.shape[1]), *ctx.saved_tensors, ctx.parts)
+        return None, None, None, *grads
 
     @staticmethod
-    def jvp(ctx: Any, rows: Tensor, *_: None) -> Tensor:
-        return _FromWindows.apply(rows, *ctx.saved_tensors)
+    def jvp(ctx: Any, _into: None, _back: None, _padding: None, *parts: Tensor) -> Tensor:
+        return _FromHeads.apply(*ctx.saved_tensors, *parts)
 
 
-def to_windows(x: Tensor, plan: WindowPlan, value: Tensor | None = None) -> Tensor:
-    """Pad a map at the bottom and the right, roll it and cut it: ``B x H x W x C`` to ``(B * windows) x tokens x C``.
+def to_heads(
+    x: Tensor, plan: WindowPlan, num_heads: int, parts: int = 3, value: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Pad a map at the bottom and the right, roll it, cut it and sort it by heads.
 
     Args:
-        x: The map.
+        x: The map, ``B x H x W x C`` with channels ordered part x head x head width.
         plan: Its plan.
+        num_heads: Heads of each part.
+        parts: How many parts the channels have: 3 for q, k and v.
         value: What a padded token holds, ``C`` numbers (gradients reach it); zeros by default.
+
+    Returns:
+        ``parts`` times ``(B * windows) x heads x tokens x head width``.
     """
     batch, height, width, channels = x.shape
     value = x.new_zeros(channels) if value is None else value.to(x.dtype)
-    if _is_abstract(x):
-        # One gather: reshapes of rolled and transposed maps would tie the recorded graph to the sizes at hand.
-        source = _sources(plan, x.device)
-        x = torch.cat([x.reshape(batch, height * width, channels), value.expand(batch, 1, channels)], dim=1)
-        return x.index_select(1, source).reshape(batch * plan.rows * plan.columns, plan.tokens, channels)
-    rows = _ToWindows.apply(x.reshape(-1, channels), value, *window_tokens(plan, batch, x.device))
-    return rows.view(-1, plan.tokens, channels)
+    shape = (batch * plan.rows * plan.columns, num_heads, plan.tokens, channels // parts // num_heads)
+    if not _is_abstract(x):
+        places = _head_rows(plan, batch, parts, num_heads, x.device)
+        return tuple(part.view(shape) for part in _ToHeads.apply(x.reshape(-1, channels), value, *places, parts))
+    # One gather: reshapes of rolled and transposed maps would tie the recorded graph to the sizes at hand.
+    x = torch.cat([x.reshape(batch, height * width, channels), value.expand(batch, 1, channels)], dim=1)
+    x = x.index_select(1, _sources(plan, x.device))
+    return x.reshape(shape[0], plan.tokens, parts, num_heads, shape[3]).permute(2, 0, 3, 1, 4).unbind(0)
 
 
-def from_windows(windows: Tensor, plan: WindowPlan) -> Tensor:
-    """Undo :func:`to_windows`: ``(B * windows) x tokens x C`` to ``B x H x W x C``."""
-    channels = windows.shape[-1]
-    if _is_abstract(windows):
-        place = torch.arange(plan.height * plan.width, device=windows.device)
-        # Not below zero: Inductor stops at remainders of negative numbers here ("VR[-int_oo, oo]").
-        down, across = plan.rows * plan.window[0], plan.columns * plan.window[1]
-        row = (place // plan.width - plan.shift[0] + down) % down
-        column = (place % plan.width - plan.shift[1] + across) % across
-        window = row // plan.window[0] * plan.columns + column // plan.window[1]
-        token = row % plan.window[0] * plan.window[1] + column % plan.window[1]
-        x = windows.reshape(-1, plan.rows * plan.columns * plan.tokens, channels)
-        x = x.index_select(1, window * plan.tokens + token)
-        return x.reshape(-1, plan.height, plan.width, channels)
-    batch = len(windows) // (plan.rows * plan.columns)
-    tokens = window_tokens(plan, batch, windows.device)
-    return _FromWindows.apply(windows.reshape(-1, channels), *tokens).view(batch, plan.height, plan.width, channels)
+def from_heads(windows: Tensor, plan: WindowPlan) -> Tensor:
+    """Undo :func:`to_heads`: ``(B * windows) x heads x tokens x head width`` to ``B x H x W x C``."""
+    count, heads, tokens, head = windows.shape
+    batch, channels = count // (plan.rows * plan.columns), heads * head
+    if not _is_abstract(windows):
+        places = _head_rows(plan, batch, 1, heads, windows.device)
+        return _FromHeads.apply(*places, windows.reshape(-1, head)).view(batch, plan.height, plan.width, channels)
+    place = torch.arange(plan.height * plan.width, device=windows.device)
+    # Not below zero: Inductor stops at remainders of negative numbers here ("VR[-int_oo, oo]").
+    down, across = plan.rows * plan.window[0], plan.columns * plan.window[1]
+    row = (place // plan.width - plan.shift[0] + down) % down
+    column = (place % plan.width - plan.shift[1] + across) % across
+    window = row // plan.window[0] * plan.columns + column // plan.window[1]
+    token = row % plan.window[0] * plan.window[1] + column % plan.window[1]
+    x = windows.transpose(1, 2).reshape(-1, plan.rows * plan.columns * plan.tokens, channels)
+    x = x.index_select(1, window * plan.tokens + token)
+    return x.reshape(-1, plan.height, plan.width, channels)
 
 
 def _region(position: Tensor, length: int, window: int, shift: int) -> Tensor:

@@ -65,13 +65,13 @@ def _attention(block: nn.Module, tokens: Tensor, out: Tensor, plan: WindowPlan, 
             qkv = whole.index_copy_(0, inside, qkv)
         dtype = qkv.dtype
         qkv = qkv.float() if dtype in products.UNSUPPORTED_DTYPES else qkv
-        windows = qkv.view(-1, plan.tokens, qkv.shape[1])
+        parts = qkv.view(-1, plan.tokens, 3, attn.num_heads, given.shape[1] // attn.num_heads).permute(2, 0, 3, 1, 4)
         mask = None
         if regions is not None:
             mask = mask_between(regions[chunk[:, 0] // plan.tokens % len(regions)], qkv.dtype)
         with autocast_to('cpu', None):  # the type is that of the projection
-            mixed = attend_windows(windows, bias, mask, attn.num_heads, attn.scale)
-        mixed = mixed.reshape(len(qkv), -1).to(dtype)
+            mixed = attend_windows(*parts, bias, mask, attn.scale)
+        mixed = mixed.transpose(1, 2).reshape(len(qkv), -1).to(dtype)
         if inside is not None:
             mixed = mixed.index_select(0, inside)
         out.index_copy_(0, index, given.add_(products.linear(mixed, attn.proj.weight, attn.proj.bias)))

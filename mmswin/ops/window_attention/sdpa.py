@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmswin.ops.windows import WindowPlan, from_windows, region_mask, to_windows
+from mmswin.ops.windows import WindowPlan, from_heads, region_mask, to_heads
 
 ALIGNMENT = 16
 
@@ -24,15 +24,13 @@ def attend(
     dropout: float,
 ) -> Tensor:
     """See :func:`mmswin.ops.window_attention.window_attention`."""
-    windows = to_windows(qkv, plan, pad_value)  # BW x N x 3C
-    count, tokens, width = windows.shape
-    q, k, v = windows.reshape(count, tokens, 3, num_heads, width // 3 // num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+    q, k, v = to_heads(qkv, plan, num_heads, value=pad_value)
     added = None if bias is None else bias.to(q.dtype)[None]
     mask = region_mask(plan, q)
     if mask is not None:
         mask = mask[:, None].expand(-1, num_heads, -1, -1) if added is None else mask[:, None] + added
-        added = mask.repeat(count // mask.shape[0], 1, 1, 1)
+        added = mask.repeat(len(q) // len(mask), 1, 1, 1)
     if added is not None and added.is_cuda:
-        added = F.pad(added, (0, -tokens % ALIGNMENT))[..., :tokens]
+        added = F.pad(added, (0, -plan.tokens % ALIGNMENT))[..., : plan.tokens]
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=added, dropout_p=dropout, scale=scale)
-    return from_windows(out.transpose(1, 2).reshape(count, tokens, width // 3), plan)
+    return from_heads(out, plan)

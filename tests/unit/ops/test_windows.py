@@ -8,12 +8,22 @@ from mmswin.ops.caches import clear_caches
 from mmswin.ops.windows import (
     MASKED_SCORE,
     bias_table_rows,
-    from_windows,
+    from_heads,
     region_mask,
     relative_position_index,
-    to_windows,
+    to_heads,
     window_plan,
 )
+
+
+def to_windows(x, plan, value=None):
+    """The map of one part and one head, so that windows come as they are: ``(B * windows) x tokens x C``."""
+    return to_heads(x, plan, num_heads=1, parts=1, value=value)[0].squeeze(1)
+
+
+def from_windows(cut, plan):
+    return from_heads(cut[:, None], plan)
+
 
 CASES = [
     (14, 21, (7, 7), (0, 0)),
@@ -106,14 +116,27 @@ def test_index_is_the_row_of_the_offset(window):
     assert set(index.flatten().tolist()) == set(range(bias_table_rows(window)))
 
 
+@pytest.mark.parametrize('captured', [False, True])
+@pytest.mark.parametrize('case', CASES)
+def test_parts_and_heads_are_cut_out_of_the_channels_in_this_order(case, captured, monkeypatch):
+    plan, value = window_plan(*case), torch.arange(12.0)
+    x = torch.randn(2, case[0], case[1], 12)  # three parts of two heads of two channels
+    expected = to_windows(x, plan, value).unflatten(2, (3, 2, 2)).permute(2, 0, 3, 1, 4)
+    monkeypatch.setattr(windows, 'is_recording', lambda: captured)
+    parts = to_heads(x, plan, 2, value=value)
+    torch.testing.assert_close(torch.stack(parts), expected, rtol=0, atol=0)
+    torch.testing.assert_close(from_heads(parts[1], plan), x[..., 4:8], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize('case', CASES)
 def test_moving_tokens_has_derivatives_of_every_kind(case):
     plan = window_plan(*case)
-    x = torch.randn(2, case[0], case[1], 2, dtype=torch.float64, requires_grad=True)
-    value = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, case[0], case[1], 6, dtype=torch.float64, requires_grad=True)
+    value = torch.randn(6, dtype=torch.float64, requires_grad=True)
 
     def there_and_back(x, value):
-        return from_windows(to_windows(x, plan, value).sin(), plan).cos()
+        q, k, v = to_heads(x, plan, 1, value=value)
+        return from_heads(q.sin() * k + v, plan).cos()
 
     assert torch.autograd.gradcheck(there_and_back, (x, value), check_forward_ad=True, fast_mode=True)
     assert torch.autograd.gradgradcheck(there_and_back, (x, value), fast_mode=True)
