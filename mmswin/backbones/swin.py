@@ -70,10 +70,7 @@ class PatchMerging(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """(Shifted-)window multi-head self-attention with relative position bias (paper, section 3.2).
-
-    Holds the parameters; :func:`mmswin.ops.window_attention.window_attention` computes.
-    """
+    """(Shifted-)window multi-head self-attention with relative position bias (paper, section 3.2): its parameters."""
 
     def __init__(
         self,
@@ -197,8 +194,7 @@ class SwinTransformer(Backbone):
         depths: Blocks of each stage; the variant's by default.
         num_heads: Heads of each stage; the variant's by default.
         strides: Stride of the patch embedding (equal to ``patch_size``), then of each patch merging.
-        out_indices: Stages to return, in this order; negative ones count from the last. Stages behind the deepest one
-            are not built.
+        out_indices: Stages to return, in this order; negative ones count from the last. Deeper ones are not built.
         qkv_bias: Whether q, k and v have a bias.
         qk_scale: Factor on Q K^T; head width ** -0.5 by default.
         patch_norm: Whether patch embedding and merging normalise.
@@ -212,19 +208,15 @@ class SwinTransformer(Backbone):
             attention: half of the memory), True whole blocks, False nothing. A list says it for each stage.
         pretrained: Old way to write ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
         convert_weights: Accepted and not needed: a checkpoint's format is recognised by its keys.
-        frozen_stages: -1 freezes nothing, 0 the patch embedding, n > 0 also the first n stages with their output
-            norms. Frozen from construction.
+        frozen_stages: -1 freezes nothing, 0 the patch embedding, n > 0 also the first n stages with their norms.
         init_cfg: mmengine's initialisation, a dict or a list of dicts.
-        arch: Variant, 'tiny', 'small', 'base' or 'large', which fills in embed_dims, depths and num_heads where they
-            are not given; 'tiny' by default.
+        arch: Variant, 'tiny' (default), 'small', 'base' or 'large': embed_dims, depths and num_heads if not given.
         shift_windows: False leaves out the shift (paper, table 4).
         use_rel_pos_bias: False leaves out the relative position bias (paper, table 4).
-        use_content_term: False leaves out Q K^T, so that attention is softmax(bias) V (paper, table 4, "rel. pos. w/o
-            app."). It is multiplied by 0: the same parameters, the same files, in every attention backend.
+        use_content_term: False multiplies Q K^T by 0: attention is softmax(bias) V (table 4, "rel. pos. w/o app.").
         attn_backend: Name of the attention backend, see :mod:`mmswin.ops.window_attention`.
-        in_channels_policy: What the filters of channels start from that a checkpoint lacks: 'zeros' (the output is at
-            first that of the channels it knows), 'mean' of its filters, or 'repeat' them. The file's channels
-            come first. With ``in_channels=1`` its filters are summed, whatever the policy.
+        in_channels_policy: What filters of channels beyond a checkpoint's start from: 'zeros' (the output is at first
+            that of the channels it knows), 'mean' of its filters, or 'repeat' them. For one channel they are summed.
         allow_other_depths: Load the blocks that a checkpoint of other depths has in common with the network; those that
             are new stay random, and the log names them. Without it at least 90 % of the tensors must match.
 

@@ -27,14 +27,13 @@ from functools import lru_cache, partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from mmswin.ops import recompute
 from mmswin.ops.caches import is_functorch
 from mmswin.ops.cpu import inference
 from mmswin.ops.merging import neighbours
-from mmswin.ops.windows import is_recording
+from mmswin.ops.windows import is_plain
 
 SELECTIVE = 'selective'
 # Classes whose forward is known here; own ones are added by `register`.
@@ -65,11 +64,10 @@ def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
             return checkpoint(module, x, use_reentrant=False)
         if with_cp == SELECTIVE and _may_replace(module, x):
             return (_run_merging if hasattr(module, 'reduction') else _run_block)(module, x)
-    elif x.device.type == 'cpu' and x.numel() and _may_replace(module, x):
-        if hasattr(module, 'reduction'):
-            return _run_merging(module, x)
-        if _computes_in_chunks(module):
-            return inference.run_block(module, x)
+    elif x.device.type == 'cpu' and x.numel():
+        merges = hasattr(module, 'reduction')
+        if (merges or _computes_in_chunks(module)) and _may_replace(module, x):
+            return _run_merging(module, x) if merges else inference.run_block(module, x)
     return module(x)
 
 
@@ -83,7 +81,7 @@ def is_unmodified(module: nn.Module) -> bool:
 
 def _may_replace(module: nn.Module, x: Tensor) -> bool:
     """Whether nobody could tell that the parts are not called, and their parameters are tensors of torch's own."""
-    if type(x) is not Tensor or is_recording() or is_functorch(x) or getattr(forward_ad, '_current_level', -1) >= 0:
+    if not is_plain(x):
         return False
     if not is_unmodified(module):
         _say_once()

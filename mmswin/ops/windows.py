@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from mmswin.ops.caches import lru_cache_tensors, register_cache
+from mmswin.ops.caches import is_functorch, lru_cache_tensors, register_cache
 
 # The score added between tokens that were no neighbours before the shift. Not -inf: a value of the reference,
 # and results must agree with it to rounding.
@@ -69,6 +70,12 @@ class WindowPlan(NamedTuple):
 def is_recording() -> bool:
     """Whether torch.compile, torch.export or torch.jit.trace records this call, so that sizes may be symbols."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether a tensor is one of torch's own, and nothing records, transforms or differentiates forward."""
+    forward_level = getattr(forward_ad, '_current_level', -1)  # private
+    return type(x) is Tensor and not is_recording() and not is_functorch(x) and forward_level < 0
 
 
 def _is_abstract(x: Tensor) -> bool:
@@ -134,24 +141,28 @@ def window_tokens(plan: WindowPlan, batch: int, device: torch.device) -> tuple[T
 def _head_rows(plan: WindowPlan, batch: int, parts: int, heads: int, device: torch.device) -> tuple[Tensor, ...]:
     """Where each head's channels lie in a batch of maps and in its windows.
 
-    A map is read as ``(B * H * W * parts * heads) x head``, windows as ``(B * windows * heads * tokens) x head``.
+    A map is read as ``(B * H * W * parts * heads) x head``, windows as ``(parts * B * windows * heads * tokens) x head``.
 
     Returns:
-        For every row of the windows that of the map's first part (any one for padding), for every head of every token
-        that of the windows, and the rows of padding, ``slots of padding x heads``.
+        For every row of the windows that of the map (any one for padding), for every row of the map that of the
+        windows, and the rows of padding, ``parts x slots of padding x heads``.
     """
     source, slots, padding = window_tokens(plan, batch, device)
-    head, tokens = torch.arange(heads, device=device), plan.tokens
+    head, tokens = torch.arange(heads, device=device)[:, None], plan.tokens
+    part = torch.arange(parts, device=device)[:, None, None]
 
     def rows(slot: Tensor) -> Tensor:
-        return (slot // tokens * (heads * tokens) + slot % tokens)[:, None] + head * tokens
+        first = slot // tokens * (heads * tokens) + slot % tokens
+        return part * (len(source) * heads) + head * tokens + first
 
-    into = source.view(-1, 1, tokens) * (parts * heads) + head[:, None]
-    return into.flatten(), rows(slots).flatten(), rows(padding)
+    into = (source.view(-1, 1, tokens) * (parts * heads) + head).flatten() + part[:, 0] * heads
+    back = rows(slots).permute(2, 0, 1).flatten()
+    small = torch.int32 if into.numel() < 2**31 else torch.int64  # half of the memory
+    return into.flatten().to(small), back.to(small), rows(padding).transpose(1, 2)
 
 
 class _ToHeads(torch.autograd.Function):
-    """``(B * H * W) x (parts * heads * head)`` to ``parts`` times ``(B * windows * heads * tokens) x head``.
+    """``(B * H * W) x (parts * heads * head)`` to ``(parts * B * windows * heads * tokens) x head``.
 
     One pass over memory, backward too.
     """
@@ -159,67 +170,51 @@ class _ToHeads(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        x: Tensor, value: Tensor, into: Tensor, back: Tensor, padding: Tensor, parts: int
-    ) -> tuple[Tensor, ...]:
-        heads = padding.shape[1]
-        rows = x.reshape(-1, x.shape[1] // (parts * heads))
-        out = tuple(rows[part * heads :].index_select(0, into) for part in range(parts))
-        if len(padding):
-            for part, values in zip(out, value.view(parts, heads, -1)):
-                part.index_put_((padding,), values)
-        return out
+    def forward(x: Tensor, value: Tensor, into: Tensor, back: Tensor, padding: Tensor) -> Tensor:
+        parts, count, heads = padding.shape
+        rows = x.reshape(-1, x.shape[1] // (parts * heads)).index_select(0, into)
+        return rows.index_put_((padding,), value.view(parts, 1, heads, -1)) if count else rows
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-        *places, ctx.parts = inputs[2:]
-        ctx.save_for_backward(*places)
-        ctx.save_for_forward(*places)
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[2:])
+        ctx.save_for_forward(*inputs[2:])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor) -> tuple:
         places = ctx.saved_tensors  # once: checkpointing gives them once
-        grad_value = None
-        if ctx.needs_input_grad[1]:
-            grad_value = torch.cat([grad[places[2]].sum(0).flatten() for grad in grads])
-        return _FromHeads.apply(*places, *grads), grad_value, None, None, None, None
+        grad_value = grad[places[2]].sum(1).flatten() if ctx.needs_input_grad[1] else None
+        return _FromHeads.apply(grad, *places), grad_value, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, x: Tensor, value: Tensor | None, *_: None) -> tuple[Tensor, ...]:
-        value = x.new_zeros(x.shape[1]) if value is None else value
-        return _ToHeads.apply(x, value, *ctx.saved_tensors, ctx.parts)
+    def jvp(ctx: Any, x: Tensor, value: Tensor | None, *_: None) -> Tensor:
+        return _ToHeads.apply(x, x.new_zeros(x.shape[1]) if value is None else value, *ctx.saved_tensors)
 
 
 class _FromHeads(torch.autograd.Function):
-    """The inverse of :class:`_ToHeads`; what is in slots of padding is dropped."""
+    """The inverse of :class:`_ToHeads`; padding is dropped."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(into: Tensor, back: Tensor, padding: Tensor, *parts: Tensor) -> Tensor:
-        width = padding.shape[1] * parts[0].shape[1]
-        maps = [part.index_select(0, back).view(-1, width) for part in parts]
-        return torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]
+    def forward(rows: Tensor, into: Tensor, back: Tensor, padding: Tensor) -> Tensor:
+        return rows.index_select(0, back).view(-1, padding.shape[0] * padding.shape[2] * rows.shape[1])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:3])
-        ctx.save_for_forward(*inputs[:3])
-        ctx.parts = len(inputs) - 3
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        grads = _ToHeads.apply(grad, grad.new_zeros(grad.shape[1]), *ctx.saved_tensors, ctx.parts)
-        return None, None, None, *grads
+        return _ToHeads.apply(grad, grad.new_zeros(grad.shape[1]), *ctx.saved_tensors), None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, _into: None, _back: None, _padding: None, *parts: Tensor) -> Tensor:
-        return _FromHeads.apply(*ctx.saved_tensors, *parts)
+    def jvp(ctx: Any, rows: Tensor, *_: None) -> Tensor:
+        return _FromHeads.apply(rows, *ctx.saved_tensors)
 
 
-def to_heads(
-    x: Tensor, plan: WindowPlan, num_heads: int, parts: int = 3, value: Tensor | None = None
-) -> tuple[Tensor, ...]:
+def to_heads(x: Tensor, plan: WindowPlan, num_heads: int, parts: int = 3, value: Tensor | None = None) -> Tensor:
     """Pad a map at the bottom and the right, roll it, cut it and sort it by heads.
 
     Args:
@@ -230,27 +225,27 @@ def to_heads(
         value: What a padded token holds, ``C`` numbers (gradients reach it); zeros by default.
 
     Returns:
-        ``parts`` times ``(B * windows) x heads x tokens x head width``.
+        ``parts x (B * windows) x heads x tokens x head width``.
     """
     batch, height, width, channels = x.shape
     value = x.new_zeros(channels) if value is None else value.to(x.dtype)
-    shape = (batch * plan.rows * plan.columns, num_heads, plan.tokens, channels // parts // num_heads)
+    count, head = batch * plan.rows * plan.columns, channels // parts // num_heads
     if not _is_abstract(x):
-        places = _head_rows(plan, batch, parts, num_heads, x.device)
-        return tuple(part.view(shape) for part in _ToHeads.apply(x.reshape(-1, channels), value, *places, parts))
+        rows = _ToHeads.apply(x.reshape(-1, channels), value, *_head_rows(plan, batch, parts, num_heads, x.device))
+        return rows.view(parts, count, num_heads, plan.tokens, head)
     # One gather: reshapes of rolled and transposed maps would tie the recorded graph to the sizes at hand.
     x = torch.cat([x.reshape(batch, height * width, channels), value.expand(batch, 1, channels)], dim=1)
     x = x.index_select(1, _sources(plan, x.device))
-    return x.reshape(shape[0], plan.tokens, parts, num_heads, shape[3]).permute(2, 0, 3, 1, 4).unbind(0)
+    return x.reshape(count, plan.tokens, parts, num_heads, head).permute(2, 0, 3, 1, 4)
 
 
 def from_heads(windows: Tensor, plan: WindowPlan) -> Tensor:
-    """Undo :func:`to_heads`: ``(B * windows) x heads x tokens x head width`` to ``B x H x W x C``."""
-    count, heads, tokens, head = windows.shape
-    batch, channels = count // (plan.rows * plan.columns), heads * head
+    """Undo :func:`to_heads`: ``parts x (B * windows) x heads x tokens x head width`` to ``B x H x W x C``."""
+    parts, count, heads, _, head = windows.shape
+    batch, channels = count // (plan.rows * plan.columns), parts * heads * head
     if not _is_abstract(windows):
-        places = _head_rows(plan, batch, 1, heads, windows.device)
-        return _FromHeads.apply(*places, windows.reshape(-1, head)).view(batch, plan.height, plan.width, channels)
+        rows = _FromHeads.apply(windows.reshape(-1, head), *_head_rows(plan, batch, parts, heads, windows.device))
+        return rows.view(batch, plan.height, plan.width, channels)
     place = torch.arange(plan.height * plan.width, device=windows.device)
     # Not below zero: Inductor stops at remainders of negative numbers here ("VR[-int_oo, oo]").
     down, across = plan.rows * plan.window[0], plan.columns * plan.window[1]
@@ -258,7 +253,7 @@ def from_heads(windows: Tensor, plan: WindowPlan) -> Tensor:
     column = (place % plan.width - plan.shift[1] + across) % across
     window = row // plan.window[0] * plan.columns + column // plan.window[1]
     token = row % plan.window[0] * plan.window[1] + column % plan.window[1]
-    x = windows.transpose(1, 2).reshape(-1, plan.rows * plan.columns * plan.tokens, channels)
+    x = windows.permute(1, 3, 0, 2, 4).reshape(-1, plan.rows * plan.columns * plan.tokens, channels)
     x = x.index_select(1, window * plan.tokens + token)
     return x.reshape(-1, plan.height, plan.width, channels)
 

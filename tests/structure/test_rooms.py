@@ -35,7 +35,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 21_350  # with prediction and RepPoints V2; on its way to 19,000
+PACKAGE_LINES = 22_500  # with prediction and RepPoints V2; on its way to 19,000
 ROOM_LINES = {
     'analysis': 1_200,
     'atomic': 130,
@@ -51,7 +51,7 @@ ROOM_LINES = {
     'errors': 150,
     'inference': 1_300,
     'necks': 150,
-    'ops': 2_150,
+    'ops': 2_250,
     'upgrade': 1_800,
     'visualization': 250,
 }

@@ -8,7 +8,6 @@ sum, then a chunk of tokens through the MLP, before the next one. Values are tho
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmswin.ops.autocast import autocast_to
@@ -29,13 +28,9 @@ def run_block(block: nn.Module, x: Tensor) -> Tensor:
     _attention(block, tokens, out.view_as(tokens), plan, len(x))
     for part in out.view_as(tokens).tensor_split(max(1, round(len(tokens) / TOKENS_PER_CHUNK))):
         mlp = block.mlp
-        hidden = products.linear(_norm(block.norm2, part), mlp.fc1.weight, mlp.fc1.bias, gelu=mlp.act.approximate)
+        hidden = products.linear(block.norm2(part), mlp.fc1.weight, mlp.fc1.bias, gelu=mlp.act.approximate)
         part += products.linear(hidden, mlp.fc2.weight, mlp.fc2.bias)
     return out
-
-
-def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
 def _attention(block: nn.Module, tokens: Tensor, out: Tensor, plan: WindowPlan, images: int) -> None:
@@ -57,7 +52,7 @@ def _attention(block: nn.Module, tokens: Tensor, out: Tensor, plan: WindowPlan, 
             inside = is_padding[first:last].logical_not().nonzero().flatten()
             inside, index = (None, index) if len(inside) == len(index) else (inside, index[inside])
         given = tokens.index_select(0, index)
-        qkv = products.linear(_norm(block.norm1, given), attn.qkv.weight, attn.qkv.bias)
+        qkv = products.linear(block.norm1(given), attn.qkv.weight, attn.qkv.bias)
         if inside is not None:  # a padded token is a zero before the projection: its bias
             whole = qkv.new_zeros(last - first, qkv.shape[1])
             if attn.qkv.bias is not None:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmswin.ops.autocast import autocast_to
+from mmswin.ops.autocast import autocast_to, product_dtype
+from mmswin.ops.cpu import attention as cpu_attention
 from mmswin.ops.cpu.products import needs_float32
 from mmswin.ops.window_attention import auto, reference, sdpa
 from mmswin.ops.window_attention.triton import backend as triton_backend
-from mmswin.ops.windows import WindowPlan, window_plan
+from mmswin.ops.windows import WindowPlan, is_plain, window_plan
 
 BACKENDS: dict[str, Callable[..., Tensor]] = {
     'reference': reference.attend,
@@ -56,7 +57,15 @@ def _automatic(
         return BACKENDS[name](qkv, pad_value, bias, plan, num_heads, scale, dropout)
     if qkv.device.type == 'cpu' and needs_float32(qkv):
         with autocast_to('cpu', None):
-            return reference.attend(qkv.float(), pad_value, bias, plan, num_heads, scale, dropout).to(qkv.dtype)
+            return _automatic(qkv.float(), pad_value, bias, plan, num_heads, scale, dropout).to(qkv.dtype)
+    # The type of the scores is that of q and k there.
+    if (
+        qkv.device.type == 'cpu'
+        and is_plain(qkv)
+        and not dropout
+        and product_dtype(qkv) in (torch.float32, torch.float64)
+    ):
+        return cpu_attention.attend(qkv, pad_value, bias, plan, num_heads, scale)
     return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, dropout)
 
 

@@ -19,8 +19,8 @@ def attend(
     dropout: float,
 ) -> Tensor:
     """See :func:`mmswin.ops.window_attention.window_attention`."""
-    q, k, v = to_heads(qkv, plan, num_heads, value=pad_value)
-    return from_heads(attend_windows(q, k, v, bias, region_mask(plan, q), scale, dropout), plan)
+    q, k, v = to_heads(qkv, plan, num_heads, value=pad_value).unbind(0)
+    return from_heads(attend_windows(q, k, v, bias, region_mask(plan, q), scale, dropout)[None], plan)
 
 
 def attend_windows(
@@ -29,9 +29,9 @@ def attend_windows(
     """softmax(scale * Q K^T + bias + mask) V of windows that are cut already (paper, section 3.2, equation 4).
 
     Args:
-        q: ``(B * windows) x heads x tokens x head width``; k and v likewise.
-        k: The keys.
-        v: The values.
+        q: Queries, ``(B * windows) x heads x tokens x head width``.
+        k: Keys, of the same shape.
+        v: Values, of the same shape.
         bias: ``heads x tokens x tokens``, or None.
         mask: ``windows x tokens x tokens``, or None.
         scale: Factor on Q K^T.
@@ -40,19 +40,23 @@ def attend_windows(
     Returns:
         Of the shape of ``q``.
     """
-    count, heads, tokens, head = q.shape
-    q, k, v = (part.reshape(count * heads, tokens, head) for part in (q, k, v))
+    weights = attention_weights(q, k, bias, mask, scale)
+    weights = F.dropout(weights, dropout) if dropout else weights
+    return (weights.to(v.dtype) @ v.flatten(0, 1)).view(q.shape)
+
+
+def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None, mask: Tensor | None, scale: float) -> Tensor:
+    """softmax(scale * Q K^T + bias + mask), ``(B * windows * heads) x tokens x tokens``; see :func:`attend_windows`."""
+    count, heads, tokens, _ = q.shape
+    q, k = q.flatten(0, 1), k.flatten(0, 1)
     scores = torch.baddbmm(q.new_zeros(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=scale)  # no pass for the factor
     # float16 and bfloat16 scores are summed in float32, as autocast does.
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if bias is not None:
         scores = _unshared(scores, (count, heads, tokens, tokens)).add_(bias)
     if mask is not None:
-        scores = _unshared(scores, (-1, len(mask), heads, tokens, tokens)).add_(mask[:, None])
-    weights = F.softmax(scores, dim=-1)
-    weights = F.dropout(weights, dropout) if dropout else weights
-    mixed = weights.to(v.dtype).view(count * heads, tokens, tokens) @ v
-    return mixed.view(count, heads, tokens, head)
+        scores = _unshared(scores, (-1, mask.shape[0], heads, tokens, tokens)).add_(mask[:, None])
+    return F.softmax(scores, dim=-1).view(count * heads, tokens, tokens)
 
 
 def _unshared(x: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -24,7 +24,7 @@ def attend(
     dropout: float,
 ) -> Tensor:
     """See :func:`mmswin.ops.window_attention.window_attention`."""
-    q, k, v = to_heads(qkv, plan, num_heads, value=pad_value)
+    q, k, v = to_heads(qkv, plan, num_heads, value=pad_value).unbind(0)
     added = None if bias is None else bias.to(q.dtype)[None]
     mask = region_mask(plan, q)
     if mask is not None:
@@ -33,4 +33,4 @@ def attend(
     if added is not None and added.is_cuda:
         added = F.pad(added, (0, -plan.tokens % ALIGNMENT))[..., : plan.tokens]
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=added, dropout_p=dropout, scale=scale)
-    return from_heads(out, plan)
+    return from_heads(out[None], plan)
