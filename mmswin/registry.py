@@ -56,10 +56,11 @@ TRANSFORMS = _node(mmengine_registry.TRANSFORMS, 'mmswin.data')
 HOOKS = _node(mmengine_registry.HOOKS, 'mmswin.engine')
 METRICS = _node(mmengine_registry.METRICS, 'mmswin.data')
 OPTIM_WRAPPER_CONSTRUCTORS = _node(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmswin.engine')
-VISUALIZERS = _node(mmengine_registry.VISUALIZERS, 'mmswin.visualization')
 LOOPS = _node(mmengine_registry.LOOPS, 'mmswin.engine')
 OPTIM_WRAPPERS = _node(mmengine_registry.OPTIM_WRAPPERS, 'mmswin.engine')
 RUNNERS = _node(mmengine_registry.RUNNERS, 'mmswin.engine')
+# There is none here: without a node mmengine would warn of what a config with `_scope_='mmswin'` names.
+VISUALIZERS = _node(mmengine_registry.VISUALIZERS, 'mmswin')
 
 # Nothing in a checkpoint runs, whichever Runner loads it; and a run can resume from its own on any torch.
 mmengine_loader.register()

@@ -4,10 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmswin.data.miniature import MiniatureError
-from mmswin.demo.run import DemoError, run_demo
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from demo.run import DemoError, run_demo  # noqa: E402
+from mmswin.data.miniature import MiniatureError  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from demo.curves import read_scalars
+from demo.run import DemoError, new_run_dir, read_scores, run_demo, run_tool, shown
+from demo.tasks import TASKS, ap_table, iou_table
 from mmswin.data.miniature import is_complete
-from mmswin.demo.run import DemoError, new_run_dir, read_scores, run_demo, run_tool, shown
-from mmswin.demo.tasks import TASKS, ap_table, iou_table
-from mmswin.visualization.curves import read_scalars
 
 ROOT = Path(__file__).resolve().parents[2]
 

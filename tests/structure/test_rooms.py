@@ -25,8 +25,7 @@ LEVELS = [
     {'data'},
     {'engine'},
     {'inference'},
-    {'export', 'analysis', 'visualization', 'upgrade'},
-    {'demo'},
+    {'export', 'analysis', 'upgrade'},
     {'cli'},
     {'__main__'},
 ]
@@ -43,7 +42,6 @@ ROOM_LINES = {
     'checkpoints': 4_200,
     'cli': 950,
     'data': 2_250,
-    'demo': 300,
     'dense_heads': 650,
     'detectors': 250,
     'engine': 4_000,
@@ -53,7 +51,6 @@ ROOM_LINES = {
     'necks': 150,
     'ops': 2_250,
     'upgrade': 1_800,
-    'visualization': 250,
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60
@@ -73,8 +70,6 @@ WITHOUT_UNIT_TEST = {
     'checkpoints/untrusted/other_files.py',
     'data/config_facts.py',
     'data/places.py',
-    'demo/run.py',
-    'demo/tasks.py',
     'engine/launch.py',
     'environment/probe.py',
     'ops/window_attention/triton/op.py',

@@ -9,7 +9,7 @@ import pytest
 from mmengine.fileio import dump
 from pycocotools import mask as coco_mask
 
-from mmswin.visualization.comparisons import SIDE, contact_sheet, draw_instances, draw_label_maps
+from demo.comparisons import SIDE, contact_sheet, draw_instances, draw_label_maps
 
 ZOOM = round(SIDE / 60)
 

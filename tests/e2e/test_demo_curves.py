@@ -7,7 +7,7 @@ import cv2
 import pytest
 from matplotlib.axes import Axes
 
-from mmswin.visualization.curves import draw_curves, read_scalars
+from demo.curves import draw_curves, read_scalars
 
 
 def log(work_dir: Path, start: str, records: list[dict]) -> None:

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from demo.tasks import QUICK, TASKS, Scores, Task
 from mmswin.data.miniature import ensure_miniature
-from mmswin.demo.tasks import QUICK, TASKS, Scores, Task
 
 Say = Callable[[str], None]
 # Lines of a tool's log that are shown while it runs, and what stands before and in them without being needed.
@@ -89,7 +89,7 @@ def read_scores(test_dir: Path, score: str) -> Scores:
 
 def _show(task: Task, root: Path, data: Path, run_dir: Path, quick: bool, start: Path | None, say: Say) -> Path:
     """Train, test and draw; returns the checkpoint."""
-    from mmswin.visualization.curves import draw_curves
+    from demo.curves import draw_curves
 
     options = ['--cfg-options', *task.options(data), *(QUICK if quick else ())]
     load = [] if start is None else ['--load-from', start]

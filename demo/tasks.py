@@ -53,7 +53,7 @@ class Task:
     def draw(self, predictions: Path, data_dir: Path, out_dir: Path) -> list[Path]:
         """Pictures of the predictions, the contact sheet first."""
         # Here and not above: it imports mmdet and mmseg, and the data and both tools can do without that here.
-        from mmswin.visualization.comparisons import draw_instances, draw_label_maps
+        from demo.comparisons import draw_instances, draw_label_maps
 
         classes = self.settings.names(self.kind)
         if self.kind == 'COCO':

@@ -1,1 +1,0 @@
-"""Pictures of predictions next to the truth, and curves of a training run."""
