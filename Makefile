@@ -68,7 +68,7 @@ types: setup $(LINT)/pyrefly
 	@$(LINT)/pyrefly check --python-interpreter-path $(BIN)/python --summary=none
 
 docs: setup
-	@$(BIN)/python tools/paper_table.py --update docs/model-zoo.md
+	@$(BIN)/python docs/model_zoo.py
 	@$(MAKE) --no-print-directory site
 
 # The pages alone need Python and nothing of the stack.

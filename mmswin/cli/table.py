@@ -34,29 +34,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         default=str(shipped.directory() / 'paper_tables.yaml'),
         help='the file of tables, next to the configurations it names (paper_tables.yaml of mmswin)',
     )
-    parser.add_argument(
-        '--update', metavar='FILE.md', help='write the tables of this document again, and metafile.yml next to FILE'
-    )
-    parser.add_argument('--check', metavar='FILE.md', help="exit status 1 unless this document's tables are current")
-    args = parser.parse_args(argv)
-    if args.update and args.check:
-        parser.error('--update and --check exclude each other')
-    if (args.update or args.check) and (args.table or args.only or args.json):
-        parser.error('--update and --check are about all tables: leave out --table, --only and --json')
-    return args
-
-
-def document(args: argparse.Namespace) -> bool:
-    """Update or check a document; whether all is well."""
-    from mmswin.analysis import docs
-
-    path = args.update or args.check
-    current = docs.update(path, args.tables, check=bool(args.check))
-    if args.check and not current:
-        print(f'{path}: the tables are not current; run make docs')
-    else:
-        print(f'{path}: the tables {"were" if current else "are now"} current')
-    return current or not args.check
+    return parser.parse_args(argv)
 
 
 def compare(args: argparse.Namespace) -> bool:
@@ -80,5 +58,5 @@ def compare(args: argparse.Namespace) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     well: list[bool] = []
-    status = run_tool(lambda: well.append(document(args) if args.update or args.check else compare(args)))
+    status = run_tool(lambda: well.append(compare(args)))
     return status or (0 if all(well) else 1)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mmswin.analysis import docs, paper, reports
+import model_zoo
+from mmswin.analysis import paper, reports
 from mmswin.analysis.paper import Comparison, Row
 from mmswin.analysis.protocol import measure
 from mmswin.engine.configure import load_config
@@ -99,7 +100,7 @@ def test_the_model_zoo_is_current(tables, comparisons):
     """After a change of a configuration or of the tables: make docs."""
     zoo = ROOT / 'docs' / 'model-zoo.md'
     text = zoo.read_text(encoding='utf-8')
-    assert docs.replace_tables(text, docs.render(tables, comparisons, TABLES.parent, zoo)) == text
+    assert model_zoo.replace_tables(text, model_zoo.render(tables, comparisons, TABLES.parent, zoo)) == text
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_document(tmp_path):
         ROW, config=None, why_none='not in mmdet', params=None, flops=None, accuracy={'mask_ap': 44.0, 'box_ap': 50.0}
     )
     known = dataclasses.replace(ROW, known={'flops': 'another counter'}, note='old', reproduced=True)
-    text = docs.render(
+    text = model_zoo.render(
         [table],
         [Comparison(ROW, 85.63, 85.63, 745.46, 741.0), Comparison(odd), Comparison(known, 85.63, 85.63, 800.0, 790.0)],
         tmp_path,
@@ -236,10 +237,10 @@ def test_document(tmp_path):
 
 
 def test_only_what_stands_between_the_markers_changes():
-    text = f'before\n{docs.BEGIN}\nold\n{docs.END}\nafter\n'
-    new = docs.replace_tables(text, 'new')
-    assert new == f'before\n{docs.BEGIN}\n\nnew\n\n{docs.END}\nafter\n'
-    assert docs.replace_tables(new, 'new') == new
-    for wrong in ('', docs.BEGIN, docs.END + docs.BEGIN, text + text):
+    text = f'before\n{model_zoo.BEGIN}\nold\n{model_zoo.END}\nafter\n'
+    new = model_zoo.replace_tables(text, 'new')
+    assert new == f'before\n{model_zoo.BEGIN}\n\nnew\n\n{model_zoo.END}\nafter\n'
+    assert model_zoo.replace_tables(new, 'new') == new
+    for wrong in ('', model_zoo.BEGIN, model_zoo.END + model_zoo.BEGIN, text + text):
         with pytest.raises(RunError, match='each once'):
-            docs.replace_tables(wrong, 'new')
+            model_zoo.replace_tables(wrong, 'new')

@@ -1,7 +1,5 @@
 """The metafile that mim and mmengine read, made from the file of tables: `mim search mmswin` lists what it holds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -2,8 +2,8 @@
 
 import yaml
 
+import metafile
 from mmswin import shipped
-from mmswin.analysis import metafile
 from mmswin.analysis.paper import load_tables
 
 ROWS = [row for table in load_tables(shipped.directory() / 'paper_tables.yaml') for row in table.rows]

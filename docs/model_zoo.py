@@ -1,14 +1,19 @@
-"""The tables of the model zoo, made from the file of tables and from what the configurations count."""
+"""Write the tables of the model zoo, and metafile.yml: python docs/model_zoo.py [--check]; `make docs` does it.
 
-from __future__ import annotations
+They are made from the file of tables and from what the configurations count.
+"""
 
+import argparse
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mmswin.analysis import metafile as metafiles
+import metafile as metafiles
 from mmswin.analysis.paper import ACCURACIES, Comparison, Table, compare, load_tables
-from mmswin.errors import RunError
+from mmswin.errors import RunError, run_tool
+
+ROOT = Path(__file__).resolve().parents[1]
 
 BEGIN = '<!-- tables: made by `make docs` from configs/paper_tables.yaml, do not edit -->'
 END = '<!-- end of tables -->'
@@ -175,3 +180,24 @@ def update(document: str | Path, tables_file: str | Path, check: bool = False) -
         if not current[1]:
             metafile.write_text(entries, encoding='utf-8')
     return all(current)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description='Write the tables of the model zoo again, and metafile.yml.')
+    parser.add_argument('document', nargs='?', default=ROOT / 'docs' / 'model-zoo.md', help='default docs/model-zoo.md')
+    parser.add_argument('--tables', default=ROOT / 'configs' / 'paper_tables.yaml', help='the file of tables')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit status 1 unless all is current')
+    args = parser.parse_args(argv)
+    current: list[bool] = []
+    status = run_tool(lambda: current.append(update(args.document, args.tables, args.check)))
+    if status:
+        return status
+    if args.check and not current[0]:
+        print(f'{args.document}: the tables are not current; run make docs')
+        return 1
+    print(f'{args.document}: the tables {"were" if current[0] else "are now"} current')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
