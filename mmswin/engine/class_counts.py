@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmswin.engine.configure import dicts_in
+from mmswin.engine.types import dicts_in
 from mmswin.errors import RunError
 
 

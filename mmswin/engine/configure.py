@@ -16,7 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmswin import shipped
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
-from mmswin.engine.types import is_type, resolve_type, short_name
+from mmswin.engine.types import dicts_in, is_type, resolve_type, short_name
 from mmswin.errors import RunError, nearest
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
@@ -140,17 +140,6 @@ def replace_sync_norm(cfg: Config) -> int:
         cfg.sync_bn = None
         count += 1
     return count
-
-
-def dicts_in(node: Any) -> Iterator[dict]:
-    """All dicts in a config, the outer before the inner."""
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from dicts_in(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from dicts_in(value)
 
 
 @contextmanager

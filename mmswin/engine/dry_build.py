@@ -25,8 +25,8 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from mmswin.engine import strategies
-from mmswin.engine.configure import dicts_in, quiet
-from mmswin.engine.types import resolve_type
+from mmswin.engine.configure import quiet
+from mmswin.engine.types import dicts_in, resolve_type
 from mmswin.errors import RunError, plain_message
 
 _NAME = 'mmswin-dry-build'

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
-from mmswin.engine.types import accepts, mentions, resolve_type, takes_out
+from mmswin.engine.types import accepts, dicts_in, mentions, readers_of, resolve_type, takes_out, walk
 from mmswin.errors import RunError
 
 # Read from `runner.cfg` or by the tools, beside the arguments of the Runner itself.
@@ -36,25 +36,26 @@ _TOP_LEVEL = frozenset({
 })  # fmt: skip
 
 _BUILDERS_OWN = frozenset({'type', '_scope_', '_delete_'})
-_LOADER_EXTRAS = frozenset({'dataset', 'sampler', 'batch_sampler', 'num_batch_per_epoch', 'collate_fn',
-                            'worker_init_fn', 'disable_subprocess_warning'})  # fmt: skip
-_OPTIM_EXTRAS = frozenset({'constructor', 'paramwise_cfg', 'optimizer'})
-_SCHEDULER_EXTRAS = frozenset({'convert_to_iter_based'})
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
-# Sections without a `type` of their own: what reads them. None: names are free.
-_SECTIONS: dict[str, tuple[Callable | None, ...]] = {
-    'train_dataloader': (DataLoader,),
-    'val_dataloader': (DataLoader,),
-    'test_dataloader': (DataLoader,),
+# Sections without a `type` of their own: what reads them.
+_SECTIONS: dict[str, tuple[Callable, ...]] = {
+    **dict.fromkeys(_LOADERS, (DataLoader,)),
     'train_cfg': (EpochBasedTrainLoop, IterBasedTrainLoop),
     'val_cfg': (ValLoop,),
     'test_cfg': (TestLoop,),
     'optim_wrapper': (OptimWrapper,),
     'log_processor': (LogProcessor,),
     'randomness': (Runner.set_randomness,),
-    'default_hooks': (None,),
 }
+# What the builders of sections read besides.
 _SECTION_KEYS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(_LOADERS, frozenset({
+        'dataset', 'sampler', 'batch_sampler', 'num_batch_per_epoch', 'collate_fn', 'worker_init_fn',
+        'disable_subprocess_warning',
+    })),
+    'optim_wrapper': frozenset({'constructor', 'paramwise_cfg', 'optimizer'}),
+    'param_scheduler': frozenset({'convert_to_iter_based'}),
     'env_cfg': frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
     'env_cfg.mp_cfg': frozenset({'mp_start_method', 'opencv_num_threads'}),
     'env_cfg.dist_cfg': frozenset({'backend', 'timeout', 'init_backend', 'port'}),
@@ -67,7 +68,7 @@ _SECTION_KEYS: dict[str, frozenset[str]] = {
     }),
 }  # fmt: skip
 # The keys of these dicts are names of the user's own.
-_FREE_DICTS = frozenset({'custom_keys', 'metainfo', 'data_prefix', 'filter_cfg'})
+_FREE_DICTS = frozenset({'default_hooks', 'custom_keys', 'metainfo', 'data_prefix', 'filter_cfg'})
 
 
 def parse_options(written: Sequence[str]) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _check_key(cfg: Config, key: str, types: dict[str, Any]) -> None:
                 _refuse_helper_variable(cfg, key, part)
             node = node[part]
         elif isinstance(node, dict):
-            if not _may_be_new(cfg, path, part, types):
+            if not is_read(cfg, path, part, types):
                 raise RunError(_unknown(cfg, key, path, part, types))
             return
         elif node is None:
@@ -183,15 +184,12 @@ def _plain(values: list | tuple) -> bool:
 
 
 def _refuse_helper_variable(cfg: Config, key: str, name: str) -> None:
-    if name in _top_level_names():
+    if name in top_level_names():
         return
     value = cfg[name]
-    uses = [path for path, other in _leaves(cfg._cfg_dict) if path.split('.')[-1] == name and path != name]
-    uses += [
-        path
-        for path, other in _leaves(cfg._cfg_dict)
-        if isinstance(value, str) and other == value and path != name and path not in uses
-    ]
+    entries = {path: other for path, other in _entries(cfg) if path != name}
+    uses = [path for path in entries if path.split('.')[-1] == name]
+    uses += [path for path, other in entries.items() if isinstance(value, str) and other == value and path not in uses]
     where = f'; it went to {", ".join(uses[:6])}: change those' if uses else ''
     raise RunError(
         f'--cfg-options {key}: {name} is a helper variable of the config file and was already read, so '
@@ -199,7 +197,8 @@ def _refuse_helper_variable(cfg: Config, key: str, name: str) -> None:
     )
 
 
-def _top_level_names() -> frozenset[str]:
+def top_level_names() -> frozenset[str]:
+    """What the Runner or the tools read at the top of a config; all else there only helps to write the file."""
     return _TOP_LEVEL | (frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'})
 
 
@@ -209,75 +208,42 @@ def _readers(cfg: Config, path: str, types: dict[str, Any]) -> list[Callable] | 
     for part in path.split('.') if path else ():
         node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
     kind = types.get(path, node.get('type') if isinstance(node, dict) else None)
-    return [] if kind is None else resolve_type(kind, cfg.get('default_scope')) or None
+    arguments = node if isinstance(node, dict) else {}
+    return [] if kind is None else readers_of({**arguments, 'type': kind}, cfg.get('default_scope')) or None
 
 
-def _may_be_new(cfg: Config, path: str, name: str, types: dict[str, Any]) -> bool:
-    """Whether something reads ``name`` from the dict at ``path``, which does not have it yet."""
-    if name in _BUILDERS_OWN or path.split('.')[-1] in _FREE_DICTS or name in _SECTION_KEYS.get(path, ()):
+def is_read(cfg: Config, path: str, name: str, types: dict[str, Any] | None = None) -> bool:
+    """Whether something reads ``name`` from the dict at ``path``, whose type, or that of one around it, ``types`` may say."""
+    types = types or {}
+    parts = path.split('.')
+    section = '.'.join(part for part in parts if not part.isdigit())
+    if name in _BUILDERS_OWN or parts[-1] in _FREE_DICTS or name in _SECTION_KEYS.get(section, ()):
         return True
     if not path:
-        return name in _top_level_names()
-    if (
-        (path.endswith('_dataloader') and name in _LOADER_EXTRAS)
-        or (path == 'optim_wrapper' and name in _OPTIM_EXTRAS)
-        or (path.startswith('param_scheduler') and name in _SCHEDULER_EXTRAS)
-    ):
-        return True
+        return name in top_level_names()
     readers = _readers(cfg, path, types)
     if readers is None:  # a type that nobody knows; the kinds of a strategy are ours
         return path != 'strategy'
     readers = [*readers, *_SECTIONS.get(path, ())]
-    if path == 'optim_wrapper' and 'constructor' in cfg.optim_wrapper:
-        readers.append(DefaultOptimWrapperConstructor)
-    if any(reader is None or accepts(reader, name) for reader in readers):
+    if any(accepts(reader, name) for reader in readers):
         return True
-    parts = path.split('.')
     around = [_readers(cfg, '.'.join(parts[:depth]), types) or [] for depth in range(1, len(parts))]
     if readers:
         return any(takes_out(reader, name) for level in around for reader in level)
     if path in _SECTION_KEYS:
         return False
-    classes = {reader for found in _types_in(cfg[parts[0]]) for reader in resolve_type(found, cfg.get('default_scope'))}
-    return any(mentions(reader, name) for reader in classes)
+    scope = cfg.get('default_scope')
+    readers = [reader for part in dicts_in(cfg[parts[0]]) for reader in resolve_type(part.get('type'), scope)]
+    return any(mentions(reader, name) for reader in readers)
 
 
-def _types_in(node: Any) -> Iterator[Any]:
-    if isinstance(node, dict):
-        if 'type' in node:
-            yield node['type']
-        for value in node.values():
-            yield from _types_in(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _types_in(value)
-
-
-def _leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, f'{path}.{key}' if path else str(key))
-    elif isinstance(node, (list, tuple)) and node and isinstance(node[0], dict):
-        for index, value in enumerate(node):
-            yield from _leaves(value, f'{path}.{index}')
-    else:
-        yield path, node
-
-
-def _paths(node: Any, path: str = '') -> Iterator[str]:
-    """Every dotted key, those of dicts included."""
-    if path:
-        yield path
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _paths(value, f'{path}.{key}' if path else str(key))
-    elif isinstance(node, (list, tuple)) and node and isinstance(node[0], dict):
-        for index, value in enumerate(node):
-            yield from _paths(value, f'{path}.{index}')
+def _entries(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """Every dotted key that an option may name, and its value; not those of the values inside lists."""
+    return (one for one in walk(cfg._cfg_dict) if isinstance(one[1], dict) or not one[0].split('.')[-1].isdigit())
 
 
 def _unknown(cfg: Config, key: str, path: str, part: str, types: dict[str, Any]) -> str:
-    known = list(_paths(cfg._cfg_dict))
+    known = [path for path, _ in _entries(cfg)]
     siblings = [p for p in known if p.rpartition('.')[0] == path]
     arguments = [name for reader in _readers(cfg, path, types) or () for name in inspect.signature(reader).parameters]
     names = [*(s.rpartition('.')[2] for s in siblings), *arguments]

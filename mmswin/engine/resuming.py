@@ -9,8 +9,7 @@ from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
 from mmswin.engine import reading
-from mmswin.engine.configure import dicts_in
-from mmswin.engine.types import short_name
+from mmswin.engine.types import dicts_in, short_name
 from mmswin.errors import RunError, printable
 
 # What Runner.resume reads; a file without them is weights, not a run.

@@ -19,8 +19,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from mmswin.engine.configure import dicts_in
-from mmswin.engine.types import short_name
+from mmswin.engine.types import dicts_in, short_name
 from mmswin.errors import RunError
 
 KINDS = ('ddp', 'zero', 'fsdp')

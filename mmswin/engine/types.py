@@ -1,4 +1,4 @@
-"""What a ``type`` in a config stands for and what reads its arguments: the registries and the classes are asked.
+"""What stands in a config, what a ``type`` in it stands for and what reads its arguments: registries and classes are asked.
 
 A type is a name, with or without a scope, a dotted path, or, in mmengine's Python-style configs, the class itself.
 """
@@ -6,11 +6,14 @@ A type is a name, with or without a scope, a dotted path, or, in mmengine's Pyth
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from mmengine import registry as _registries
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 # What a `type` in a config may name.
 _REGISTRIES = tuple(
@@ -25,6 +28,20 @@ _REGISTRIES = tuple(
 PRETRAINED = ('Pretrained', 'PretrainedInit')
 
 
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of all that is in a dict or list of a config, the outer before the inner."""
+    entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, value in entries:
+        inner = f'{path}.{key}' if path else str(key)
+        yield inner, value
+        yield from walk(value, inner)
+
+
+def dicts_in(node: Any) -> Iterator[dict]:
+    """All dicts in a config, itself included, the outer before the inner."""
+    return (value for _, value in chain([('', node)], walk(node)) if isinstance(value, dict))
+
+
 def resolve_type(kind: Any, scope: str | None) -> list[Callable]:
     """All classes and functions that the registries know by a type as seen from a scope."""
     if callable(kind):
@@ -35,6 +52,23 @@ def resolve_type(kind: Any, scope: str | None) -> list[Callable]:
             entry = local.get(kind)
         if callable(entry) and entry not in found:
             found.append(entry)
+    return found
+
+
+def readers_of(node: Mapping[str, Any], scope: str | None) -> list[Callable]:
+    """What reads the entries of a dict with a ``type``: its class, and what that passes arguments on to.
+
+    A class that takes ``**kwargs`` and the name of a type (RandomResize's ``resize_type``, EMAHook's ``ema_type``) builds
+    that type with them; a hook's ``priority`` is the Runner's.
+    """
+    found = resolve_type(node['type'], scope)
+    for target in tuple(found):
+        parameters = inspect.signature(target).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            types = [node.get(name, one.default) for name, one in parameters.items() if name.endswith('_type')]
+            found += [reader for kind in types for reader in resolve_type(kind, scope)]
+        if inspect.isclass(target) and issubclass(target, Hook):
+            found.append(Runner.register_hook)
     return found
 
 

@@ -4,13 +4,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-# Read by the Runner or the tools; anything else at the top of a file only helps to write it.
-SETTINGS = (
-    'default_scope', 'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',
-    'test_evaluator', 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr',
-    'default_hooks', 'custom_hooks', 'env_cfg', 'visualizer', 'log_processor', 'log_level', 'load_from', 'resume',
-    'tta_model', 'tta_pipeline', 'find_unused_parameters', 'custom_imports', 'work_dir',
-)  # fmt: skip
+from mmswin.engine.options import top_level_names
+
 _MISSING = object()
 # Entries that change nothing: the library that a dict was inherited from, and a storage that is None by default.
 _EMPTY = {'backend_args': None}
@@ -23,13 +18,13 @@ def differences(base: Config, settings: dict[str, Any]) -> dict[str, Any]:
     Lists are taken as a whole. A dict that lacks an entry of the base, or is of another type, is written out with
     ``_delete_``. Settings of the base that ``settings`` lack at the top stay: they are the base's additions.
     """
-    found = {}
-    for name in SETTINGS:
-        if name in settings:
-            difference = _difference(_bare(base[name]) if name in base else _MISSING, settings[name])
-            if difference is not _MISSING:
-                found[name] = difference
-    return found
+    read = top_level_names()
+    found = {
+        name: _difference(_bare(base[name]) if name in base else _MISSING, value)
+        for name, value in settings.items()
+        if name in read
+    }
+    return {name: difference for name, difference in found.items() if difference is not _MISSING}
 
 
 def _difference(base: Any, value: Any) -> Any:

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from mmswin.backbones.swin import SwinTransformer
-from mmswin.engine.configure import dicts_in
+from mmswin.engine.types import dicts_in
 from mmswin.upgrade.report import Report, Section
 
 # Argument of the authors' class: argument of ours.

@@ -1,7 +1,7 @@
 """Old files with the structure of the released ones become configurations that equal this package's own.
 
 Twelve files were released. Ten are compared here, entry by entry and on what is built from them; the two with
-RepPoints V2, which mmdet 3.x lacks, are in test_untranslated.py.
+RepPoints V2, which mmdet 3.x lacks, are in test_check.py.
 """
 
 import copy
@@ -17,8 +17,9 @@ from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 
+from mmswin.engine.options import top_level_names
 from mmswin.upgrade import Upgraded, render, upgrade_config
-from mmswin.upgrade.delta import SETTINGS, differences
+from mmswin.upgrade.delta import differences
 
 CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 # Old file: our configuration. conftest.py has the rest of the facts.
@@ -77,16 +78,19 @@ def test_every_entry_equals_ours(name: str, released: Callable[[str], Path]) -> 
     assert set(keys) <= {'_delete_', *NO_DECAY}
     assert found == {}
     # What ours has besides: testing at several scales, which theirs had as an option of another file.
-    assert {key for key in SETTINGS if key in own(name) and key not in result.settings} <= {'tta_model', 'tta_pipeline'}
+    assert {key for key in top_level_names() if key in own(name) and key not in result.settings} <= {
+        'tta_model',
+        'tta_pipeline',
+    }
 
 
 @pytest.mark.parametrize('name', list(RELEASED))
 def test_the_written_file_says_the_same(name: str, released: Callable[[str], Path], tmp_path: Path) -> None:
     result = upgraded(released(name))
     cfg = read(result, tmp_path)
-    settings = {key: value for key, value in result.settings.items() if key in SETTINGS}
+    settings = {key: value for key, value in result.settings.items() if key in top_level_names()}
     assert len(settings) > 15
-    assert {key: value for key, value in cfg.to_dict().items() if key in SETTINGS} == settings
+    assert {key: value for key, value in cfg.to_dict().items() if key in top_level_names()} == settings
 
 
 def build(cfg: Config) -> torch.nn.Module:
