@@ -188,15 +188,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--tables', default=ROOT / 'configs' / 'paper_tables.yaml', help='the file of tables')
     parser.add_argument('--check', action='store_true', help='write nothing; exit status 1 unless all is current')
     args = parser.parse_args(argv)
-    current: list[bool] = []
-    status = run_tool(lambda: current.append(update(args.document, args.tables, args.check)))
-    if status:
-        return status
-    if args.check and not current[0]:
-        print(f'{args.document}: the tables are not current; run make docs')
-        return 1
-    print(f'{args.document}: the tables {"were" if current[0] else "are now"} current')
-    return 0
+
+    def work() -> int:
+        current = update(args.document, args.tables, args.check)
+        if args.check and not current:
+            print(f'{args.document}: the tables are not current; run make docs')
+            return 1
+        print(f'{args.document}: the tables {"were" if current else "are now"} current')
+        return 0
+
+    return run_tool(work)
 
 
 if __name__ == '__main__':

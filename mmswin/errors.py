@@ -107,21 +107,21 @@ def is_first_local_process() -> bool:
     return True
 
 
-def run_tool(main: Callable[[], None]) -> int:
+def run_tool(main: Callable[[], object]) -> int:
     """Call a tool's work and turn what a user can fix into one line on stderr.
 
     Args:
         main: The work of the tool.
 
     Returns:
-        The exit status: 0 done, 2 a user error found before the run, 1 what ended the run on its way (a loss that is
+        The exit status: what the work returns if that is an int, else 0 done, 2 a user error found before the run, 1 what ended the run on its way (a loss that is
         not finite, a checkpoint that cannot be saved, a process that is gone), 130 Ctrl-C. Any other exception passes
         through with its traceback.
     """
     # mmengine's use of it, which nobody who runs a tool can change.
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated as an API')
     try:
-        main()
+        result = main()
     except (RunError, CheckpointError, NonFiniteLossError, SavingError, LostProcessError) as error:
         # The first process may be the one that is gone.
         if not is_first_local_process() and not isinstance(error, LostProcessError):
@@ -135,4 +135,4 @@ def run_tool(main: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         return 128 + signal.SIGINT
-    return 0
+    return result if isinstance(result, int) else 0

@@ -1,7 +1,5 @@
 """The command ``mmswin``. Each module is one of its commands: it parses, calls and prints, and does nothing else."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os

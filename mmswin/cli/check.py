@@ -1,12 +1,10 @@
 """Check the data of a config without training: mmswin check CONFIG [options]."""
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import add_cfg_options, command_parser
+from mmswin.cli.parsing import add_config, command_parser
 from mmswin.errors import run_tool, say
 
 
@@ -17,7 +15,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'files, classes that do not match the model. Exit status: 0 no error, 1 errors, 2 an unusable config.',
         'mask_rcnn_swin_t_coco --decode',
     )
-    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
+    add_config(parser)
     parser.add_argument(
         '--split',
         nargs='+',
@@ -26,7 +24,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='parts of the data to check (default: train val)',
     )
     parser.add_argument('--decode', action='store_true', help='also read every image to its end (slow)')
-    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
@@ -47,5 +44,4 @@ def check(config: str, split: list[str], decode: bool, cfg_options: list[str] | 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parse_args(argv))
-    status = []
-    return run_tool(lambda: status.append(check(**arguments))) or status[0]
+    return run_tool(lambda: check(**arguments))

@@ -1,11 +1,9 @@
 """Count what a config costs: mmswin complexity CONFIG [--shape H W] [--sweep]."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import add_cfg_options, command_parser
+from mmswin.cli.parsing import add_config, command_parser
 from mmswin.errors import run_tool, say
 
 
@@ -16,7 +14,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'proposals through each box stage, 100 boxes through each mask head.',
         'cascade_mask_rcnn_swin_t_coco --shape 800 1280',
     )
-    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
+    add_config(parser)
     parser.add_argument(
         '--shape',
         nargs=2,
@@ -31,7 +29,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='also count the first attention layer over growing maps: inside windows and over the whole map',
     )
     parser.add_argument('--time', action='store_true', help='of --sweep: measure as well (a minute)')
-    add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.time and not args.sweep:
         parser.error('--time belongs to --sweep: add it')

@@ -1,7 +1,5 @@
 """List the configurations that come with mmswin, or copy one: mmswin configs [PATTERN | copy NAME FILE]."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """Convert a Swin checkpoint into a file for another library: mmswin convert SRC DST --to LIBRARY."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

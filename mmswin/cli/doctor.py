@@ -1,7 +1,5 @@
 """Say whether what is installed fits together: mmswin doctor. Needs Python alone."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Say what a Swin checkpoint is: mmswin inspect FILE."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Make a miniature COCO or ADE20K in the real layout: mmswin miniature coco|ade DIR [options]."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

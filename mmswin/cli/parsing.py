@@ -1,10 +1,15 @@
 """What the commands' parsers have in common."""
 
-from __future__ import annotations
-
 import argparse
 import os
-from collections.abc import Sequence
+from typing import Any
+
+import mmswin
+
+_CONFIG = 'config file, or the name of one that mmswin configs lists'
+_TRUST = (
+    'read the checkpoint even if it holds more than weights, which can run code: only for files whose origin you trust'
+)
 
 
 def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
@@ -33,6 +38,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add CONFIG and ``--cfg-options``."""
+    parser.add_argument('config', help=_CONFIG)
+    add_cfg_options(parser)
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
@@ -44,8 +55,21 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_with_launcher(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Add what training and testing share, parse, and say to mmengine which process of its machine this one is."""
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing share."""
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help="where the log and the results go (default: the config's, else ./work_dirs/CONFIG_NAME)",
+    )
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=['auto', 'bf16', 'fp16'],
+        help='mixed precision; without a kind: bfloat16 where the hardware has it, else float16; boxes stay float32',
+    )
+    parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST)
     parser.add_argument(
         '--skip-data-check',
         action='store_true',
@@ -66,21 +90,22 @@ def parse_with_launcher(parser: argparse.ArgumentParser, argv: Sequence[str] | N
         help='how several processes were started',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    local_rank = vars(args).pop('local_rank')
-    if args.launcher != 'none':
+
+
+def run_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Tune the process, say to mmengine which of its machine it is, and return what the run itself takes."""
+    arguments = vars(args)
+    local_rank, tune_cpu = arguments.pop('local_rank'), arguments.pop('tune_cpu')
+    if arguments['launcher'] != 'none':
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    return args
+    if tune_cpu:
+        mmswin.tune_cpu()
+    return arguments
 
 
 def add_predictor_options(parser: argparse.ArgumentParser) -> None:
     """Add what makes a predictor: configuration, checkpoint, device."""
-    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
+    parser.add_argument('config', help=_CONFIG)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--device', help='such as cuda:1 or cpu (default: the GPU where there is one)')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read the checkpoint even if it holds more than weights, which can run code: '
-        'only for files whose origin you trust',
-    )
+    parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST)

@@ -1,7 +1,5 @@
 """Compare the configurations with the paper's tables: mmswin table [--table 2a] [--only PATTERN]."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence
@@ -37,8 +35,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def compare(args: argparse.Namespace) -> bool:
-    """Print the comparison; whether all is well."""
+def compare(args: argparse.Namespace) -> int:
+    """Print the comparison; the exit status."""
     from mmswin.analysis import paper, reports
 
     target = Path(args.json) if args.json else None
@@ -52,11 +50,9 @@ def compare(args: argparse.Namespace) -> bool:
     if target is not None:
         target.write_text(json.dumps(reports.paper_json(comparisons), indent=2) + '\n', encoding='utf-8')
         print(f'written: {target}')
-    return not any(one.problems for one in comparisons)
+    return int(any(one.problems for one in comparisons))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    well: list[bool] = []
-    status = run_tool(lambda: well.append(compare(args)))
-    return status or (0 if all(well) else 1)
+    return run_tool(lambda: compare(args))

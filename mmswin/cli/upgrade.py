@@ -1,7 +1,5 @@
 """Upgrade a config of mmdet 2.x or mmseg 0.x: mmswin upgrade OLD.py [NEW.py] [options]."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
@@ -43,15 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parse_args(argv))
     from mmswin.upgrade.files import upgrade_file
 
-    status = 0
-
-    def work() -> None:
-        nonlocal status
+    def work() -> int:
         text, messages, complete = upgrade_file(**arguments)
         if text is not None:
             print(text, end='')
         for message in messages:
             say(message, sys.stderr)
-        status = 0 if complete else 1
+        return 0 if complete else 1
 
-    return run_tool(work) or status
+    return run_tool(work)
