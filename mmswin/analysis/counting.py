@@ -21,8 +21,6 @@ Published figures follow conventions, and :class:`MultiplyAdds` keeps apart what
   R-CNN Swin-T as users of those tools report it, without products, and 745.46 with them, where the paper has 745.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -80,7 +78,7 @@ class MultiplyAdds:
         """What the authors count."""
         return self.layers + self.products + self.padding + self.elementwise
 
-    def __add__(self, other: MultiplyAdds) -> MultiplyAdds:
+    def __add__(self, other: 'MultiplyAdds') -> 'MultiplyAdds':
         return MultiplyAdds(*(mine + its for mine, its in zip(astuple(self), astuple(other))))
 
 

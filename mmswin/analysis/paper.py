@@ -1,7 +1,5 @@
 """The paper's tables: what was published, what the configurations count, and how the two compare."""
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields

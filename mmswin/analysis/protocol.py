@@ -10,11 +10,6 @@ Its section 4 and the authors' tools state FLOPs as multiply-adds of one image a
   that their region extractor makes.
 """
 
-from __future__ import annotations
-
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +17,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmswin.analysis.counting import META, MultiplyAdds, count
+from mmswin.engine.configure import quiet
 from mmswin.engine.preflight import build_model
 from mmswin.errors import RunError
 
@@ -86,16 +82,8 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
             'stride of the last map'
         )
     model = build_on_meta(cfg)
-    with quiet_libraries():
+    with quiet():
         return measure_model(model, shape)
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep to themselves what the libraries find deprecated in themselves."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        yield
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
@@ -104,7 +92,7 @@ def build_on_meta(cfg: Config) -> nn.Module:
     Raises:
         RunError: It cannot be built.
     """
-    with quiet_libraries(), META:
+    with META:
         return build_model(cfg).eval().to(META)  # mmcv makes some weights on the CPU whatever the context says
 
 

@@ -1,7 +1,5 @@
 """Comparisons with the paper, and counts of a model, as text and as JSON."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict

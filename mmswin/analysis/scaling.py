@@ -4,8 +4,6 @@ Both layers have the same parameters. Multiply-adds are counted, and on request 
 windows, as many in a row as in a column, so that no padding blurs the law.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ mmengine's readers unpickle a file in full on torch < 2.6; those of the fork one
 loading refuses the file. :func:`safely` puts :func:`mmswin.checkpoints.load_file` in their place while a run lasts.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

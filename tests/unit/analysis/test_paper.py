@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import model_zoo
-from mmswin.analysis import paper, reports
+from mmswin.analysis import paper
 from mmswin.analysis.paper import Comparison, Row
 from mmswin.analysis.protocol import measure
 from mmswin.engine.configure import load_config
@@ -128,36 +128,6 @@ def test_rows_without_figures_or_configuration():
     assert (none.verdict, none.problems) == ('no configuration', [])
 
 
-def test_text_names_what_is_off_and_why():
-    text = reports.paper_text(
-        [
-            Comparison(ROW, 85.63, 85.63, 745.46, 741.0),
-            Comparison(ROW, 90.0, 90.0, 745.46, 741.0),
-            Comparison(dataclasses.replace(ROW, known={'flops': 'another counter'}), 86.0, 86.0, 800.0, 790.0),
-            Comparison(dataclasses.replace(ROW, config=None, why_none='not in mmdet')),
-        ]
-    )
-    lines = text.splitlines()
-    assert lines[1].split() == [
-        '2b',
-        'Cascade',
-        'Mask',
-        'R-CNN,',
-        'Swin-T',
-        '86',
-        '85.63',
-        '-0.37',
-        '745',
-        '745.5',
-        '+0.06',
-        'ok',
-    ]
-    assert [line.split()[-1] for line in lines[2:5]] == ['OFF', 'known', 'configuration']
-    for said in ('params is off by more than the tolerance', 'flops: another counter', 'not in mmdet'):
-        assert said in text
-    assert lines[-1] == '1 rows agree, 1 are off for a known reason, 1 are off'
-
-
 @pytest.mark.parametrize(
     ('old', 'new', 'said'),
     [
@@ -198,49 +168,3 @@ def test_selection(tables):
 def test_a_missing_configuration_is_named(tmp_path):
     with pytest.raises(RunError, match='^cascade: config .*cascade.py does not exist'):
         paper.compare([ROW], tmp_path)
-
-
-def test_document(tmp_path):
-    (tmp_path / 'more.py').write_text('# What it is,\n# in words. And more.\n\n# not this\nmodel = None\n')
-    table = paper.Table('2b', 'A title', 'paper, table 2', (ROW,))
-    odd = dataclasses.replace(
-        ROW, config=None, why_none='not in mmdet', params=None, flops=None, accuracy={'mask_ap': 44.0, 'box_ap': 50.0}
-    )
-    known = dataclasses.replace(ROW, known={'flops': 'another counter'}, note='old', reproduced=True)
-    text = model_zoo.render(
-        [table],
-        [Comparison(ROW, 85.63, 85.63, 745.46, 741.0), Comparison(odd), Comparison(known, 85.63, 85.63, 800.0, 790.0)],
-        tmp_path,
-        tmp_path.parent / 'document.md',
-    )
-    assert text.splitlines() == [
-        '**A title** (paper, table 2)',
-        '',
-        '| method | backbone | configuration | box AP | mask AP | params M | FLOPs G | reproduced |',
-        '| --- | --- | --- | --- | --- | --- | --- | --- |',
-        f'| Cascade Mask R-CNN | Swin-T | [cascade]({tmp_path.name}/cascade.py) | 50.5 | | 86 (85.6) | 745 (745.5) '
-        '| no |',
-        '| Cascade Mask R-CNN | Swin-T | none<sup>1</sup> | 50.0 | 44.0 | | | no |',
-        f'| Cascade Mask R-CNN | Swin-T | [cascade]({tmp_path.name}/cascade.py)<sup>2</sup><sup>3</sup> | 50.5 | '
-        '| 86 (85.6) | 745 (800.0) | yes |',
-        '',
-        '<sup>1</sup> not in mmdet.<br>',
-        '<sup>2</sup> FLOPs: another counter.<br>',
-        '<sup>3</sup> old.',
-        '',
-        '**More configurations**',
-        '',
-        '| configuration | |',
-        '|---|---|',
-        f'| [more]({tmp_path.name}/more.py) | What it is, in words |',
-    ]
-
-
-def test_only_what_stands_between_the_markers_changes():
-    text = f'before\n{model_zoo.BEGIN}\nold\n{model_zoo.END}\nafter\n'
-    new = model_zoo.replace_tables(text, 'new')
-    assert new == f'before\n{model_zoo.BEGIN}\n\nnew\n\n{model_zoo.END}\nafter\n'
-    assert model_zoo.replace_tables(new, 'new') == new
-    for wrong in ('', model_zoo.BEGIN, model_zoo.END + model_zoo.BEGIN, text + text):
-        with pytest.raises(RunError, match='each once'):
-            model_zoo.replace_tables(wrong, 'new')

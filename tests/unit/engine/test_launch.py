@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
+from mmswin.engine import launch
 from mmswin.engine.launch import _can_be_skipped, _check_training
 from mmswin.errors import RunError
 
@@ -50,3 +51,19 @@ def test_a_run_resumed_elsewhere_does_not_write_over_another(tmp_path):
     # A checkpoint hook with an out_dir keeps them elsewhere.
     (tmp_path / 'new' / 'last_checkpoint').write_text(str(tmp_path / 'out' / 'run' / 'epoch_1.pth'))
     check(new, 'out/run/epoch_1.pth')
+
+
+def test_resuming_and_starting_from_weights_exclude_each_other() -> None:
+    with pytest.raises(RunError, match='--load-from'):
+        launch.train('no_config.py', resume='auto', load_from='weights.pth')
+
+
+@pytest.mark.parametrize(
+    ('saved', 'given', 'used', 'notes'),
+    [(5, None, 5, 0), (5, 5, 5, 0), (5, 6, 6, 1), (None, 6, 6, 0), (None, None, None, 0)],
+)
+def test_a_resumed_run_has_the_seed_of_the_stopped_one(saved, given, used, notes) -> None:
+    cfg, said = Config(dict(randomness=dict(seed=given))), []
+    launch._keep_seed(cfg, {'meta': {'seed': saved}}, said)
+    assert cfg.randomness.seed == used
+    assert len(said) == notes and all('6' in note and '5' in note for note in said)

@@ -1,0 +1,56 @@
+"""Hooks, logging, environment and weights under their new names."""
+
+from typing import Any
+
+from mmswin.upgrade.report import Report, Section
+from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
+
+
+def upgraded(
+    unit: str = 'epochs', evaluation: dict[str, Any] | None = None, **old: Any
+) -> tuple[dict[str, Any], Report]:
+    report = Report()
+    return upgrade_runtime(Section(old, '', report), 'mmdet', unit, Section(evaluation, 'evaluation', report)), report
+
+
+def test_logging() -> None:
+    hooks = [
+        dict(type='TextLoggerHook'),
+        dict(type='TensorboardLoggerHook', log_dir='curves'),
+        dict(type='PaviLoggerHook'),
+    ]
+    new, report = upgraded('iters', log_config=dict(interval=10, hooks=hooks))
+    assert new['default_hooks']['logger'] == dict(type='LoggerHook', interval=10, log_metric_by_epoch=False)
+    assert new['vis_backends'] == [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend', save_dir='curves')]
+    assert new['visualizer']['vis_backends'] == new['vis_backends'] and new['log_processor'] == dict(by_epoch=False)
+    assert [entry.key for entry in report.untranslated] == ['log_config.hooks.2']
+
+
+def test_checkpoints() -> None:
+    new, report = upgraded(
+        evaluation=dict(save_best='bbox_mAP', rule='greater'),
+        checkpoint_config=dict(interval=2, max_keep_ckpts=3, create_symlink=False),
+    )
+    assert new['default_hooks']['checkpoint'] == dict(
+        type='CheckpointHook', interval=2, max_keep_ckpts=3, save_best='coco/bbox_mAP', rule='greater'
+    )
+    assert not report.untranslated
+
+
+def test_environment_and_start() -> None:
+    new, report = upgraded(
+        dist_params=dict(backend='gloo', port=1), cudnn_benchmark=True, opencv_num_threads=2, resume_from='epoch_3.pth',
+        workflow=[('train', 1)], gpu_ids=[0],
+    )  # fmt: skip
+    assert new['env_cfg'] == dict(
+        cudnn_benchmark=True,
+        mp_cfg=dict(mp_start_method='fork', opencv_num_threads=2),
+        dist_cfg=dict(backend='gloo', port=1),
+    )
+    assert (new['load_from'], new['resume']) == ('epoch_3.pth', False)
+    assert [entry.key for entry in report.untranslated] == ['resume_from']
+
+
+def test_images_per_step() -> None:
+    assert base_batch_size(dict(batch_size=2), None) == base_batch_size(None, dict(samples_per_gpu=2)) == 16
+    assert base_batch_size(None, {}) is None
