@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def main() -> int:
-    from mmswin.environment import machine, plan, provision, stacks
+    from mmswin.environment import hardware, plan, provision, stacks
     from mmswin.environment.shell import Shell
 
     parser = argparse.ArgumentParser(description='Set up an environment with torch, the OpenMMLab stack and mmswin.')
@@ -34,8 +34,8 @@ def main() -> int:
         venv=Path(args.venv or ROOT / stack.venv).absolute(),
         torch=args.torch,
         build=args.build,
-        gpus=machine.find_gpus(),
-        nvcc=machine.find_nvcc(),
+        gpus=hardware.find_gpus(),
+        nvcc=hardware.find_nvcc(),
     )
     shell = Shell(wanted.venv.with_name(f'{wanted.venv.name}-setup.log'))
     try:

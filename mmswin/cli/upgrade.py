@@ -39,7 +39,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parse_args(argv))
-    from mmswin.upgrade.files import upgrade_file
+    from mmswin.upgrade.upgrade_file import upgrade_file
 
     def work() -> int:
         text, messages, complete = upgrade_file(**arguments)

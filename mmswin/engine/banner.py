@@ -149,11 +149,11 @@ def _norm_row(runner: Runner) -> str:
     if not layers:
         return ''
     synchronised = sum('Sync' in type(layer).__name__ for layer in layers)
-    wanted = any(short_name(node.get('type')) in SYNC_NORMS for node in dicts_in(_model_cfg(runner))) or runner.cfg.get(
-        'sync_bn'
-    )
+    in_config = any(
+        short_name(node.get('type')) in SYNC_NORMS for node in dicts_in(_model_cfg(runner))
+    ) or runner.cfg.get('sync_bn')
     text = f'{synchronised} SyncBN, ' * bool(synchronised) + f'{len(layers) - synchronised} BN layers'
-    if wanted and not synchronised:
+    if in_config and not synchronised:
         text += ' (the config has SyncBN; in one process that is BN)'
     return text
 

@@ -17,7 +17,7 @@ from mmswin.errors import SavingError
 from mmswin.registry import HOOKS
 
 
-class _Deferred:
+class _DeferredRemoval:
     """A storage backend that notes what to remove and removes it when told."""
 
     def __init__(self, backend: Any) -> None:
@@ -30,9 +30,9 @@ class _Deferred:
     def rmtree(self, path: str) -> None:
         self._removals[path] = self._backend.rmtree
 
-    def carry_out(self, spared: set[str | None]) -> None:
+    def carry_out(self, kept: set[str | None]) -> None:
         for path, remove in self._removals.items():
-            if path not in spared:
+            if path not in kept:
                 remove(path)
 
     def __getattr__(self, name: str) -> Any:
@@ -43,8 +43,8 @@ class _Deferred:
 class CheckpointHook(_CheckpointHook):
     """mmengine's ``CheckpointHook`` with its arguments and file names, but for this:
 
-    * ``last_checkpoint`` is written beside and renamed, as :class:`mmswin.engine.saving.Runner` does with checkpoints;
-    * what ``max_keep_ckpts`` and ``save_best`` give up is deleted when its successor is whole and not before. Where
+    * ``last_checkpoint`` is written atomically, as :class:`mmswin.engine.saving.Runner` does with checkpoints;
+    * what ``max_keep_ckpts`` and ``save_best`` give up is deleted when its successor is complete and not before. Where
       there is no room for one more, the oldest goes first after all, unless it is the only one;
     * leftovers of saves that were killed are deleted at the start;
     * a save that fails ends the run in all processes with the reason and with the checkpoint to go on from. A run that
@@ -83,12 +83,12 @@ class CheckpointHook(_CheckpointHook):
             super()._save_checkpoint(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        backend, self.file_backend = self.file_backend, _Deferred(self.file_backend)
+        backend, self.file_backend = self.file_backend, _DeferredRemoval(self.file_backend)
         try:
             with self._agreed(runner):
                 super()._save_best_checkpoint(runner, metrics)
             new = {getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()}
-            self.file_backend.carry_out(spared=new)
+            self.file_backend.carry_out(kept=new)
         finally:
             self.file_backend = backend
 

@@ -47,12 +47,12 @@ def _class_weights(model: nn.Module) -> Iterator[str]:
         number = modules[head].num_classes
         # mmdet's heads without sigmoid, and those that classify masks, have one more output: no object.
         segments = hasattr(modules[head], 'conv_seg')
-        wanted = number if segments or getattr(loss, 'use_sigmoid', False) else number + 1
-        if len(weights) != wanted:
-            more = '' if wanted == number else ' and the background'
+        expected = number if segments or getattr(loss, 'use_sigmoid', False) else number + 1
+        if len(weights) != expected:
+            more = '' if expected == number else ' and the background'
             yield (
                 f'model.{name}.class_weight has {len(weights)} weights, and model.{head} has num_classes={number}: it '
-                f'needs {wanted}, one for each class{more}. Set it: --cfg-options model.{name}.class_weight='
+                f'needs {expected}, one for each class{more}. Set it: --cfg-options model.{name}.class_weight='
                 f'"[...]", or None for equal weights'
             )
 

@@ -67,10 +67,10 @@ def train(
         ignore_lock: Train in a work dir in which another run seems to be under way.
 
     Raises:
-        RunError: Something that the user can mend; nothing has been written then.
+        RunError: Something that the user can fix; nothing has been written then.
         CheckpointError: A checkpoint that cannot be used; nothing has been written then.
         NonFiniteLossError: A loss became NaN or infinite.
-        SavingError: A checkpoint cannot be written; the last one is whole.
+        SavingError: A checkpoint cannot be written; the last one is complete.
         LostProcessError: Another process of the run has ended.
     """
     if resume and load_from:
@@ -217,7 +217,7 @@ def test(
         The metrics.
 
     Raises:
-        RunError: Something that the user can mend; nothing has been written then.
+        RunError: Something that the user can fix; nothing has been written then.
         CheckpointError: A checkpoint that cannot be used; nothing has been written then.
     """
     cfg = configure.load_config(config, cfg_options, work_dir)

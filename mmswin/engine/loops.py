@@ -115,9 +115,9 @@ class _Resumable:
         if self._iter == 0 or not self._is_time_to_validate():
             return
         note = Path(self.runner.work_dir, _VALIDATED)
-        owed = [not note.is_file() or note.read_text() != str(self._iter)]
-        broadcast_object_list(owed)  # the file is the first process's
-        if owed[0]:
+        pending = [not note.is_file() or note.read_text() != str(self._iter)]
+        broadcast_object_list(pending)  # the file is the first process's
+        if pending[0]:
             print_log(
                 f'Iteration {self._iter} was saved, but its validation did not end: it comes first.', logger='current'
             )

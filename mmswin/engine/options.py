@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from mmswin.engine.types import accepts, dicts_in, mentions, readers_of, resolve_type, takes_out, walk
 from mmswin.errors import RunError
 
-# Read from `runner.cfg` or by the tools, beside the arguments of the Runner itself.
+# Read from `runner.cfg` or by the tools, next to the arguments of the Runner itself.
 _TOP_LEVEL = frozenset({
     'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg', 'activation_checkpointing', 'efficient_conv_bn_eval',
     'compile', 'runner_type', 'tta_model', 'tta_pipeline', 'custom_imports', 'auto_scale_lr', 'work_dir',

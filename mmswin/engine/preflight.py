@@ -43,11 +43,16 @@ class Match:
         return self.matched / self.total if self.total else 1.0
 
     def summary(self) -> str:
-        """One line with counts and names; those of another shape by module, for they are the heads that start anew."""
+        """One line with counts and names; those of another shape by module: new heads."""
         parts = [f'{self.matched} of {self.total} tensors of the model match']
         for what, tensors, names, shown in (
             ('missing', self.missing, self.missing, 3),
-            ('of another shape, which start anew', self.mismatched, _by_module(self.mismatched), 16),
+            (
+                'of another shape, which keep their random initialisation',
+                self.mismatched,
+                _by_module(self.mismatched),
+                16,
+            ),
             ('in the file only', self.unexpected, self.unexpected, 3),
         ):
             if names:
@@ -157,12 +162,12 @@ def match_weights(model: nn.Module, weights: Mapping[str, Any]) -> Match:
     with torch.no_grad():
         load(model)
     # Modules judge only the names under their own prefix; a name of no module at all is found here.
-    wanted = model.state_dict()
+    expected = model.state_dict()
     mismatched = [match.group(1) for match in (re.search(r'size mismatch for (\S+):', e) for e in errors) if match]
-    strange = [name for name, value in state.items() if name not in wanted and torch.is_tensor(value)]
-    unexpected = list(dict.fromkeys([*unexpected, *strange]))
-    missing = [name for name in dict.fromkeys(missing) if name in wanted and not name.endswith('num_batches_tracked')]
-    total = sum(not name.endswith('num_batches_tracked') for name in wanted)
+    unknown = [name for name, value in state.items() if name not in expected and torch.is_tensor(value)]
+    unexpected = list(dict.fromkeys([*unexpected, *unknown]))
+    missing = [name for name in dict.fromkeys(missing) if name in expected and not name.endswith('num_batches_tracked')]
+    total = sum(not name.endswith('num_batches_tracked') for name in expected)
     return Match(total, total - len(missing) - len(mismatched), missing, mismatched, unexpected)
 
 

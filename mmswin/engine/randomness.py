@@ -3,7 +3,7 @@
 mmengine seeds the generators of Python, numpy and torch once and lets them run on. Then what an image's augmentation
 draws depends on all that was drawn before it, in this process or in the loader's worker that happened to get it, and no
 checkpoint can bring that back: when one is saved, workers have long drawn for batches that are not trained on yet. Here
-all generators are set anew
+all generators are seeded again
 
 * for each sample that a loader reads, from the seed, the pass over the data and the sample's place in that pass;
 * for each iteration, before its hooks and the model run, from the seed, the iteration and the process's rank;

@@ -57,7 +57,7 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
 def newest_complete_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, Any], list[str]]:
     """Find the checkpoint that ``--resume`` without a path goes on from.
 
-    That is the one named in ``last_checkpoint``, or, when it is not whole (a run that was killed while it saved leaves
+    That is the one named in ``last_checkpoint``, or, when it is not complete (a run that was killed while it saved leaves
     a truncated file), the newest of the others that is.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Checkpoints that are complete or not there.
+"""Atomic checkpoints: complete, or not there.
 
 mmengine writes under the final name. A process that is killed meanwhile, or a disk that is full, leaves part of a file
 that looks like the newest checkpoint. :class:`Runner` writes every checkpoint through :class:`AtomicBackend`, a storage
@@ -17,7 +17,7 @@ from torch import nn
 
 from mmswin import atomic
 from mmswin.engine.randomness import describe
-from mmswin.engine.sharding import SharingRunner
+from mmswin.engine.sharding import ShardingRunner
 from mmswin.errors import SavingError, printable
 from mmswin.registry import RUNNERS
 
@@ -71,7 +71,7 @@ class AtomicBackend(LocalBackend):
 
 
 @RUNNERS.register_module()
-class Runner(SharingRunner):
+class Runner(ShardingRunner):
     """mmengine's Runner whose checkpoints on local disks are complete, whichever hook saves them."""
 
     def _maybe_compile(self, target: str) -> None:

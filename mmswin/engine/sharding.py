@@ -1,8 +1,8 @@
-"""A Runner whose processes share what they otherwise would all hold (see :mod:`mmswin.engine.strategies`).
+"""A Runner whose processes shard what they otherwise would all hold (see :mod:`mmswin.engine.strategies`).
 
 What decides the order of things: weights are initialised and loaded as in any other run, by the model's own means,
-and the model is cut up after that and before the optimizer is built; a parameter that has been cut up takes no plain
-tensor. When a checkpoint is saved, all processes gather its parts, and the first writes what an unshared run would.
+and the model is sharded after that and before the optimizer is built; a sharded parameter takes no plain tensor. When a
+checkpoint is saved, all processes gather its shards, and the first writes what an unsharded run would.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +24,7 @@ from mmswin.errors import RunError
 
 
 def shard(model: nn.Module, wrap: tuple[str, ...]) -> None:
-    """Leave each process its part of a model, of the first one's weights; all processes must call.
+    """Leave each process its shard of a model, of the first one's weights; all processes must call.
 
     Args:
         model: The model, on its device; changed in place. Names and order of its parameters stay.
@@ -44,33 +44,33 @@ def shard(model: nn.Module, wrap: tuple[str, ...]) -> None:
 
 def is_sharded(model: nn.Module) -> bool:
     """Whether :func:`shard` has been called on a model."""
-    return any(_is_part(parameter) for parameter in model.parameters())
+    return any(_is_dtensor(parameter) for parameter in model.parameters())
 
 
-def _is_part(value: Any) -> bool:
+def _is_dtensor(value: Any) -> bool:
     return torch.is_tensor(value) and hasattr(value, 'full_tensor')
 
 
-def whole(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A state dict with whole tensors on the CPU in place of parts; all processes must call, the first gets them."""
+def gather_state_dict(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A state dict with full tensors on the CPU in place of shards; all processes must call, the first gets them."""
     keep = is_main_process()
 
-    def gathered(part: torch.Tensor) -> torch.Tensor | None:
-        tensor = part.detach().full_tensor()
+    def gathered(local: torch.Tensor) -> torch.Tensor | None:
+        tensor = local.detach().full_tensor()
         return tensor.cpu() if keep else None
 
-    result = apply_to(state, _is_part, gathered)
+    result = apply_to(state, _is_dtensor, gathered)
     if hasattr(state, '_metadata'):  # the versions of a model's modules
         result._metadata = state._metadata
     return result
 
 
-def share_out(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Replace the tensors of a whole optimizer's state dict, in place, by this process's parts.
+def shard_optimizer_state(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Replace the tensors of a full optimizer's state dict, in place, by this process's shards.
 
     Args:
         state: ``state`` and ``param_groups``, as an optimizer's ``state_dict`` has them.
-        optimizer: The optimizer that will load it, of a model that :func:`shard` has cut up.
+        optimizer: The optimizer that will load it, of a model that :func:`shard` has sharded.
     """
     from torch.distributed.tensor import distribute_tensor
 
@@ -84,7 +84,7 @@ def share_out(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
 
 
 @contextmanager
-def _answering(thing: Any, state: Mapping[str, Any]) -> Iterator[None]:
+def _state_dict_replaced(thing: Any, state: Mapping[str, Any]) -> Iterator[None]:
     """While it lasts, ``thing.state_dict()`` returns ``state``."""
     thing.state_dict = lambda *args, **kwargs: state
     try:
@@ -93,22 +93,22 @@ def _answering(thing: Any, state: Mapping[str, Any]) -> Iterator[None]:
         del thing.state_dict
 
 
-class SharingRunner(Runner):
+class ShardingRunner(Runner):
     """mmengine's Runner, which follows ``cfg.strategy`` and saves and resumes what is shared."""
 
-    def _shares_parameters(self) -> bool:
+    def _shards_parameters(self) -> bool:
         return self.distributed and strategy_of(self.cfg).kind == 'fsdp'
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """The model in mmengine's wrapper; with 'fsdp' the bare model, which is cut up when its weights are there."""
-        if not self._shares_parameters():
+        """The model in mmengine's wrapper; with 'fsdp' the bare model, which is sharded when its weights are there."""
+        if not self._shards_parameters():
             return super().wrap_model(model_wrapper_cfg, model)
         model = model.to(get_device())
         return convert_sync_batchnorm(model, self.cfg.sync_bn) if self.cfg.get('sync_bn') else model
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
         """The optimizer, of the parameters that this process has."""
-        if self._shares_parameters() and not is_sharded(self.model):
+        if self._shards_parameters() and not is_sharded(self.model):
             self._shard_model()
         return super().build_optim_wrapper(optim_wrapper)
 
@@ -120,7 +120,7 @@ class SharingRunner(Runner):
             self.load_checkpoint(self._load_from)
         self._has_loaded = not self._resume  # the state of the run is still to come
         shard(self.model, strategy_of(self.cfg).wrap)
-        here, total = size_here(self.model.parameters()), sum(p.numel() for p in self.model.parameters())
+        here, total = local_numel(self.model.parameters()), sum(p.numel() for p in self.model.parameters())
         self.logger.info(f'This process holds {here / total:.0%} of {total / 1e6:.1f} M parameters')
 
     def _init_model_weights(self) -> None:
@@ -136,24 +136,24 @@ class SharingRunner(Runner):
     ) -> dict[str, Any]:
         """Load a checkpoint's weights; arguments as for mmengine's.
 
-        Of a model that has been cut up, only the checkpoint of which it has the weights already can be loaded: then
-        this returns the file with the optimizer's state in parts.
+        Of a sharded model, only the checkpoint of which it has the weights already can be loaded: then
+        this returns the file with the optimizer's state in shards.
 
         Raises:
-            RunError: Another checkpoint for a model that has been cut up.
+            RunError: Another checkpoint for a sharded model.
         """
         if not is_sharded(self.model):
             if self.distributed and strategy_of(self.cfg).kind == 'zero':
-                map_location = 'cpu'  # the whole state; the optimizer takes its part to the device
+                map_location = 'cpu'  # the full state; the optimizer takes its shard to the device
             return super().load_checkpoint(filename, map_location, strict, revise_keys)
         if filename != self._load_from:
             raise RunError(
                 f'{filename} cannot be loaded any more: with strategy.type=fsdp a model takes weights '
-                'before it is shared out; name the file in load_from'
+                'before it is sharded; name the file in load_from'
             )
         checkpoint = _load_checkpoint(filename, map_location='cpu')
         if 'optimizer' in checkpoint and isinstance(self.optim_wrapper, OptimWrapper):
-            share_out(checkpoint['optimizer'], self.optim_wrapper.optimizer)
+            shard_optimizer_state(checkpoint['optimizer'], self.optim_wrapper.optimizer)
         return checkpoint
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -169,14 +169,16 @@ class SharingRunner(Runner):
         """Save a checkpoint; arguments as for mmengine's. All processes must call."""
         with ExitStack() as answers:
             if is_sharded(self.model):
-                answers.enter_context(_answering(self.model, whole(self.model.state_dict())))
+                answers.enter_context(_state_dict_replaced(self.model, gather_state_dict(self.model.state_dict())))
                 if save_optimizer:
-                    answers.enter_context(_answering(self.optim_wrapper, whole(self.optim_wrapper.state_dict())))
+                    answers.enter_context(
+                        _state_dict_replaced(self.optim_wrapper, gather_state_dict(self.optim_wrapper.state_dict()))
+                    )
             elif save_optimizer and isinstance(getattr(self.optim_wrapper, 'optimizer', None), ZeroRedundancyOptimizer):
-                answers.enter_context(_answering(self.optim_wrapper, self.optim_wrapper.state_dict()))
+                answers.enter_context(_state_dict_replaced(self.optim_wrapper, self.optim_wrapper.state_dict()))
             super().save_checkpoint(out_dir, filename, *args, save_optimizer=save_optimizer, **kwargs)
 
 
-def size_here(tensors: Iterator[torch.Tensor]) -> int:
-    """How many numbers of tensors, parts or whole, this process holds."""
-    return sum((t.to_local() if _is_part(t) else t).numel() for t in tensors)
+def local_numel(tensors: Iterator[torch.Tensor]) -> int:
+    """How many numbers of tensors, shards or full, this process holds."""
+    return sum((t.to_local() if _is_dtensor(t) else t).numel() for t in tensors)

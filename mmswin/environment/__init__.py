@@ -1,7 +1,7 @@
 """Setting up an environment for mmswin and examining one. Standard library only: it runs before anything is installed.
 
 ``stacks``     facts: which distributions and versions make up a stack
-``machine``    what this machine has: cores, memory, compiler, GPUs, nvcc
+``hardware``   what this machine has: cores, memory, compiler, GPUs, nvcc
 ``shell``      commands run into a log, with one line of progress
 ``plan``       what to set up, where, and whether it is there already
 ``provision``  the steps of ``make setup``, which uv does

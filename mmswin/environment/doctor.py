@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmswin.environment import machine, stacks
-from mmswin.environment.machine import Gpu
+from mmswin.environment import hardware, stacks
+from mmswin.environment.hardware import Gpu
 
 OK, NOTE, FAIL = 'ok', 'note', 'FAIL'
 TORCH_MIN = (2, 1)
@@ -40,7 +40,7 @@ def diagnose() -> tuple[str, bool]:
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(root), os.environ.get('PYTHONPATH', '')]).strip(os.pathsep))
     command = [sys.executable, '-m', 'mmswin.environment.probe']
     done = subprocess.run(command, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL, cwd=root)
-    lines = judge(read_report(done.stdout, done.returncode), machine.find_gpus(), machine.find_nvcc())
+    lines = judge(read_report(done.stdout, done.returncode), hardware.find_gpus(), hardware.find_nvcc())
     return table(lines), all(line.status != FAIL for line in lines)
 
 

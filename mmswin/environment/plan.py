@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmswin.environment import machine, stacks
+from mmswin.environment import hardware, stacks
 from mmswin.environment.stacks import SetupError, Stack
 
 # Changes when the steps of the set-up change, so that environments of earlier versions are brought up to date.
@@ -30,7 +30,7 @@ class Plan:
     version: tuple[int, ...] = tuple(sys.version_info[:3])
     torch: str = stacks.TORCH
     build: str = 'auto'
-    gpus: list[machine.Gpu] = field(default_factory=list)
+    gpus: list[hardware.Gpu] = field(default_factory=list)
     nvcc: str | None = None
     system: str = sys.platform
     environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -82,7 +82,7 @@ def choose_build(plan: Plan) -> str:
         raise SetupError(f'TORCH_BUILD={plan.build} is unknown; choose cpu or cuda, or leave it out.')
     recorded = plan.recorded()
     if plan.build != 'cpu' and recorded.get('build') == 'cuda' and not plan.gpus:
-        plan.gpus = [machine.Gpu(*gpu) for gpu in recorded.get('gpus', [])]
+        plan.gpus = [hardware.Gpu(*gpu) for gpu in recorded.get('gpus', [])]
     toolkit = stacks.TORCH_CUDA.split('.')[0]
     # Which CUDA another release of torch is made for is not known here.
     fits = plan.nvcc is not None and (plan.torch != stacks.TORCH or plan.nvcc.split('.')[0] == toolkit)
@@ -105,7 +105,7 @@ def is_current(plan: Plan) -> bool:
     if plan.recorded().get('fingerprint') != plan.fingerprint():
         return False
     code = 'from importlib.metadata import distributions as all; print(*(f"{d.name}=={d.version}" for d in all()))'
-    installed = (machine.ask([str(plan.program('python')), '-I', '-c', code]) or '').split()
+    installed = (hardware.ask([str(plan.program('python')), '-I', '-c', code]) or '').split()
     names = {pin.split('==')[0] for pin in installed}
     return {'torch', 'mmswin'} <= names and all(plan.stack.pin(name) in installed for name in plan.stack.distributions)
 

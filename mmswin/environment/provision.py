@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from mmswin.environment import machine, stacks
+from mmswin.environment import hardware, stacks
 from mmswin.environment.plan import Plan, choose_build, digest, effective_constraints, installer_settings, is_current
 from mmswin.environment.shell import CommandError, Shell
 from mmswin.environment.stacks import COMPANIONS, TRITON, SetupError
@@ -70,17 +70,25 @@ def install(plan: Plan, shell: Shell) -> None:
     cache = Path(shell.run([str(plan.program('uv')), 'cache', 'dir'], what='asking uv', env=env).strip())
     sources = f'sdists-*/**/{stack.mmcv}/{stack.version(stack.mmcv)}/*'
     if not any(cache.glob(f'{sources}/*/*-cp{plan.version[0]}{plan.version[1]}-*.whl')):
-        machine.check_compiler(plan.environ)
+        hardware.check_compiler(plan.environ)
         shell.say(f'      mmcv is compiled once, by {env["MAX_JOBS"]} compilers at a time, and kept in {cache}')
     settings, constraints = plan.venv / 'uv.toml', plan.venv / 'constraints.txt'
     settings.write_text(installer_settings(plan), encoding='utf-8')
     constraints.write_text(effective_constraints(plan), encoding='utf-8')
-    wanted = [plan.torch_requirement(), *pins, *COMPANIONS, 'pip', stacks.SETUPTOOLS, 'wheel', 'opencv-python-headless']
+    requirements = [
+        plan.torch_requirement(),
+        *pins,
+        *COMPANIONS,
+        'pip',
+        stacks.SETUPTOOLS,
+        'wheel',
+        'opencv-python-headless',
+    ]
     if plan.system == 'linux':
-        wanted.append(TRITON)
+        requirements.append(TRITON)
     # An mmcv of this version but compiled for another torch may be there.
     options = ['--config-file', str(settings), '--constraint', str(constraints), '--reinstall-package', stack.mmcv]
-    command = uv_install(plan, *options, *wanted, '--editable', str(plan.root))
+    command = uv_install(plan, *options, *requirements, '--editable', str(plan.root))
 
     def status() -> str:
         return next(map(compile_status, cache.glob(f'{sources}/src/build')), '')
@@ -89,7 +97,7 @@ def install(plan: Plan, shell: Shell) -> None:
         shell.run(command, what='installing', env=env, status=status)
     except CommandError as error:
         # PyPI has no CPU builds for Linux; the index of torch itself has, and is asked where no other has one.
-        if '+cpu' not in wanted[0] or 'no CPU build' not in str(error):
+        if '+cpu' not in requirements[0] or 'no CPU build' not in str(error):
             raise
         env['UV_INDEX'] = f'{env.get("UV_INDEX", "")} {stacks.TORCH_CPU_INDEX}'.strip()
         shell.run(command, what='installing', env=env, status=status)
@@ -114,10 +122,10 @@ def installer_environment(plan: Plan, shell: Shell) -> dict[str, str]:
         'SSL_CERT_FILE': found.get('cert', [])[:1],
         'UV_INDEX_STRATEGY': ['unsafe-best-match'],  # as pip does
         'UV_CACHE_DIR': [plan.environ.get('MMSWIN_CACHE', '')],
-        # Where Python may not write bytecode, each start compiles torch and the rest anew: 23 s of a core instead of 7.
+        # Where Python may not write bytecode, each start compiles torch and the rest again: 23 s of a core instead of 7.
         'UV_COMPILE_BYTECODE': ['1'],
         'UV_COMPILE_BYTECODE_TIMEOUT': ['0'],  # none
-        'MAX_JOBS': [str(machine.compile_jobs(machine.usable_cores(), machine.free_memory()))],
+        'MAX_JOBS': [str(hardware.compile_jobs(hardware.usable_cores(), hardware.free_memory()))],
     }
     return {name: ' '.join(values) for name, values in settings.items() if any(values)} | plan.environ
 
@@ -153,8 +161,8 @@ def install_reference_libraries(plan: Plan, shell: Shell) -> bool:
     pins = plan.root / 'constraints' / 'peers.txt'
     folder = plan.venv / 'peers'
     stamp = folder / 'mmswin-peers.txt'
-    wanted = digest(pins.read_text(encoding='utf-8'))
-    if stamp.is_file() and stamp.read_text() == wanted:
+    fingerprint = digest(pins.read_text(encoding='utf-8'))
+    if stamp.is_file() and stamp.read_text() == fingerprint:
         return True
     shutil.rmtree(folder, ignore_errors=True)
     shell.say('timm, torchvision and transformers, for the tests that compare with them')
@@ -166,5 +174,5 @@ def install_reference_libraries(plan: Plan, shell: Shell) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
         shell.say(f'not installed, so what needs them is not checked: {str(error).splitlines()[0]}')
         return False
-    stamp.write_text(wanted)
+    stamp.write_text(fingerprint)
     return True

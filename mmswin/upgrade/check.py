@@ -14,7 +14,7 @@ from mmswin.engine.options import is_read
 from mmswin.engine.preflight import build_model
 from mmswin.engine.types import resolve_type, walk
 from mmswin.errors import RunError, plain_message
-from mmswin.upgrade.report import Report
+from mmswin.upgrade.findings import Report
 
 # Dicts whose `type` is no class of a registry, or whose entries are not all arguments of it.
 _OPERATORS = {'nms', 'roi_layer'}

@@ -4,8 +4,8 @@ import inspect
 from typing import Any
 
 from mmswin.engine.types import resolve_type
+from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.pipelines import PipelineUpgrade
-from mmswin.upgrade.report import Report, Section
 
 _SPLITS = ('train', 'val', 'test')
 # mmdet's data sets are evaluated by these; anything else is COCO's way.

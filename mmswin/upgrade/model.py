@@ -5,7 +5,7 @@ from typing import Any
 
 from mmswin.backbones.swin import SwinTransformer
 from mmswin.engine.types import dicts_in
-from mmswin.upgrade.report import Report, Section
+from mmswin.upgrade.findings import Report, Section
 
 # Argument of the authors' class: argument of ours.
 _RENAMED = {
@@ -31,7 +31,7 @@ def upgrade_model(old: Section, preprocessor: dict[str, Any], pretrained: str | 
     """The model of the new configuration, with a data preprocessor; ``pretrained`` wins over the old file's weights."""
     model = old.section('model')
     report = old.report
-    for name in ('train_cfg', 'test_cfg'):  # beside the model in mmdet before 2.8
+    for name in ('train_cfg', 'test_cfg'):  # next to the model in mmdet before 2.8
         if name in old and name not in model:
             model.put(name, old.take(name))
             report.done(f'{name} -> model.{name}')

@@ -43,15 +43,15 @@ def _check_bases(path: Path, asked: Path) -> None:
             raise RunError(
                 f'{said} names an installed library, as only files for mmdet 3.x and mmseg 1.x do: {_NOTHING}'
             )
-        wanted = path.parent / base
-        if not wanted.is_file() and '.py' in base[:-3]:
+        inherited = path.parent / base
+        if not inherited.is_file() and '.py' in base[:-3]:
             raise RunError(f'{said} is two names in one: put a comma between them')
-        if not wanted.is_file():
+        if not inherited.is_file():
             raise RunError(
-                f'{said} is missing (looked for {wanted.resolve()}); give {asked.name} where it stands in the old '
+                f'{said} is missing (looked for {inherited.resolve()}); give {asked.name} where it stands in the old '
                 'repository, or copy the folders that it inherits from next to it'
             )
-        _check_bases(wanted, asked)
+        _check_bases(inherited, asked)
 
 
 def _bases_of(path: Path) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmswin.upgrade.report import Report, Section
-from mmswin.upgrade.views import main_scale, several_views
+from mmswin.upgrade.findings import Report, Section
+from mmswin.upgrade.tta import main_scale, tta_pipeline
 
 # Turned arrays into tensors and picked keys; the packing transform does it all.
 _PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Collect', 'WrapFieldsToLists')
@@ -61,13 +61,13 @@ class PipelineUpgrade:
 
     Attributes:
         preprocessing: What they share.
-        several_views: ``tta_pipeline``, if a test asked for several scales or for flipped images; else None.
+        tta_pipeline: ``tta_pipeline``, if a test asked for several scales or for flipped images; else None.
     """
 
     def __init__(self, scope: str, report: Report) -> None:
         self.report = report
         self.preprocessing = Preprocessing(scope)
-        self.several_views: list[dict[str, Any]] | None = None
+        self.tta_pipeline: list[dict[str, Any]] | None = None
         self._testing = False
         self._detection = scope == 'mmdet'
         self._translators: dict[str, Callable[[Section], list[dict[str, Any]]]] = {
@@ -109,8 +109,8 @@ class PipelineUpgrade:
         else:
             end = [{'type': 'LoadAnnotations'}, {'type': 'PackSegInputs'}]
         if views is not None:
-            self.several_views = several_views(views, new, end) or self.several_views
-        if self.several_views is not None:
+            self.tta_pipeline = tta_pipeline(views, new, end) or self.tta_pipeline
+        if self.tta_pipeline is not None:
             self.report.remark(
                 'the old test looked at several scales or at flipped images too: mmswin test --tta does so by '
                 'tta_pipeline; without --tta it tests one view'

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmswin.upgrade.report import Section
+from mmswin.upgrade.findings import Section
 
 _BACKENDS = {
     'TensorboardLoggerHook': 'TensorboardVisBackend',

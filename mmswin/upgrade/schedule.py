@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from mmswin.upgrade.report import Section
+from mmswin.upgrade.findings import Section
 
 _OPTIMIZER_HOOKS = (
     None, 'OptimizerHook', 'DistOptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook',
     'GradientCumulativeFp16OptimizerHook',
 )  # fmt: skip
-# Words of the old `lr_config`, beside those of a policy.
+# Words of the old `lr_config`, next to those of a policy.
 _WARM_UPS = ('linear', 'constant')
 
 
@@ -38,7 +38,7 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     hook.drop('type', 'coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')  # DDP sees to them
     hook.close('no option of the new optimizer wrapper; see OptimWrapper of mmengine')
     report.done(
-        'optimizer, optimizer_config -> optim_wrapper' + (', paramwise_cfg beside the optimizer' if paramwise else '')
+        'optimizer, optimizer_config -> optim_wrapper' + (', paramwise_cfg next to the optimizer' if paramwise else '')
     )
     return new
 

@@ -13,10 +13,10 @@ from mmswin.errors import RunError, printable
 from mmswin.upgrade.check import check_settings
 from mmswin.upgrade.data import DataUpgrade
 from mmswin.upgrade.delta import differences
+from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.model import scope_of, upgrade_model
 from mmswin.upgrade.old_files import read_old
 from mmswin.upgrade.render import WIDTH, Name, assignment
-from mmswin.upgrade.report import Report, Section
 from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
 from mmswin.upgrade.schedule import upgrade_learning_rate, upgrade_length, upgrade_loop, upgrade_optimizer
 
@@ -61,8 +61,8 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     new: dict[str, Any] = {'default_scope': scope}
     new['model'] = upgrade_model(old, upgrade.pipelines.preprocessing.config(), pretrained)
     new.update(data)
-    if upgrade.pipelines.several_views is not None:
-        new['tta_pipeline'] = upgrade.pipelines.several_views
+    if upgrade.pipelines.tta_pipeline is not None:
+        new['tta_pipeline'] = upgrade.pipelines.tta_pipeline
         if scope == 'mmseg':
             new['tta_model'] = {'type': 'SegTTAModel'}
     new['train_cfg'] = upgrade_loop(unit, length, evaluation)

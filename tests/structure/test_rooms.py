@@ -90,7 +90,7 @@ STARTING_PROCESSES = {
     'engine/test_loops.py',
     'test_allocator.py',
 }
-SAME_NAME = {'loading.py', 'report.py', 'machine.py', 'errors.py', 'files.py'}
+SAME_NAME = {'loading.py'}
 
 
 def relative(path: Path, to: Path = PACKAGE) -> str:

@@ -35,7 +35,7 @@ def test_missing_mismatched_and_unexpected_are_told_apart():
     assert match.unexpected == ['neck.weight']
     assert (match.matched, match.total) == (5, 8)
     assert match.summary() == (
-        '5 of 8 tensors of the model match, 1 missing (backbone.0.weight), 2 of another shape, which start anew '
+        '5 of 8 tensors of the model match, 1 missing (backbone.0.weight), 2 of another shape, which keep their random initialisation '
         '(head.weight/bias), 1 in the file only (neck.weight)'
     )
 

@@ -22,7 +22,7 @@ from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import load_file
 from mmswin.engine import StopOnSignalHook, TrainingStopped
 from mmswin.engine.saving import Runner
-from mmswin.engine.sharding import is_sharded, size_here
+from mmswin.engine.sharding import is_sharded, local_numel
 from mmswin.errors import RunError, SavingError
 
 pytestmark = pytest.mark.slow
@@ -150,8 +150,8 @@ def trained(toy_runner, work_dir: Path, kind: str, **options: Any) -> dict[str, 
     norm = float(runner.message_hub.get_scalar('train/grad_norm').current())
     return {
         'losses': note.losses,
-        'parameters': size_here(runner.model.parameters()),
-        'state': size_here(states),
+        'parameters': local_numel(runner.model.parameters()),
+        'state': local_numel(states),
         'sharded': is_sharded(runner.model),
         'norm': norm,
     }

@@ -6,7 +6,7 @@ import pytest
 
 from mmswin.environment import doctor
 from mmswin.environment.doctor import FAIL, judge, read_report, release, runs_on, table
-from mmswin.environment.machine import Gpu
+from mmswin.environment.hardware import Gpu
 
 WELL = {
     'python': dict(version=[3, 11, 7], executable='python', platform='linux'),

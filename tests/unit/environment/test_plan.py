@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mmswin.environment import machine
-from mmswin.environment.machine import Gpu
+from mmswin.environment import hardware
+from mmswin.environment.hardware import Gpu
 from mmswin.environment.plan import Plan, choose_build, effective_constraints, installer_settings, is_current
 from mmswin.environment.stacks import STACKS, SetupError
 
@@ -107,14 +107,14 @@ def test_a_complete_environment_is_recognised(make_plan, monkeypatch, change, ex
     plan.stamp.write_text(json.dumps(dict(fingerprint=plan.fingerprint())))
     versions = {**dict(plan.stack.versions), 'torch': '2.13.0+cpu', 'mmswin': '0.1.0', **change}
     pins = ' '.join(f'{name}=={version}' for name, version in versions.items() if version)
-    monkeypatch.setattr(machine, 'ask', lambda command: pins)
+    monkeypatch.setattr(hardware, 'ask', lambda command: pins)
     assert is_current(plan) is expected
     plan.torch = '2.9.1'
     assert not is_current(plan)
 
 
 def test_an_environment_that_cannot_run_or_was_left_half_made_is_not_complete(make_plan, monkeypatch):
-    monkeypatch.setattr(machine, 'ask', lambda command: None)
+    monkeypatch.setattr(hardware, 'ask', lambda command: None)
     plan = make_plan()
     assert not is_current(plan)
     plan.stamp.write_text(json.dumps(dict(python=[3, 11])))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmswin.environment import machine, provision
+from mmswin.environment import hardware, provision
 from mmswin.environment.plan import Plan
 from mmswin.environment.shell import CommandError, explain
 from mmswin.environment.stacks import STACKS, TORCH_CPU_INDEX, SetupError
@@ -40,7 +40,7 @@ class RecordingShell:
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, 'check_compiler', lambda environ: None)
+    monkeypatch.setattr(hardware, 'check_compiler', lambda environ: None)
     venv = tmp_path / 'venv'
     settings = dict(system='linux', version=(3, 11, 7), build='cpu', environ={'PATH': ''})
     return Plan(root=ROOT, stack=STACKS['openmmlab'], venv=venv, **settings)
@@ -101,7 +101,7 @@ def test_a_compiler_is_asked_for_only_where_mmcv_is_not_cached(made, tmp_path, m
     def missing(environ):
         raise SetupError('No C++ compiler')
 
-    monkeypatch.setattr(machine, 'check_compiler', missing)
+    monkeypatch.setattr(hardware, 'check_compiler', missing)
     shell = RecordingShell()
     shell.cache = tmp_path / 'cache'
     with pytest.raises(SetupError, match=r'No C\+\+'):

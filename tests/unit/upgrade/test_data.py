@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mmswin.upgrade.data import DataUpgrade
-from mmswin.upgrade.report import Report, Section
+from mmswin.upgrade.findings import Report, Section
 
 TRAIN = [
     dict(type='LoadImageFromFile'),

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.model import scope_of, upgrade_model
-from mmswin.upgrade.report import Report, Section
 
 SMALL = dict(embed_dim=96, depths=[2, 2, 18, 2], num_heads=[3, 6, 12, 24])
 

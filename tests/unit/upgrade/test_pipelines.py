@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from mmswin.upgrade.findings import Report
 from mmswin.upgrade.pipelines import PipelineUpgrade
-from mmswin.upgrade.report import Report
 
 LOAD = dict(type='LoadImageFromFile')
 NORMALIZE = dict(type='Normalize', mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=False)
@@ -180,7 +180,7 @@ def test_a_test_of_one_view() -> None:
     assert [step['type'] for step in steps[1:]] == ['Resize', 'LoadAnnotations', 'PackDetInputs']
     assert steps[0] == dict(type='LoadImageFromFile')
     assert steps[1] == dict(type='Resize', scale=(1333, 800), keep_ratio=True)
-    assert pipelines.several_views is None and pipelines.report.untranslated == []
+    assert pipelines.tta_pipeline is None and pipelines.report.untranslated == []
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_test_of_several_views(options: dict[str, Any]) -> None:
     """One view without --tta, all of them with it."""
     steps, pipelines = views('mmseg', **options)
     assert steps[1] == dict(type='Resize', scale=(400, 200), keep_ratio=True)
-    load, augment = pipelines.several_views
+    load, augment = pipelines.tta_pipeline
     resizes, flips, annotations, pack = augment['transforms']
     assert {resize['scale'] for resize in resizes} == {(200, 100), (400, 200), (600, 300)}
     assert [flip['prob'] for flip in flips] == [0.0, 1.0]

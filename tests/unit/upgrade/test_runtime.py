@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmswin.upgrade.report import Report, Section
+from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mmswin.upgrade.report import Report, Section
+from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.schedule import upgrade_learning_rate, upgrade_length, upgrade_loop, upgrade_optimizer
 
 

@@ -1,6 +1,6 @@
 """Scales and flips of old tests."""
 
-from mmswin.upgrade.views import main_scale, several_views
+from mmswin.upgrade.tta import main_scale, tta_pipeline
 
 
 def test_the_main_scale() -> None:
@@ -11,8 +11,8 @@ def test_the_main_scale() -> None:
 
 def test_views() -> None:
     steps, end = [{'type': 'Load'}, {'type': 'Resize', 'scale': (100, 50)}], [{'type': 'Pack', 'meta_keys': ('a',)}]
-    assert several_views({'img_scale': (100, 50)}, steps, end) is None
-    load, views = several_views({'img_scale': (100, 50), 'img_ratios': [0.5, 1.0], 'flip': True}, steps, end)
+    assert tta_pipeline({'img_scale': (100, 50)}, steps, end) is None
+    load, views = tta_pipeline({'img_scale': (100, 50), 'img_ratios': [0.5, 1.0], 'flip': True}, steps, end)
     assert load == {'type': 'Load'} and views['type'] == 'TestTimeAug'
     resizes, flips, (pack,) = views['transforms']
     assert [resize['scale'] for resize in resizes] == [(50, 25), (100, 50)]

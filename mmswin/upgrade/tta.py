@@ -27,7 +27,7 @@ def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:
     return int(size[0] * ratio), int(size[1] * ratio)
 
 
-def several_views(
+def tta_pipeline(
     views: dict[str, Any], steps: list[dict[str, Any]], end: list[dict[str, Any]]
 ) -> list[dict[str, Any]] | None:
     """``tta_pipeline`` for an old test, or None if it had a single view.

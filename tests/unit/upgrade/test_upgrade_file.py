@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmswin.engine.options import top_level_names
 from mmswin.errors import RunError
-from mmswin.upgrade.files import upgrade_file
+from mmswin.upgrade.upgrade_file import upgrade_file
 
 
 def test_strict_writes_only_what_is_complete(old_detector: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmswin import atomic
 from mmswin.errors import RunError
-from mmswin.upgrade.report import Report
+from mmswin.upgrade.findings import Report
 from mmswin.upgrade.translate import render, upgrade_config
 
 

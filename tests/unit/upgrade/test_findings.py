@@ -1,6 +1,6 @@
 """Nothing of an old section is lost: what nobody took is named, with its path."""
 
-from mmswin.upgrade.report import Report, Section, Untranslated
+from mmswin.upgrade.findings import Report, Section, Untranslated
 
 
 def test_a_section_is_taken_apart() -> None:
