@@ -10,9 +10,9 @@ from mmswin.upgrade.model import scope_of, upgrade_model
 SMALL = dict(embed_dim=96, depths=[2, 2, 18, 2], num_heads=[3, 6, 12, 24])
 
 
-def upgraded(backbone: dict[str, Any], pretrained: str | None = None, **model: Any) -> dict[str, Any]:
+def upgraded(backbone: dict[str, Any], chosen: str | None = None, **model: Any) -> dict[str, Any]:
     old = {'model': {'type': 'RetinaNet', 'backbone': {'type': 'SwinTransformer', **backbone}, **model}}
-    return upgrade_model(Section(old, '', Report()), {'type': 'DetDataPreprocessor'}, pretrained)
+    return upgrade_model(Section(old, '', Report()), {'type': 'DetDataPreprocessor'}, chosen)
 
 
 @pytest.mark.parametrize(
