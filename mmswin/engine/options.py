@@ -23,6 +23,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
 from mmswin.engine.types import accepts, dicts_in, mentions, readers_of, resolve_type, takes_out, walk
@@ -47,26 +48,21 @@ _SECTIONS: dict[str, tuple[Callable, ...]] = {
     'optim_wrapper': (OptimWrapper,),
     'log_processor': (LogProcessor,),
     'randomness': (Runner.set_randomness,),
+    'env_cfg.mp_cfg': (set_multi_processing,),
 }
-# What the builders of sections read besides.
+# What takes entries out of a section besides, and what it calls that.
+_TAKEN_BY: dict[str, tuple[Callable, str]] = {
+    **dict.fromkeys(_LOADERS, (Runner, 'dataloader_cfg')),
+    'train_cfg': (Runner, 'loop_cfg'),
+    'env_cfg': (Runner, 'env_cfg'),
+    'auto_scale_lr': (Runner, 'auto_scale_lr'),
+}
 _SECTION_KEYS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(_LOADERS, frozenset({
-        'dataset', 'sampler', 'batch_sampler', 'num_batch_per_epoch', 'collate_fn', 'worker_init_fn',
-        'disable_subprocess_warning',
-    })),
     'optim_wrapper': frozenset({'constructor', 'paramwise_cfg', 'optimizer'}),
     'param_scheduler': frozenset({'convert_to_iter_based'}),
-    'env_cfg': frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
-    'env_cfg.mp_cfg': frozenset({'mp_start_method', 'opencv_num_threads'}),
     'env_cfg.dist_cfg': frozenset({'backend', 'timeout', 'init_backend', 'port'}),
-    'auto_scale_lr': frozenset({'enable', 'base_batch_size'}),
     'strategy': frozenset({'type', 'wrap'}),
-    'train_cfg': frozenset({'by_epoch'}),
-    'optim_wrapper.paramwise_cfg': frozenset({
-        'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult',
-        'dcn_offset_lr_mult', 'bypass_duplicate',
-    }),
-}  # fmt: skip
+}
 # The keys of these dicts are names of the user's own.
 _FREE_DICTS = frozenset({'default_hooks', 'custom_keys', 'metainfo', 'data_prefix', 'filter_cfg'})
 
@@ -219,6 +215,11 @@ def is_read(cfg: Config, path: str, name: str, types: dict[str, Any] | None = No
     section = '.'.join(part for part in parts if not part.isdigit())
     if name in _BUILDERS_OWN or parts[-1] in _FREE_DICTS or name in _SECTION_KEYS.get(section, ()):
         return True
+    if section in _TAKEN_BY and takes_out(_TAKEN_BY[section][0], name, _TAKEN_BY[section][1]):
+        return True
+    if section == 'optim_wrapper.paramwise_cfg':
+        kind = cfg.optim_wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
+        return any(takes_out(reader, name, 'paramwise_cfg') for reader in resolve_type(kind, cfg.get('default_scope')))
     if not path:
         return name in top_level_names()
     readers = _readers(cfg, path, types)
@@ -230,7 +231,7 @@ def is_read(cfg: Config, path: str, name: str, types: dict[str, Any] | None = No
     around = [_readers(cfg, '.'.join(parts[:depth]), types) or [] for depth in range(1, len(parts))]
     if readers:
         return any(takes_out(reader, name) for level in around for reader in level)
-    if path in _SECTION_KEYS:
+    if path in _SECTION_KEYS or path in _TAKEN_BY:
         return False
     scope = cfg.get('default_scope')
     readers = [reader for part in dicts_in(cfg[parts[0]]) for reader in resolve_type(part.get('type'), scope)]

@@ -37,6 +37,7 @@ def cfg() -> Config:
                 'paramwise_cfg': {'custom_keys': {'norm': {'decay_mult': 0.0}}},
             },
             'env_cfg': {'dist_cfg': {'backend': 'nccl'}},
+            'auto_scale_lr': {'base_batch_size': 16},
             'default_hooks': {'logger': {'type': 'LoggerHook'}},
         }
     )
@@ -62,6 +63,9 @@ def cfg() -> Config:
         'model.backbone.frozen_stages',
         'model.backbone.init_cfg.checkpoint',
         'env_cfg.dist_cfg.timeout',
+        'env_cfg.cudnn_benchmark',
+        'auto_scale_lr.enable',
+        'train_dataloader.num_batch_per_epoch',
         'randomness.seed',
         'default_hooks.early_stopping.type',
         'find_unused_parameters',
@@ -90,6 +94,8 @@ def test_keys_that_are_read_pass(cfg, key):
         ('param_scheduler.1.milestones.0', ['give the whole list', 'param_scheduler.1.milestones="[8, 11]"']),
         ('data_root', ['helper variable', 'train_dataloader.dataset.data_root']),
         ('env_cfg.dist_cfg.bakend', ['env_cfg.dist_cfg.backend']),
+        ('env_cfg.batch_size', ['train_dataloader.batch_size']),
+        ('optim_wrapper.paramwise_cfg.decay_rate', ['custom_keys']),
     ],
 )
 def test_other_keys_are_refused_with_what_was_meant(cfg, key, said):
@@ -107,6 +113,17 @@ def test_plus_adds_any_key(cfg):
     assert cfg.model.test_cfg == {'score_thr': 0.05, 'extra': {'deep': 3}}
     assert cfg.data_root == 'elsewhere'
     assert cfg.model.backbone.depth == 101
+
+
+@pytest.mark.parametrize(
+    'constructor', ['mmswin.LayerDecayOptimWrapperConstructor', 'LearningRateDecayOptimizerConstructor']
+)
+def test_the_constructor_says_what_paramwise_cfg_takes(cfg, constructor):
+    cfg.optim_wrapper.constructor = constructor
+    for name in ('decay_rate', 'norm_decay_mult'):
+        check_options(cfg, {f'optim_wrapper.paramwise_cfg.{name}': 0.9})
+    with pytest.raises(RunError, match='decay_rat'):
+        check_options(cfg, {'optim_wrapper.paramwise_cfg.decay_rat': 0.9})
 
 
 def test_nothing_to_merge_leaves_the_config(cfg):
