@@ -11,13 +11,14 @@ from torch import distributed as dist
 _groups: dict[int, Any] = {}
 
 
-def _several() -> bool:
+def several() -> bool:
+    """Whether the run has several processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def cpu_group() -> Any:
     """The gloo group of all processes, made on the first call, which all of them must make. None: one process."""
-    if not _several():
+    if not several():
         return None
     world = dist.group.WORLD
     if id(world) not in _groups:

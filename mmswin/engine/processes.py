@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from mmengine.logging import print_log
 from torch import distributed as dist
 
+from mmswin.engine.collectives import several
 from mmswin.errors import LostProcessError
 
 # How often a process looks whether its launcher is still there, and how long it may take to save and end if not.
@@ -59,8 +60,7 @@ def explained_loss_of_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        if not several or not _GONE.search(str(error)):
+        if not several() or not _GONE.search(str(error)):
             raise
         raise LostProcessError(
             f'process {dist.get_rank()} of {dist.get_world_size()} stops because another one is gone (killed, out of '

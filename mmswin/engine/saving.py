@@ -92,11 +92,11 @@ class Runner(ShardingRunner):
         out_dir: str,
         filename: str,
         file_client_args: dict | None = None,
-        save_optimizer: bool = True,
-        save_param_scheduler: bool = True,
+        *,
         meta: dict | None = None,
         by_epoch: bool = True,
         backend_args: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         """Save a checkpoint; arguments as for mmengine's. All processes must call, the first writes.
 
@@ -109,14 +109,7 @@ class Runner(ShardingRunner):
         if file_client_args is None and '://' not in str(out_dir) and _is_local(backend_args):
             backend_args = {'backend': BACKEND}
         super().save_checkpoint(
-            out_dir,
-            filename,
-            file_client_args,
-            save_optimizer=save_optimizer,
-            meta=meta,
-            by_epoch=by_epoch,
-            save_param_scheduler=save_param_scheduler,
-            backend_args=backend_args,
+            out_dir, filename, file_client_args, meta=meta, by_epoch=by_epoch, backend_args=backend_args, **kwargs
         )
 
 
