@@ -34,23 +34,23 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 22_500  # with prediction and RepPoints V2; on its way to 19,000
+PACKAGE_LINES = 20_600  # with prediction and RepPoints V2; on its way to 19,000
 ROOM_LINES = {
-    'analysis': 1_200,
+    'analysis': 930,
     'atomic': 130,
     'backbones': 1_150,
     'checkpoints': 4_200,
-    'cli': 950,
+    'cli': 820,
     'data': 2_250,
     'dense_heads': 650,
-    'detectors': 250,
-    'engine': 4_000,
-    'environment': 950,
+    'detectors': 220,
+    'engine': 3_950,
+    'environment': 920,
     'errors': 150,
     'inference': 1_300,
     'necks': 150,
     'ops': 2_250,
-    'upgrade': 1_800,
+    'upgrade': 1_720,
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60
