@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	done; echo python3)
 # Tests run in so many processes; one takes up to 6 GiB. 0: in one, with output as it comes and a debugger.
 WORKERS ?= 2
+# The tests of a file share what they have built, so one process gets them all; the long ones come first.
+SHARED = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 BIN = $(VENV)/bin
 
 # Linters need nothing of the environment, and are there in seconds.
@@ -44,15 +46,15 @@ demo: setup
 	@$(BIN)/python tools/demo.py $(ARGS)
 
 test: setup peers
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 test-fast: setup
-	@$(BIN)/python -m pytest -n $(WORKERS) tests/structure tests/unit $(ARGS)
+	@$(BIN)/python -m pytest $(SHARED) tests/structure tests/unit $(ARGS)
 
 # Values beside mmdet's and mmseg's, what is registered and built, runs, files of checkpoints, and each tool once.
 test-stack: setup
-	@$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' tests/parity tests/structure \
-		tests/unit/engine tests/unit/checkpoints tests/unit/detectors tests/unit/configs tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest $(SHARED) -m 'not slow' tests/e2e tests/parity \
+		tests/structure/test_imports.py tests/unit/engine tests/unit/checkpoints tests/unit/detectors tests/unit/configs $(ARGS)
 
 $(LINT)/pyrefly: constraints/lint.txt
 	@$(PYTHON) -m venv .venv-lint

@@ -89,8 +89,12 @@ def explained_loss_of_worker(loading: Any = None) -> Iterator[None]:
             # An error of the connection is one of a worker's end if there is such a worker. The connection may break
             # some moments before the system has the process's end to report.
             workers = [] if isinstance(error, RuntimeError) else getattr(loading, '_workers', [])
-            if not workers or not wait([worker.sentinel for worker in workers], timeout=5.0):
+            ended = wait([worker.sentinel for worker in workers], timeout=5.0) if workers else []
+            if not ended:
                 raise
+            for worker in workers:
+                if worker.sentinel in ended:
+                    worker.join(timeout=5.0)  # its status comes a moment later
         raise LostProcessError(_describe(loading, error)) from error
 
 

@@ -13,7 +13,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from mmdet.utils import register_all_modules
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -40,11 +39,6 @@ class NoteLosses(Hook):
             file.write(f'{runner.iter + 1} {float(outputs["loss"]).hex()} .\n')
         if runner.iter + 1 == self.kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def prepare() -> None:
-    """Import what runs need, so that forks need not."""
-    register_all_modules(init_default_scope=False)
 
 
 def free_port() -> str:

@@ -11,7 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-from forked_runs import expect, losses, options_of, prepare, run
+from forked_runs import expect, losses, options_of, run
+from warm import prepare
 
 
 def compare(config: str, directory: Path, processes: int, kill_after: int, options: dict) -> list[list[float]]:

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 import torch
-from forked_runs import expect, losses, options_of, prepare, run, start
+from forked_runs import expect, losses, options_of, run, start
+from warm import prepare
 
 from mmswin.engine.resuming import has_checkpoints, newest_complete_checkpoint
 
@@ -22,6 +23,11 @@ from mmswin.engine.resuming import has_checkpoints, newest_complete_checkpoint
 def saved(work_dir: Path) -> int:
     """The iteration of the newest complete checkpoint; 0 without any."""
     return newest_complete_checkpoint(work_dir)[1]['meta']['iter'] if has_checkpoints(work_dir) else 0
+
+
+def names(work_dir: Path) -> set[str]:
+    """Of its checkpoints; a new one is worth a look into it."""
+    return {path.name for path in work_dir.glob('*.pth')}
 
 
 def main() -> None:
@@ -36,7 +42,10 @@ def main() -> None:
         before = time.monotonic()
         # Mostly in the middle of training, at times before it. How long starting takes is measured now and then.
         if number % 3 == 0 or number == kills - 1:  # the last one too, so that a slow machine comes as far
-            while saved(parts) <= reached and os.waitpid(pid, os.WNOHANG) == (0, 0):
+            there = names(parts)
+            while os.waitpid(pid, os.WNOHANG) == (0, 0):
+                if names(parts) != there and saved(parts) > reached:
+                    break
                 time.sleep(0.05)
             duration = time.monotonic() - before
             time.sleep(chance.uniform(0, 0.5))

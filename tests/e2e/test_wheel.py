@@ -11,6 +11,7 @@ import pytest
 
 from mmswin import shipped
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SAME = """
 from mmswin.engine.configure import load_config

@@ -4,12 +4,35 @@ Orders come over the socket whose number is the first argument: JSON with the sc
 environment, and two pipes: one takes the tool's output, the other its process id and, when it ends, its wait status.
 """
 
+import gc
+import importlib
 import json
 import os
 import runpy
 import signal
 import socket
 import sys
+
+
+def prepare() -> None:
+    """Import what runs need, and what they would import late, each for itself."""
+    import mmseg.utils
+    from mmdet.utils import register_all_modules
+    from mmengine.utils.dl_utils import collect_env
+    from PIL import Image
+
+    register_all_modules(init_default_scope=False)
+    mmseg.utils.register_all_modules(init_default_scope=False)
+    # What an optimizer imports, a picture, the log's first lines.
+    for name in ('torch._dynamo', 'mmswin.engine.launch'):
+        importlib.import_module(name)
+    Image.init()
+    collect_env()
+    # What makes the text of a configuration beautiful takes longer than these runs train.
+    import mmengine.config.config
+
+    mmengine.config.config.FormatCode = lambda text, **_: (text, False)
+    gc.freeze()  # what forks then need not look through
 
 
 def child_for_an_order(orders: socket.socket) -> dict:
@@ -40,11 +63,7 @@ def child_for_an_order(orders: socket.socket) -> dict:
 
 
 def main() -> None:
-    import mmseg.utils
-    from mmdet.utils import register_all_modules
-
-    register_all_modules(init_default_scope=False)
-    mmseg.utils.register_all_modules(init_default_scope=False)
+    prepare()
     order = child_for_an_order(socket.socket(fileno=int(sys.argv[1])))
     os.chdir(order['directory'])
     os.environ.clear()

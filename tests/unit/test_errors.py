@@ -27,6 +27,16 @@ def test_known_errors_are_one_line(capsys, monkeypatch, error, status):
     assert capsys.readouterr().err == f'error: {error}\n'
 
 
+def first_to_end(children: list[int]) -> tuple[int, int]:
+    """Process id and wait status; os.wait() would take any child of the tests' process."""
+    while True:
+        for pid in children:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return ended, status
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize('slow', [0, 1])
 def test_one_process_of_several_says_it(tmp_path, slow, monkeypatch):
     """A launcher ends all processes as soon as one has ended, and the first one may be the slower."""
@@ -42,7 +52,7 @@ def test_one_process_of_several_says_it(tmp_path, slow, monkeypatch):
             time.sleep(0.5 if rank == slow else 0)
             os._exit(run_tool(raising(RunError('no such key'))))
         children.append(pid)
-    ended, status = os.wait()
+    ended, status = first_to_end(children)
     children.remove(ended)
     os.kill(children[0], signal.SIGTERM)
     os.waitpid(children[0], 0)

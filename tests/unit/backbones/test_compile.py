@@ -12,7 +12,7 @@ from mmswin.backbones import SwinTransformer
 SMALL = dict(
     embed_dims=32, depths=(2,), num_heads=(1,), strides=(4,), out_indices=(0,), window_size=4, drop_path_rate=0.0
 )
-TWO_STAGES = dict(SMALL, depths=(2, 2), num_heads=(1, 2), strides=(4, 2), out_indices=(0, 1))
+TWO_STAGES = dict(SMALL, depths=(2, 1), num_heads=(1, 2), strides=(4, 2), out_indices=(0, 1))
 # Whole windows, padded ones, and sides that are no multiples of the patch.
 SIZES = [(64, 96), (96, 64), (61, 45), (33, 130), (80, 80), (100, 76)]
 

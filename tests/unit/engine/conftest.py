@@ -2,6 +2,7 @@
 
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,4 +89,7 @@ def numbers() -> Numbers:
 @pytest.fixture(scope='session')
 def toy_runner():
     """The builder of toy runners."""
-    return build_toy_runner
+    with pytest.MonkeyPatch.context() as patch:
+        # mmengine's loops wait for two seconds where a pass over the data ends.
+        patch.setattr('mmengine.runner.loops.time', SimpleNamespace(sleep=lambda seconds: None))
+        yield build_toy_runner

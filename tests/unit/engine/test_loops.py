@@ -52,8 +52,7 @@ def interrupted(toy_runner, tmp_path, stop, train_cfg, sampler, **options):
     ('train_cfg', 'sampler'),
     [(EPOCHS, 'DefaultSampler'), (ITERATIONS, 'DefaultSampler'), (ITERATIONS, 'InfiniteSampler')],
 )
-def test_resumed_run_goes_on_where_it_stopped(toy_runner, tmp_path, stop, train_cfg, sampler, monkeypatch):
-    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
+def test_resumed_run_goes_on_where_it_stopped(toy_runner, tmp_path, stop, train_cfg, sampler):
     whole = toy_runner(tmp_path / 'whole', train_cfg, sampler)
     whole.train()
     before, resumed = interrupted(toy_runner, tmp_path / 'parts', stop, train_cfg, sampler)

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused():
     script = Path(__file__).with_name('fuzz_reader.py')
     command = [sys.executable, '-W', 'ignore', script, '500', '0', '20']
