@@ -103,6 +103,18 @@ class _Resumable:
         if changed:
             print_log(text, logger='current', level=logging.WARNING)
 
+    def run_iter(self, *args: Any) -> None:
+        """Train on one batch; arguments as for mmengine's."""
+        self._seed(ITERATION, self._iter)
+        super().run_iter(*args)
+
+    def _is_time_to_validate(self) -> bool:
+        if self.runner.val_loop is None:
+            return False
+        by_epoch = hasattr(self, 'run_epoch')
+        done, end = (self._epoch, self._max_epochs) if by_epoch else (self._iter, self._max_iters)
+        return done >= self.val_begin and (done % self.val_interval == 0 or done == end)
+
     def _validate(self) -> None:
         self._seed(VALIDATION, self._iter)
         with self._saving_what_is_lost(), workers.explained_loss_of_worker():
@@ -151,11 +163,6 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def _is_time_to_validate(self) -> bool:
-        if self.runner.val_loop is None or self._epoch < self.val_begin:
-            return False
-        return self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
-
     @property
     def batches_done(self) -> int:
         """Batches of the current epoch that have been trained on."""
@@ -172,11 +179,6 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
                     self.run_iter(index, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
-
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Train on one batch."""
-        self._seed(ITERATION, self._iter)
-        super().run_iter(idx, data_batch)
 
 
 class _NotYetOpen:
@@ -225,16 +227,6 @@ class IterBasedTrainLoop(_Resumable, _IterBasedTrainLoop):
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
-
-    def run_iter(self, data_batch: Any) -> None:
-        """Train on one batch."""
-        self._seed(ITERATION, self._iter)
-        super().run_iter(data_batch)
-
-    def _is_time_to_validate(self) -> bool:
-        if self.runner.val_loop is None or self._iter < self.val_begin:
-            return False
-        return self._iter % self.val_interval == 0 or self._iter == self._max_iters
 
     def _batches_after(self, batches: int) -> Iterator[Any]:
         """Batches without end, as an uninterrupted run would have them after so many; a pass follows the other."""
