@@ -1,4 +1,4 @@
-# Can it learn at all? The fine-tuning twin on the first 20 training images of COCO, from random weights and at a third
+# Can it learn at all? The fine-tuning recipe on the first 20 training images of COCO, from random weights and at a third
 # of the size, tested on the same 20: box AP50 must go beyond 0.9. Hours on a CPU, minutes on a GPU.
 _base_ = './mask_rcnn_swin_t_finetune.py'
 

@@ -16,7 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmswin import shipped
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
-from mmswin.engine.types import dicts_in, is_type, resolve_type, short_name
+from mmswin.engine.types import dicts_in, resolve_type, short_name
 from mmswin.errors import RunError, nearest
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
@@ -192,7 +192,7 @@ def use_resumable_loop(cfg: Config) -> None:
     loop, scope = cfg.train_cfg, cfg.get('default_scope')
     kind = loop.get('type') or ('EpochBasedTrainLoop' if loop.get('by_epoch', True) else 'IterBasedTrainLoop')
     for ours, theirs in (('EpochBasedTrainLoop', EpochBasedTrainLoop), ('IterBasedTrainLoop', IterBasedTrainLoop)):
-        if is_type(kind, theirs, scope):
+        if theirs in resolve_type(kind, scope):
             loop.pop('by_epoch', None)
             loop.type = f'mmswin.{ours}'
 
@@ -201,6 +201,6 @@ def use_complete_checkpoints(cfg: Config) -> None:
     """Replace mmengine's checkpoint hook by :class:`mmswin.engine.CheckpointHook`; another one stays."""
     hooks = dict(cfg.get('default_hooks') or {})
     hook = hooks.get('checkpoint', {'type': 'CheckpointHook', 'interval': 1})  # as the Runner adds it
-    if isinstance(hook, dict) and is_type(hook.get('type'), CheckpointHook, cfg.get('default_scope')):
+    if isinstance(hook, dict) and CheckpointHook in resolve_type(hook.get('type'), cfg.get('default_scope')):
         hooks['checkpoint'] = ConfigDict({**hook, 'type': 'mmswin.CheckpointHook'})
         cfg.default_hooks = ConfigDict(hooks)

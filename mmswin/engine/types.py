@@ -72,11 +72,6 @@ def readers_of(node: Mapping[str, Any], scope: str | None) -> list[Callable]:
     return found
 
 
-def is_type(kind: Any, classes: type | tuple[type, ...], scope: str | None) -> bool:
-    """Whether a type is one of these classes itself, not a class derived from them."""
-    return any(entry in (classes if isinstance(classes, tuple) else (classes,)) for entry in resolve_type(kind, scope))
-
-
 def short_name(kind: Any) -> str:
     """The name of a type without scope, path or module."""
     return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))

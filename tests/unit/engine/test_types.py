@@ -3,7 +3,7 @@
 import pytest
 from mmengine.hooks import CheckpointHook, EMAHook
 
-from mmswin.engine.types import accepts, is_type, mentions, short_name
+from mmswin.engine.types import accepts, mentions, resolve_type, short_name
 
 
 class Base:
@@ -43,8 +43,8 @@ def test_keyword_arguments_are_followed_to_what_takes_them(target, name, expecte
 
 @pytest.mark.parametrize('kind', [CheckpointHook, 'CheckpointHook', 'mmengine.hooks.CheckpointHook'])
 def test_a_type_is_what_the_registry_resolves(kind):
-    assert is_type(kind, CheckpointHook, 'mmengine')
-    assert not is_type(kind, EMAHook, 'mmengine')
+    assert CheckpointHook in resolve_type(kind, 'mmengine')
+    assert EMAHook not in resolve_type(kind, 'mmengine')
     assert short_name(kind) == 'CheckpointHook'
 
 
