@@ -205,11 +205,13 @@ class Workplace:
         self.segmentation = directory / 'tiny_segmentation.py'
         self.segmentation.write_text(fill(SEGMENTATION, data=str(self.data), model=models.upernet()))
 
-    def start(self, *command: object, path: Path | None = None, **variables: str) -> subprocess.Popen | Forked:
+    def start(
+        self, *command: object, path: Path | None = None, warm: bool = False, **variables: str
+    ) -> subprocess.Popen | Forked:
         """Start a tool; its output, errors included, is a pipe. ``path`` comes first in PATH.
 
-        The first call of each tool is a process of its own, as a user's; others are forks of one that has imported
-        what they need.
+        The first call of each tool is a process of its own, as a user's, unless it is ``warm`` because another test is
+        about the tool; others are forks of one process that has imported what they need.
         """
         environment = {
             **os.environ,
@@ -224,7 +226,7 @@ class Workplace:
             environment['PATH'] = f'{path}{os.pathsep}{environment["PATH"]}'
         name, *words = (str(word) for word in command)
         script = str(ROOT / 'tools' / name)
-        if name in self._called:
+        if warm or name in self._called:
             return Forked([script, *words], self.directory, environment)
         is_shell = name.endswith('.sh')
         if not is_shell:

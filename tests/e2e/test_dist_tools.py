@@ -46,7 +46,7 @@ def test_sigterm_to_the_launcher_saves_and_two_processes_test_and_resume(workpla
         'This process holds 5',
     ):
         assert text in stopped.output, stopped.output
-    resumed = workplace.call(*train, '--resume')
+    resumed = workplace.call(*train, 'default_hooks.checkpoint.interval=9', '--resume')
     assert resumed.status == 0, resumed.output
     assert 'resumed after iteration' in resumed.output
     done = workplace.call('dist_test.sh', workplace.detection, 'w/epoch_9.pth', 2, '--work-dir', 'w', '--out', 'p.pkl')

@@ -83,15 +83,13 @@ def test_shipped_config_trains_and_tests(name: str, workplace) -> None:
         f'{part}.dataset.pipeline.{step}.scale=(160,120)'
         for part, step in (('train_dataloader', 2), ('test_dataloader', 1), ('val_dataloader', 1))
     ]
-    trained = workplace.call(
-        'train.py', config, '--work-dir', 'run', '--seed', 0, '--cfg-options', 'train_cfg.max_epochs=1', *small
-    )
+    trained = workplace.call('train.py', config, '--work-dir', 'run', '--seed', 0,
+                             '--cfg-options', 'train_cfg.max_epochs=1', *small, warm=True)  # fmt: skip
     assert trained.status == 0, trained.output
     assert 'loss_cls' in trained.output
     # A detector that has learnt nothing may find nothing above the usual threshold.
     threshold = 'model.test_cfg.score_thr' if 'retinanet' in name else 'model.test_cfg.rcnn.score_thr'
-    tested = workplace.call(
-        'test.py', config, 'run/epoch_1.pth', '--work-dir', 'tested', '--cfg-options', small[1], f'{threshold}=0.0'
-    )
+    tested = workplace.call('test.py', config, 'run/epoch_1.pth', '--work-dir', 'tested',
+                            '--cfg-options', small[1], f'{threshold}=0.0', warm=True)  # fmt: skip
     assert tested.status == 0, tested.output
     assert 'bbox_mAP' in tested.output

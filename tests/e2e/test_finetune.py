@@ -32,7 +32,7 @@ def test_ones_own_data_and_a_checkpoint_with_other_classes(workplace) -> None:
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.save({'state_dict': MODELS.build(model).state_dict()}, workplace.directory / 'coco.pth')
     done = workplace.call(
-        'train.py', config, '--work-dir', 'w', '--load-from', 'coco.pth', MMSWIN_DATA_DIR=str(workplace.data)
+        'train.py', config, '--work-dir', 'w', '--load-from', 'coco.pth', warm=True, MMSWIN_DATA_DIR=str(workplace.data)
     )
     assert done.status == 0, done.output
     # Data, the rate for two images, layers of the classes, the decay of the rate towards the image, and an evaluation.

@@ -24,7 +24,7 @@ def test_trust_is_logged(workplace):
     model = build_model(Config.fromfile(workplace.detection))
     checkpoint, ran = workplace.directory / 'file.pth', workplace.directory / 'ran'
     torch.save({'state_dict': model.state_dict(), 'meta': {}, 'extra': Making(ran)}, checkpoint)
-    trusted = workplace.call('test.py', workplace.detection, checkpoint, '--trust-checkpoint')
+    trusted = workplace.call('test.py', workplace.detection, checkpoint, '--trust-checkpoint', warm=True)
     assert trusted.status == 0, trusted.output
     assert ran.exists()
     (log,) = (workplace.directory / 'work_dirs').rglob('*.log')

@@ -179,7 +179,7 @@ def test_an_upgraded_config_trains_and_is_tested(make: Any, figure: str, workpla
     old = write(workplace.directory / 'old.py', **make(workplace.data))
     done = workplace.call('upgrade_config.py', old, 'new.py')
     assert done.status == 0 and 'new.py written: all was translated' in done.output, done.output
-    done = workplace.call('train.py', 'new.py', '--work-dir', 'run')
+    done = workplace.call('train.py', 'new.py', '--work-dir', 'run', warm=True)
     assert done.status == 0 and figure in done.output, done.output
     assert list((workplace.directory / 'run').glob('*_[12].pth'))
 

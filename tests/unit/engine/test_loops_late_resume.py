@@ -90,7 +90,7 @@ def resume_late(toy_runner, directory: Path, train_cfg: dict, sampler: str, aspe
         dist.barrier()  # the first process has saved for all
     began = time.monotonic()
     runner = run(EndAfter(MORE), resume=True, load_from=str(directory / 'late.pth'))
-    assert time.monotonic() - began < 90  # walking through the data would take hours
+    assert time.monotonic() - began < 600  # walking through the data would take hours
     assert runner.model.seen == [list(b) for b in islice(batches(sampler, aspect_ratio, passes), within, within + MORE)]
     assert runner.train_dataloader.dataset.read == 2 * MORE
 

@@ -48,7 +48,7 @@ def test_when_one_is_killed_the_other_says_so_and_ends(tmp_path, victim):
     began = time.monotonic()
     os.kill(pids[victim], signal.SIGKILL)
     statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    assert time.monotonic() - began < 120  # gloo alone would wait for half an hour
+    assert time.monotonic() - began < 600  # gloo alone would wait for half an hour
     assert statuses[victim] == -signal.SIGKILL
     assert statuses[1 - victim] == 1
     said = (tmp_path / f'{1 - victim}.txt').read_text()
@@ -91,7 +91,7 @@ def test_process_ends_when_its_launcher_was_killed(tmp_path, monkeypatch, stops_
     os.kill(launcher, signal.SIGKILL)
     os.waitpid(launcher, 0)
     process = Path('/proc', (tmp_path / 'pid').read_text(), 'stat')
-    for _ in range(300):
+    for _ in range(1200):
         if not process.exists() or ') Z ' in process.read_text():
             break
         time.sleep(0.1)
