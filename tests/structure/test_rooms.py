@@ -85,10 +85,6 @@ STARTING_PROCESSES = {
     'ops/window_attention/triton/compile_triton_kernels.py',
     'ops/window_attention/triton/test_kernels.py',
     'checkpoints/untrusted/test_fuzz.py',
-    'data/test_checks.py',
-    'data/test_miniature.py',
-    'engine/test_loops.py',
-    'test_allocator.py',
 }
 SAME_NAME = {'loading.py'}
 
