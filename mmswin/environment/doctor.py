@@ -21,7 +21,7 @@ _INSTALL = 'make setup in a checkout of mmswin sets up everything that fits toge
 
 Facts = dict[str, Any]
 Report = dict[str, Facts]
-Verdict = tuple[str, ...]  # status, text and, where it fails, remedy
+Result = tuple[str, ...]  # status, text and, where it fails, remedy
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
     def says(name: str, word: str) -> bool:
         return word in report.get(name, {}).get('error', '')
 
-    def link(name: str, remedy: str, verdict: Callable[[Facts], Verdict] = _version, label: str = '') -> Line:
+    def link(name: str, remedy: str, describe: Callable[[Facts], Result] = _version, label: str = '') -> Line:
         error = report.get(name, {'error': 'not reached'}).get('error')
-        return Line(label or name, FAIL, error, remedy) if error else Line(label or name, *verdict(facts(name)))
+        return Line(label or name, FAIL, error, remedy) if error else Line(label or name, *describe(facts(name)))
 
     installed = facts('distributions')
     names = [name for name, stack in stacks.STACKS.items() if any(d in installed for d in stack.distributions)]
@@ -131,11 +131,11 @@ def runs_on(architectures: list[str], major: int, minor: int) -> bool:
     return False
 
 
-def _version(facts: Facts) -> Verdict:
+def _version(facts: Facts) -> Result:
     return OK, facts.get('version', '')
 
 
-def _python(facts: Facts) -> Verdict:
+def _python(facts: Facts) -> Result:
     text = f'{stacks.dotted(facts["version"])} on {facts["platform"]}, {facts["executable"]}'
     try:
         stacks.check_python(tuple(facts['version']))
@@ -144,7 +144,7 @@ def _python(facts: Facts) -> Verdict:
     return OK, text
 
 
-def _stack(installed: dict[str, str], names: list[str]) -> Verdict:
+def _stack(installed: dict[str, str], names: list[str]) -> Result:
     if not names:
         return FAIL, "neither OpenMMLab's packages nor the onedl forks are installed", _INSTALL
     if len(names) > 1:
@@ -155,7 +155,7 @@ def _stack(installed: dict[str, str], names: list[str]) -> Verdict:
     return OK, ', '.join(f'{d} {installed.get(d, "missing")}' for d in stack.distributions)
 
 
-def _torch(facts: Facts) -> Verdict:
+def _torch(facts: Facts) -> Result:
     build = f'CUDA {facts["cuda"]} build' if facts['cuda'] else 'CPU build'
     text = f'{facts["version"]}, {build}, {facts["threads"]} threads'
     if release(facts['version']) < TORCH_MIN:
@@ -163,7 +163,7 @@ def _torch(facts: Facts) -> Verdict:
     return OK, text
 
 
-def _gpu(facts: Facts, gpus: list[Gpu], nvcc: str | None) -> Verdict:
+def _gpu(facts: Facts, gpus: list[Gpu], nvcc: str | None) -> Result:
     compiler = f'nvcc {nvcc}' if nvcc else 'no nvcc'
     if not gpus:
         return NOTE, f'none that nvidia-smi reports; runs go on the CPU ({compiler})'
@@ -183,7 +183,7 @@ def _gpu(facts: Facts, gpus: list[Gpu], nvcc: str | None) -> Verdict:
     return OK, text
 
 
-def _ops(facts: Facts, rebuild: str) -> Verdict:
+def _ops(facts: Facts, rebuild: str) -> Result:
     if facts['cpu'] != [0]:
         return FAIL, f'nms on the CPU gave {facts["cpu"]} instead of [0]', rebuild
     if facts.get('cuda', [0]) != [0]:

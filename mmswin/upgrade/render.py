@@ -6,7 +6,7 @@ from typing import Any
 
 WIDTH = 110
 _INDENT = '    '
-_WHOLE = {'break_long_words': False, 'break_on_hyphens': False}
+UNBROKEN = {'break_long_words': False, 'break_on_hyphens': False}
 
 
 class Name(str):
@@ -35,7 +35,7 @@ def literal(value: Any, indent: str = '', used: int = 0) -> str:
     plain = all(not isinstance(entry, (dict, list, tuple)) or _of_numbers(entry) for _, entry in entries)
     if plain and not isinstance(value, dict):  # as many as a line holds
         parts = [_on_one_line(entry).replace(' ', '\0') for _, entry in entries]
-        lines = textwrap.wrap(', '.join(parts) + ',', WIDTH, initial_indent=inner, subsequent_indent=inner, **_WHOLE)
+        lines = textwrap.wrap(', '.join(parts) + ',', WIDTH, initial_indent=inner, subsequent_indent=inner, **UNBROKEN)
         return '\n'.join([opening, *(line.replace('\0', ' ') for line in lines), indent + closing])
     lines = [f'{inner}{key}{literal(entry, inner, len(key) + 1)},' for key, entry in entries]
     return '\n'.join([opening, *lines, indent + closing])

@@ -16,7 +16,7 @@ from mmswin.upgrade.delta import differences
 from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.model import scope_of, upgrade_model
 from mmswin.upgrade.old_files import read_old
-from mmswin.upgrade.render import WIDTH, Name, assignment
+from mmswin.upgrade.render import UNBROKEN, WIDTH, Name, assignment
 from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
 from mmswin.upgrade.schedule import upgrade_learning_rate, upgrade_length, upgrade_loop, upgrade_optimizer
 
@@ -158,8 +158,7 @@ def _header(upgraded: Upgraded) -> list[str]:
 
 def _comment(line: str) -> list[str]:
     rest = '#   ' if line.startswith('- ') else '# '
-    whole = dict(break_long_words=False, break_on_hyphens=False)
-    return textwrap.wrap(line, WIDTH, initial_indent='# ', subsequent_indent=rest, **whole) or ['#']
+    return textwrap.wrap(line, WIDTH, initial_indent='# ', subsequent_indent=rest, **UNBROKEN) or ['#']
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
