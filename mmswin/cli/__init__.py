@@ -13,6 +13,8 @@ COMMANDS = {
     'train': 'train a model from a config',
     'test': 'test a checkpoint',
     'predict': 'predict on pictures, folders, videos or a camera, and draw what was found',
+    'explain': 'draw what in a picture a prediction rests on',
+    'browse': 'draw training images, augmented, with their truth',
     'check': 'find faults of a data set without training',
     'upgrade': 'turn a config of mmdet 2.x or mmseg 0.x into one for today',
     'table': "compare the configs with the paper's tables",

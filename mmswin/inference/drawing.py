@@ -79,7 +79,7 @@ def draw_instances(
     taken: list[tuple[int, int, int, int]] = []
     for i in order[::-1]:
         score = '' if np.isnan(found.scores[i]) else f' {100 * found.scores[i]:.0f}'
-        label = _label(f'{classes[found.labels[i]]}{score}', size, tuple(palette[found.labels[i]]))
+        label = tag(f'{classes[found.labels[i]]}{score}', size, tuple(palette[found.labels[i]]))
         left, top, right, bottom = (found.boxes[i] * zoom).round().astype(int)
         height = label.shape[0]
         # Above the box, inside it, below it; else it is left out, for its colour says the class.
@@ -116,7 +116,7 @@ def draw_labels(
             break
         depth = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         row, column = np.unravel_index(depth.argmax(), depth.shape)
-        label = _label(classes[i], size, tuple(palette[i]))
+        label = tag(classes[i], size, tuple(palette[i]))
         centre = row * step - label.shape[0] // 2, column * step - label.shape[1] // 2
         _place(picture, label, [centre, *((centre[0] + way * label.shape[0], centre[1]) for way in (-1, 1))], taken)
     return picture
@@ -154,7 +154,7 @@ def _place(picture: np.ndarray, label: np.ndarray, places: Sequence[tuple], take
 
 
 @functools.lru_cache(4096)
-def _label(text: str, size: int, colour: tuple[int, int, int]) -> np.ndarray:
+def tag(text: str, size: int, colour: tuple[int, int, int]) -> np.ndarray:
     """A name on its colour, black or white, in BGR; in a typeface that has more letters than OpenCV's."""
     from PIL import Image, ImageDraw
 

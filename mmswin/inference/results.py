@@ -189,7 +189,7 @@ class Result:
             RunError: It exists, or has no suffix of an image.
             SavingError: It cannot be written.
         """
-        _write(path, self.draw(), overwrite)
+        write_image(path, self.draw(), overwrite)
 
     def save_labels(self, path: str | Path, overwrite: bool = False) -> None:
         """Save the label map as a grey PNG whose values are labels; otherwise as :meth:`save`."""
@@ -197,7 +197,7 @@ class Result:
             raise RunError('only a result of semantic segmentation has a label map')
         if Path(path).suffix.lower() != '.png':
             raise RunError(f'{path}: labels are saved exactly, as .png')
-        _write(path, self.label_map, overwrite)
+        write_image(path, self.label_map, overwrite)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python: name, path, width, height, and ``objects`` as COCO writes them or ``pixels`` of each class."""
@@ -256,7 +256,8 @@ class Result:
         )
 
 
-def _write(path: str | Path, image: np.ndarray, overwrite: bool) -> None:
+def write_image(path: str | Path, image: np.ndarray, overwrite: bool = False) -> None:
+    """Write an image file at once, see :meth:`Result.save`."""
     path = Path(path)
     if path.exists() and not overwrite:
         raise RunError(f'{path} exists; choose another name, or say overwrite=True')

@@ -88,7 +88,7 @@ class TorchBackend:
         """See :class:`mmswin.inference.predictor.Backend`."""
         dtype = autocast_type(amp) if amp else None
         found: list[Any] = []
-        with torch.inference_mode(), DefaultScope.overwrite_default_scope(self.scope):
+        with torch.no_grad(), DefaultScope.overwrite_default_scope(self.scope):
             for group in self._groups(self.prepare(images)):
                 data = pseudo_collate(group)
                 if dtype is None:

@@ -41,3 +41,20 @@ def test_pictures_and_a_broken_one(workplace, weights):
     )
     assert empty.status == 2 and len(empty.output.splitlines()) == 1 and 'no pictures' in empty.output
     assert workplace.files() == before
+
+
+def test_explain_and_browse(workplace, weights):
+    image = 'data/val/000000000001.png'
+    explain = ('explain.py', workplace.detection, weights, image, '--out', 'why', '--score', '0', '--number', '2')
+    done = workplace.call(*explain, '--stages', '2', '4', '--device', 'cpu', warm=True)
+    assert done.status == 0, done.output
+    pictures = sorted((workplace.directory / 'why').iterdir())
+    assert len(pictures) == 2 and all(picture.name.startswith('000000000001_') for picture in pictures)
+    done = workplace.call('browse.py', workplace.detection, '--out', 'seen', '--number', '3', warm=True)
+    assert done.status == 0, done.output
+    assert done.output.splitlines()[-1].startswith('3 images: ')
+    assert len(list((workplace.directory / 'seen').glob('*.jpg'))) == 3
+    before = workplace.files()
+    assert workplace.call('browse.py', workplace.detection, '--out', 'seen', warm=True).status == 2
+    assert workplace.call(*explain, '--device', 'cpu', warm=True).status == 2
+    assert workplace.files() == before

@@ -1,54 +1,13 @@
 """Models of mmdet and mmseg behind the predictor: the values are those of their own functions, with the files as they are."""
 
-from pathlib import Path
-
 import cv2
-import models
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from predictors import CLASSES, detection, segmentation, write
 
 import mmswin
-from mmswin.engine.preflight import build_model
 from mmswin.errors import CheckpointError, RunError
-
-CLASSES = ('square', 'bar')
-
-
-def detection() -> dict:
-    load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(96, 64), keep_ratio=True)
-    meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
-    pipeline = [load, resize, dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs', meta_keys=meta)]
-    dataset = dict(type='CocoDataset', ann_file='none.json', metainfo=dict(classes=CLASSES), pipeline=pipeline)
-    loader = dict(batch_size=1, dataset=dataset)
-    visualizer = dict(type='DetLocalVisualizer', name='visualizer')
-    return dict(default_scope='mmdet', model=models.retinanet(), test_dataloader=loader, train_dataloader=loader,
-                visualizer=visualizer)  # fmt: skip
-
-
-def segmentation(**model) -> dict:
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
-    meta = dict(classes=('ground', *CLASSES), palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]])
-    loader = dict(batch_size=1, dataset=dict(type='BaseSegDataset', metainfo=meta, pipeline=pipeline, data_root='none'))
-    visualizer = dict(type='SegLocalVisualizer', name='visualizer')
-    return dict(
-        default_scope='mmseg', model={**models.upernet(), **model}, test_dataloader=loader, visualizer=visualizer
-    )
-
-
-def write(folder: Path, config: dict, **meta) -> tuple[str, str]:
-    """A config file, and a checkpoint of seeded weights that depend on the image."""
-    path = folder / 'config.py'
-    Config(config).dump(path)
-    torch.manual_seed(0)
-    model = build_model(Config.fromfile(path))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
-    torch.save({'state_dict': model.state_dict(), 'meta': meta}, folder / 'weights.pth')
-    return str(path), str(folder / 'weights.pth')
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""Draw training images after augmentation with their truth: mmswin browse CONFIG --out DIR [options]."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+
+from mmswin.cli.parsing import add_cfg_options, command_parser
+from mmswin.errors import run_tool
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'browse',
+        'Draw training images as the network gets them, augmented, with their truth: wrong labels, classes and crops are '
+        'seen before a run.',
+        'mask_rcnn_swin_t_finetune --out browsed --number 40',
+    )
+    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
+    parser.add_argument('--out', metavar='DIR', required=True, help='where the pictures go')
+    parser.add_argument('--number', type=int, default=20, help='of images, spread over the data (default 20)')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument('--seed', type=int, default=0, help='another one augments the same images otherwise')
+    parser.add_argument('--overwrite', action='store_true', help='write into a directory that is not empty')
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+
+    def browse() -> None:
+        from mmswin.engine.configure import load_config
+        from mmswin.inference.training_images import training_images
+        from mmswin.inference.writing import check_directory
+
+        out = check_directory(args.out, args.overwrite)
+        cfg = load_config(args.config, args.cfg_options, None)
+        drawn, counts = 0, Counter()
+        for result in training_images(cfg, args.number, args.split, args.seed):
+            result.save(out / f'{result.name}.jpg', overwrite=args.overwrite)
+            found = result.counts()
+            counts.update(found if result.instances is not None else found.keys())
+            drawn += 1
+        named = ', '.join(f'{name} {number}' for name, number in counts.most_common(12))
+        print(f'{drawn} images: {named or "no truth in them"}; in {args.out}')
+
+    return run_tool(browse)

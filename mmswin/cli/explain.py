@@ -1,0 +1,54 @@
+"""Draw what predictions rest on: mmswin explain CONFIG CHECKPOINT IMAGE --out DIR [options]."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+
+import mmswin
+from mmswin.cli.parsing import add_cfg_options, add_predictor_options, command_parser
+from mmswin.errors import run_tool
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_parser(
+        'explain',
+        'Draw class activation maps of the best objects, or the commonest classes of a label map, beside the prediction.',
+        'mask_rcnn_swin_t_coco mask_rcnn.pth cat.jpg --out explained --stages 3 4',
+        'upernet_swin_t_ade20k upernet.pth street.jpg --out explained --classes car road',
+    )
+    add_predictor_options(parser)
+    parser.add_argument('image', help='a picture')
+    parser.add_argument('--out', metavar='DIR', required=True, help='where the pictures go, one for each prediction')
+    parser.add_argument('--number', type=int, default=3, help='of objects or classes (default 3)')
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='explain these classes alone')
+    parser.add_argument('--score', type=float, default=0.3, help='of objects at least (default 0.3)')
+    parser.add_argument(
+        '--target', choices=['box', 'mask'], default='box', help="the logit of a box's class (default) or of its mask"
+    )
+    parser.add_argument('--stages', nargs='+', type=int, metavar='N', help='of the backbone, from 1 (default: all)')
+    parser.add_argument('--method', choices=['grad-cam', 'hires-cam', 'layer-cam'], default='grad-cam')
+    parser.add_argument('--overwrite', action='store_true', help='write into a directory that is not empty')
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+
+    def draw() -> None:
+        from mmswin.inference.activation_maps import explain
+        from mmswin.inference.results import write_image
+        from mmswin.inference.writing import check_directory
+
+        out = check_directory(args.out, args.overwrite)
+        predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
+        options = (args.classes, args.number, args.target, args.stages, args.method, args.score)
+        for number, found in enumerate(explain(predictor, args.image, *options), 1):
+            title = re.sub(r'\W+', '_', found.title)
+            path = out / f'{found.result.name}_{number}_{title}.png'
+            write_image(path, found.draw(), args.overwrite)
+            print(path)
+
+    return run_tool(draw)

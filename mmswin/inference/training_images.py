@@ -1,0 +1,64 @@
+"""Pictures of a data set as training gets them, with their truth, so that wrong labels are seen before a run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+
+from mmswin.errors import RunError, plain_message
+from mmswin.inference import drawing
+from mmswin.inference.results import Instances, Mask, Result
+
+
+def training_images(cfg: Config, number: int = 20, split: str = 'train', seed: int = 0) -> Iterator[Result]:
+    """Pictures after augmentation with the truth in place of a prediction.
+
+    Args:
+        cfg: The configuration.
+        number: How many, spread evenly over the data set.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        seed: Of the augmentation; another one shows the same pictures otherwise.
+
+    Raises:
+        RunError: The split has no data set, or that cannot be built or read.
+    """
+    loader = cfg.get(f'{split}_dataloader')
+    if not loader:
+        raise RunError(f'the config has no {split}_dataloader')
+    scope = cfg.get('default_scope') or 'mmengine'
+    random.seed(seed)
+    np.random.seed(seed)
+    with DefaultScope.overwrite_default_scope(scope):
+        try:
+            dataset = DATASETS.build(loader.dataset)
+            dataset.full_init()
+        except (ValueError, KeyError, TypeError, AssertionError, ImportError, OSError) as error:
+            raise RunError(f'the data set of {split}_dataloader cannot be built: {plain_message(error)}') from error
+        classes = tuple(dataset.metainfo.get('classes') or ())
+        colours = drawing.colours(max(len(classes), 1), dataset.metainfo.get('palette'))
+        for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
+            item = dataset[int(index)]
+            yield _result(item['inputs'], item['data_samples'], int(index), classes, colours)
+
+
+def _result(inputs: Any, sample: Any, index: int, classes: Sequence[str], colours: Sequence) -> Result:
+    image = np.ascontiguousarray(inputs.permute(1, 2, 0).numpy().clip(0, 255).astype(np.uint8))
+    path = sample.metainfo.get('img_path')
+    result = Result(image, f'{index:06}_{Path(path).stem if path else "image"}', classes, colours, path)
+    if 'gt_sem_seg' in sample and 'gt_instances' not in sample:
+        labels = sample.gt_sem_seg.data[0].numpy()
+        kind = np.uint8 if len(classes) <= 255 else np.uint16
+        result.label_map = np.where(labels < len(classes), labels, np.iinfo(kind).max).astype(kind)
+        return result
+    truth = sample.gt_instances
+    boxes = getattr(truth.bboxes, 'tensor', truth.bboxes).numpy().astype(np.float32).reshape(-1, 4)
+    masks = [Mask.cut(mask) for mask in truth.masks.to_ndarray()] if 'masks' in truth else None
+    # Without scores, which the truth has none of.
+    result.instances = Instances(boxes, np.full(len(boxes), np.nan, np.float32), truth.labels.numpy(), masks)
+    return result
