@@ -118,8 +118,11 @@ def effective_constraints(plan: Plan) -> str:
     return text
 
 
-def installer_settings(plan: Plan) -> str:
+def installer_settings(plan: Plan, index: str) -> str:
     """uv.toml: what mmcv is compiled with. All of it is part of the key that uv keeps the compiled wheel under.
+
+    So is when its source was fetched. Mirrors that do not say for how long a file is good would have it fetched, and so
+    compiled, for each environment again: files of an index are taken to stay as they are.
 
     CFLAGS takes the place of Python's own flags: without -O2 the ops would not be optimized. Debug information would
     double the time to compile, and nobody steps through these ops.
@@ -146,4 +149,6 @@ def installer_settings(plan: Plan) -> str:
         'override-dependencies = ["opencv-python; sys_platform == \'never\'"]\n'
         f'extra-build-dependencies = {{ {mmcv} = {json.dumps(needs)} }}\n'
         f'extra-build-variables = {{ {mmcv} = {{ {table} }} }}\n'
+        f'[[index]]\nurl = {json.dumps(index)}\ndefault = true\n'
+        'cache-control = { files = "max-age=31536000, immutable" }\n'
     )

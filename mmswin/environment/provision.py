@@ -73,7 +73,9 @@ def install(plan: Plan, shell: Shell) -> None:
         hardware.check_compiler(plan.environ)
         shell.say(f'      mmcv is compiled once, by {env["MAX_JOBS"]} compilers at a time, and kept in {cache}')
     settings, constraints = plan.venv / 'uv.toml', plan.venv / 'constraints.txt'
-    settings.write_text(installer_settings(plan), encoding='utf-8')
+    # The settings name it: there it can be told for how long its files are good.
+    index = env.pop('UV_DEFAULT_INDEX', '') or env.pop('UV_INDEX_URL', '') or 'https://pypi.org/simple'
+    settings.write_text(installer_settings(plan, index), encoding='utf-8')
     constraints.write_text(effective_constraints(plan), encoding='utf-8')
     requirements = [
         plan.torch_requirement(),

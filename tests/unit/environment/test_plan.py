@@ -86,15 +86,19 @@ def test_another_torch_takes_the_place_of_the_pin_and_brings_its_triton(make_pla
 def test_mmcv_is_compiled_for_this_torch_and_device(make_plan):
     tomllib = pytest.importorskip('tomllib')
     plan = make_plan(build='cpu', environ={'CFLAGS': '-march=native'})
-    settings = tomllib.loads(installer_settings(plan))
+    settings = tomllib.loads(installer_settings(plan, 'https://mine/simple'))
     variables = settings['extra-build-variables']['mmcv']
     # CFLAGS takes the place of Python's own flags, optimisation included; the user's come last and win.
     assert variables['CFLAGS'] == '-O2 -DNDEBUG -g0 -march=native'
     assert (variables['MMCV_WITH_OPS'], variables['FORCE_CUDA'], variables['CUDA_VISIBLE_DEVICES']) == ('1', '0', '')
     assert {'torch==2.13.0+cpu', 'ninja'} <= set(settings['extra-build-dependencies']['mmcv'])
     assert settings['no-binary-package'] == ['mmcv']
+    # A mirror without caching headers would have mmcv fetched and compiled for each environment.
+    (index,) = settings['index']
+    assert (index['url'], index['default']) == ('https://mine/simple', True)
+    assert 'immutable' in index['cache-control']['files']
     plan = make_plan(build='cuda', gpus=[H200, Gpu('a', '8.0'), H200], nvcc='13.0', stack=STACKS['onedl'])
-    variables = tomllib.loads(installer_settings(plan))['extra-build-variables']['onedl-mmcv']
+    variables = tomllib.loads(installer_settings(plan, 'https://mine/simple'))['extra-build-variables']['onedl-mmcv']
     assert (variables['FORCE_CUDA'], variables['TORCH_CUDA_ARCH_LIST']) == ('1', '8.0;9.0')
     assert '13.0' in variables['MMSWIN_BUILT_ON']
 

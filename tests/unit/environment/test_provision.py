@@ -112,6 +112,13 @@ def test_a_compiler_is_asked_for_only_where_mmcv_is_not_cached(made, tmp_path, m
     provision.install(made, shell)
 
 
+@pytest.mark.parametrize(('own', 'expected'), [({}, 'pypi.org'), ({'UV_DEFAULT_INDEX': 'https://uv'}, 'https://uv')])
+def test_the_settings_name_the_index(made, own, expected):
+    made.environ.update(own)
+    provision.install(made, RecordingShell())
+    assert expected in (made.venv / 'uv.toml').read_text()
+
+
 def test_indexes_are_those_of_pip_unless_uv_has_its_own(made):
     settings = (
         ":env:.index-url='https://mine'\nglobal.index-url='https://all'\nglobal.extra-index-url='file:///a file:///b'\n"
