@@ -67,8 +67,8 @@ def test_the_paper_s_parameters_and_flops(comparisons):
     problems = {one.row.label: one.problems for one in comparisons if one.problems}
     assert not problems
     compared = [one for one in comparisons if one.flops_difference is not None]
-    assert len(compared) == 31
-    assert sum(one.verdict == 'ok' for one in compared) == 27
+    assert len(compared) >= 31
+    assert sum(one.verdict == 'ok' for one in compared) >= 27
     assert sum(abs(one.flops - one.row.flops) < 0.55 for one in compared) >= 24
 
 
