@@ -1,8 +1,8 @@
 """Feeds damaged copies of small checkpoints to the reader: fuzz_reader.py INPUTS [SEED] [SECONDS].
 
-Of every input it wants one of two things: a dictionary whose numbers can
-be used, or a CheckpointError in one line. The process may take two gigabytes, an input thirty seconds, and no input may
-make it write, start or connect to anything. Ends with a line of counts; with status 1 at the first input that got more.
+Of every input it wants one of two things: a dictionary whose numbers can be used, or a CheckpointError in one line. The
+process may take a gigabyte of addresses, an input five seconds of computing, and no input may make it write, start or
+connect to anything. Ends with a line of counts; with status 1 at the first input that got more.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import os
+import pickle
 import pickletools
 import random
 import resource
@@ -26,6 +27,7 @@ from types import ModuleType
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from safetensors.torch import save as safetensors_save
 
 from mmswin.checkpoints import CheckpointError, load_file
 
@@ -41,6 +43,21 @@ NAMES = [b'cos\nsystem\n', b'c__builtin__\neval\n', b'c__builtin__\ngetattr\n', 
          b'ctorch.storage\nUntypedStorage\n', b'ctorch\ndevice\n', b'cargparse\nNamespace\n',
          b'cyacs.config\nCfgNode\n', b'cargparse\nArgumentParser\n', b'cyacs.config\n_VALID_TYPES\n']  # fmt: skip
 OPCODES = [ord(opcode.code) for opcode in pickletools.opcodes]
+# What an argument that is read by the lines, or of a length that stands before it, may be.
+TEXTS = [
+    b'',
+    b'a',
+    b'0',
+    b'-1',
+    b'9999999999999999999999',
+    b'L',
+    b'storage',
+    b'cpu',
+    b'latin1',
+    b'\xff\xfe',
+    b'<',
+    b'f4',
+]
 
 
 class CfgNode(dict):
@@ -87,6 +104,13 @@ def good_files() -> list[bytes]:
             files.append(file.getvalue())
     del sys.modules['yacs'], sys.modules['yacs.config']
     files.append(_rewritten(files[0], zipfile.ZIP_DEFLATED, lambda _, content: content))
+    arrays = {'model': {'a': np.ones((2, 3), 'f4'), 'b': np.arange(4)}, '__author__': 'x', 'matching_heuristics': True}
+    files += [pickle.dumps(arrays, protocol) for protocol in (2, 4, 5)]
+    for archive in (True, False):
+        file = io.BytesIO()
+        torch.save(views, file, pickle_protocol=4, _use_new_zipfile_serialization=archive)
+        files.append(file.getvalue())
+    files.append(safetensors_save({'a': weight, 'b': torch.zeros(0, 2), 'c': torch.ones(3).half()}, {'format': 'pt'}))
     return files
 
 
@@ -147,9 +171,40 @@ def damage_pickle(rng: random.Random, pickled: bytes) -> bytes:
     return b''.join(parts)
 
 
+def instruction(rng: random.Random) -> bytes:
+    """Any instruction of any protocol, with an argument of its kind; more often one that leaves something."""
+    push = [b'N', b')', b']', b'}', b'(', b'K\x01', b'M\x00\x10', b'\x88', b'X\x01\x00\x00\x00a', b'h\x00', b'h\x01',
+            b'q\x00', b'q\x01', b'\x85', b'\x86', b't']  # fmt: skip
+    if rng.random() < 0.6:
+        return rng.choice([*push, rng.choice(NAMES), b'R', b'b', b'\x81', b'Q', b's', b'u', b'a', b'e'])
+    opcode = rng.choice(pickletools.opcodes)
+    code, size = opcode.code.encode('latin-1'), opcode.arg.n if opcode.arg else 0
+    if size >= 0:
+        return code + rng.randbytes(size)
+    text = rng.choice(TEXTS)
+    if size == pickletools.UP_TO_NEWLINE:
+        return code + text + b'\n' + (rng.choice(TEXTS) + b'\n') * (opcode.name in ('GLOBAL', 'INST'))
+    width = {pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT8U: 8}.get(size, 4)
+    length = len(text) if rng.random() < 0.8 else rng.choice(NUMBERS)
+    return code + (length % 256**width).to_bytes(width, 'little') + text
+
+
+def program(rng: random.Random) -> bytes:
+    """A pickle of random instructions."""
+    parts = [instruction(rng) for _ in range(rng.choice([5, 20, 80, 300]))]
+    return b'\x80' + bytes([rng.choice([0, 2, 2, 4, 5])]) + b'}q\x00' + b''.join(parts) + b'.'
+
+
 def damaged(rng: random.Random, files: list[bytes]) -> bytes:
     """One input."""
-    content, kind = rng.choice(files), rng.randrange(6)
+    content, kind = rng.choice(files), rng.randrange(8)
+    if kind == 6:
+        return program(rng) if rng.random() < 0.5 else damage_pickle(rng, rng.choice(files[7:10]))
+    if kind == 7:
+        source = rng.choice([file for file in files if file.startswith(b'PK')])
+        return _rewritten(
+            source, zipfile.ZIP_STORED, lambda name, record: program(rng) if name.endswith('.pkl') else record
+        )
     if kind == 0:
         return content[: rng.randrange(len(content))]
     if kind == 1:
@@ -196,8 +251,8 @@ class Watch:
 
 def read(path: str, watch: Watch) -> str:
     """'read' or 'refused'; any other exception passes through."""
-    signal.alarm(30)
-    watch.on = True
+    signal.alarm(60)
+    watch.on, begin = True, time.process_time()
     try:
         use(load_file(path))
         return 'read'
@@ -207,6 +262,7 @@ def read(path: str, watch: Watch) -> str:
     finally:
         watch.on = False
         signal.alarm(0)
+        assert time.process_time() - begin < 5
         assert not watch.seen, watch.seen
 
 
@@ -216,7 +272,7 @@ def main(inputs: int, seed: int, seconds: float) -> None:
     rng, files, counts, watch = random.Random(seed), good_files(), Counter(), Watch()
     path = os.path.join(tempfile.mkdtemp(), 'input.pth')
     mapped = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + (2 << 30), mapped + (2 << 30)))
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (1 << 30), mapped + (1 << 30)))
     end = time.monotonic() + seconds
     for count in range(inputs):
         content = files[count] if count < len(files) else damaged(rng, files)

@@ -19,6 +19,7 @@ from models import TINY
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import CheckpointError, inspection, load_file
+from mmswin.errors import UnsafeCheckpointError
 
 
 class CfgNode(dict):
@@ -239,3 +240,86 @@ def test_a_pickle_made_by_hand_is_one(tmp_path):
     node = NODE + A + b'K\x07s}' + _text('__immutable__') + b'\x88sb'
     path = _write(_pickle(node + SPACE + b'}' + A + node + b'sb' + SPACE), tmp_path / 'file.pth')
     assert load_file(path)['x'][-3:] == ({'a': 7}, {'a': {'a': 7}}, {})
+
+
+# ------------------------------------------------------------------ ways round other scanners (picklescan, fickling)
+
+# Functions that were missing on lists of forbidden names, each a way to run a program, read, write or connect.
+UNLISTED = ["_io.FileIO", "_posixsubprocess.fork_exec", "aiohttp.client.request", "asyncio.unix_events._UnixSubprocessTransport._start", "bdb.Bdb.run", "builtins.compile", "builtins.getattr.__class__", "builtins.globals", "builtins.map", "cProfile.runctx", "cloudpickle.loads", "code.InteractiveInterpreter.runcode", "codeop.compile_command", "concurrent.futures.process._process_worker", "ctypes.CDLL", "dill.loads", "distutils.file_util.write_file", "doctest.debug_script", "ensurepip._run_pip", "functools.partial", "http.client.HTTPSConnection", "idlelib.pyshell.ModifiedInterpreter.runcode", "imaplib.IMAP4_stream", "importlib.import_module", "joblib.load", "lib2to3.pgen2.grammar.Grammar.loads", "linecache.getline", "logging.config.dictConfig", "marshal.loads", "multiprocessing.util.spawnv_passfds", "numpy.f2py.crackfortran.myeval", "numpy.testing._private.utils.runstring", "operator.attrgetter", "operator.methodcaller", "os.posix_spawn", "pandas.read_pickle", "pathlib.Path.write_text", "pdb.run", "pickle.loads", "pip.main", "pkgutil.resolve_name", "platform.popen", "profile.run", "pty.spawn", "pydoc.pipepager", "requests.api.get", "runpy.run_path", "shelve.open", "shutil.rmtree", "site.execsitecustomize", "smtplib.SMTP", "socketserver.TCPServer", "sqlite3.connect", "ssl.get_server_certificate", "test.support.script_helper.assert_python_ok", "timeit.timeit", "torch._dynamo.guards.GuardBuilder.get", "torch._inductor.codecache.compile_file", "torch.fx.experimental.symbolic_shapes.ShapeEnv.evaluate_guards_expression", "torch.hub.load", "torch.jit.unsupported_tensor_ops.execWrapper", "torch.serialization.load", "torch.storage._load_from_bytes", "torch.utils._config_module.ConfigModule.load_config", "torch.utils.bottleneck.__main__.run_cprofile", "torch.utils.collect_env.run", "trace.Trace.run", "types.CodeType", "types.FunctionType", "urllib.request.urlopen", "uuid._get_command_stdout", "venv.create", "webbrowser.open", "xmlrpc.client.ServerProxy", "zipimport.zipimporter"]
+
+
+def _short(text):
+    return b'\x8c' + bytes([len(text)]) + text.encode()
+
+
+@pytest.mark.parametrize('plain', [True, False], ids=['plain', 'zip'])
+def test_what_is_not_listed_is_refused_whatever_it_is(tmp_path, plain):
+    imported = set(sys.modules)
+    for name in UNLISTED:
+        module, _, function = name.rpartition('.')
+        for named in (f'c{module}\n{function}\n'.encode(), _short(module) + _short(function) + b'\x93'):
+            pickled = b'\x80\x04}' + _short('state_dict') + named + _short('id') + b'\x85Rs.'
+            path = tmp_path / 'file.pth'
+            path.write_bytes(pickled) if plain else _write(pickled, path)
+            with pytest.raises(UnsafeCheckpointError, match=function):
+                load_file(path)
+    assert set(sys.modules) == imported
+
+
+def _bypasses(marker):
+    """Pickles of other shapes than a named function and its call, which would make a directory."""
+    mkdir, place = b'cos\nmkdir\n', _text(str(marker))
+    order, listed = b'ccollections\nOrderedDict\n', b'cmmengine.logging.history_buffer\nHistoryBuffer\n'
+    call = mkdir + place + b'\x85R'
+    return {
+        'INST': b'(' + place + b'ios\nmkdir\n',
+        'OBJ': b'(' + mkdir + place + b'o',
+        'NEWOBJ': mkdir + place + b'\x85\x81',
+        'NEWOBJ_EX': mkdir + place + b'\x85}\x92',
+        'EXT1': b'\x82\x01',
+        'EXT2': b'\x83\x01\x00',
+        'EXT4': b'\x84\x01\x00\x00\x00',
+        'PERSID': b'Pstorage\n',
+        'a storage that is a function': b'(' + _text('storage') + mkdir + _text('0') + _text('cpu') + b'K\x01tQ',
+        'a reference that is a call': call + b'Q',
+        'names from the memo, put there twice': _text('collections') + b'q\x07' + _text('os') + b'q\x07' + _text('mkdir')
+        + b'q\x08' + b'h\x07h\x08\x93' + place + b'\x85R',
+        'a name behind a listed one': _text('collections') + _text('OrderedDict.__reduce__') + b'\x93)R',
+        'the globals of a listed one': _text('torch._utils') + _text('_rebuild_tensor_v2.__globals__') + b'\x93',
+        'a module in a listed one': _text('numpy.core.multiarray') + _text('os.mkdir') + b'\x93' + place + b'\x85R',
+        'white space in a name': b'cos \n mkdir\n' + place + b'\x85R',
+        'an old name': b'c__builtin__\n__import__\n' + _text('os') + b'\x85R',
+        'no name': b'c\n\n)R',
+        'a name that is no text': b'NN\x93',
+        'getattr of a module': b'c__builtin__\ngetattr\n' + _text('os') + _text('mkdir') + b'\x86R' + place + b'\x85R',
+        'getattr twice': b'c__builtin__\ngetattr\n' + listed + _text('mean') + b'\x86Rq\x07'
+        + b'c__builtin__\ngetattr\nh\x07' + _text('__globals__') + b'\x86R',
+        'a state that makes a method': order + b')R}' + _text('__setstate__') + mkdir + b'sb' + place + b'b',
+        'the state of a class': order + b'}' + _text('__init__') + mkdir + b'sb',
+        'statistics of a log': listed + b')\x81}' + _text('_statistics_methods') + b'}' + _text('mean') + mkdir + b'ssb',
+        'hooks of a parameter': b'ctorch._utils\n_rebuild_parameter\nN\x88' + order + b')R' + _text('a') + mkdir + b's\x87R',
+        'a mapping that calls': b'ccollections\ndefaultdict\n' + mkdir + b'\x85R',
+        'a name as a call': _text('os.mkdir') + place + b'\x85R',
+        'a size that is called': b'ctorch\nSize\n' + call + b'\x85R',
+        'a fault behind the call': call + b'\xff',
+        'thrown away': call + b'0N',
+        'marks thrown away': b'(' + call + b'1N',
+        'said twice': call + b'2\x86',
+        'a pickle in a pickle': b'cpickle\nloads\n' + b'C\x01.' + b'\x85R',
+        'buffers from outside': b'\x97\x98',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', _bypasses(''))
+def test_ways_round_other_scanners(tmp_path, kind):
+    """Beside weights, in front of them, and in place of the magic number of the old format."""
+    path, marker = tmp_path / 'file.pth', tmp_path / 'ran'
+    content = _bypasses(marker)[kind]
+    for pickled in (_pickle(content), b'\x80\x04}' + _text('x') + content + b's.', b'\x80\x02' + content + b'.'):
+        for file in (pickled, pickled + b'\x80\x02}.', b'\x80\x02}.' + pickled):
+            path.write_bytes(file)
+            with pytest.raises(CheckpointError):
+                load_file(path)
+        with pytest.raises(CheckpointError):
+            load_file(_write(pickled, path))
+    assert not marker.exists()
