@@ -20,7 +20,8 @@ from urllib.parse import urldefrag, urlsplit
 import torch
 from filelock import FileLock, Timeout  # torch needs it, too
 
-from mmswin.checkpoints.transfer import Failed, Interrupted, beside, say, state, transfer
+from mmswin.checkpoints.report import log
+from mmswin.checkpoints.transfer import Failed, Interrupted, beside, state, transfer
 from mmswin.checkpoints.untrusted.other_files import kind_of_other
 from mmswin.errors import CheckpointError, UnsafeCheckpointError
 
@@ -113,7 +114,7 @@ def _only_one(target: Path, url: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=1)
         except Timeout:
-            say(f'another process downloads {url}; waiting for it')
+            log(f'another process downloads {url}; waiting for it')
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise Failed(
@@ -145,7 +146,7 @@ def _download(url: str, target: Path, wanted: str) -> None:
     beside(target, '.origin').write_text(url + '\n', encoding='utf-8')
     os.replace(part, target)
     beside(part, '.json').unlink(missing_ok=True)
-    say(f'downloaded {target}')
+    log(f'downloaded {target}')
 
 
 def _problem(part: Path, wanted: str) -> str | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmswin.checkpoints import convert
 from mmswin.checkpoints.convert import Translation, Variant
 from mmswin.checkpoints.export import kind_of, window_of
+from mmswin.checkpoints.loading import name_of, shape_of
 from mmswin.checkpoints.report import not_finite
 from mmswin.errors import printable
 
@@ -39,10 +40,10 @@ def _sides(size: tuple[int, ...] | None) -> str:
 
 
 def _variant_row(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
-    structure = f'embed_dims={variant.embed_dims}, depths={variant.depths}, num_heads={variant.num_heads}'
-    for arch, values in variants.items():
-        if (values['embed_dims'], values['depths'], values['num_heads']) == variant:
-            return f"Swin-{arch[0].upper()}: set arch='{arch}' ({structure})"
+    structure = shape_of(variant)
+    arch = name_of(variant, variants)
+    if arch:
+        return f"Swin-{arch[0].upper()}: set arch='{arch}' ({structure})"
     return f'none of the paper: {structure}'
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation, Variant
-from mmswin.checkpoints.report import LoadReport, misfit, not_finite
+from mmswin.checkpoints.report import LoadReport, log, misfit, not_finite
 from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
 
@@ -68,11 +68,12 @@ def _fit(module: nn.Module, name: str, translation: Translation, wanted: Tensor)
     return tensor, ''
 
 
-def _shape_of(variant: Variant) -> str:
+def shape_of(variant: Variant) -> str:
+    """The arguments that make it."""
     return f'embed_dims={variant.embed_dims}, depths={variant.depths}, num_heads={variant.num_heads}'
 
 
-def _name_of(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str | None:
+def name_of(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str | None:
     """The name under which the backbone knows a structure; one whose last stages are not built has fewer entries."""
     for arch, values in variants.items():
         depths, heads = values['depths'][: len(variant.depths)], values['num_heads'][: len(variant.num_heads)]
@@ -83,15 +84,15 @@ def _name_of(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str
 
 def _cause(theirs: Variant, ours: Variant, variants: Mapping[str, Mapping[str, Any]], misfits: list[str]) -> str:
     """The likeliest reason why a Swin's weights do not fit; ``variants`` are the backbone's, by name."""
-    names = _name_of(theirs, variants), _name_of(ours, variants)
+    names = name_of(theirs, variants), name_of(ours, variants)
     deeper = ''
     if theirs._replace(depths=ours.depths) == ours and len(theirs.depths) == len(ours.depths):
         deeper = '; to load the blocks that both have all the same: allow_other_depths=True'
     if names[0] and names[0] != names[1]:
-        config = f'the config says Swin-{names[1][0].upper()}' if names[1] else f'the config says {_shape_of(ours)}'
+        config = f'the config says Swin-{names[1][0].upper()}' if names[1] else f'the config says {shape_of(ours)}'
         return f"the file is Swin-{names[0][0].upper()}, {config}: set arch='{names[0]}'{deeper}"
     if theirs != ours:
-        return f'the file has {_shape_of(theirs)}, the config says {_shape_of(ours)}{deeper}'
+        return f'the file has {shape_of(theirs)}, the config says {shape_of(ours)}{deeper}'
     arguments = {'mlp.fc': 'mlp_ratio', 'patch_embed.proj': 'patch_size', 'position_bias_table': 'window_size',
                  'absolute_pos_embed': 'pretrain_img_size'}  # fmt: skip
     named = [argument for part, argument in arguments.items() if any(part in misfit for misfit in misfits)]
@@ -201,7 +202,6 @@ def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> No
     Raises:
         CheckpointError: A file cannot be read, or is for another network.
     """
-    from mmengine.logging import print_log
     from mmengine.model import initialize
 
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or [])
@@ -213,7 +213,7 @@ def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> No
             load_weights(module, entry['checkpoint'], entry.get('prefix'), entry.get('map_location', 'cpu'))
             doubtful = module.load_report.new_blocks or module.load_report.not_finite
             level = logging.WARNING if doubtful else logging.INFO
-            print_log(f'{type(module).__name__}: {module.load_report.table()}', logger='current', level=level)
+            log(f'{type(module).__name__}: {module.load_report.table()}', level)
 
 
 def load_weights(

@@ -1,16 +1,26 @@
-"""How mmengine loads checkpoints once mmswin is imported: whichever Runner asks, it gets weights and facts."""
+"""How mmengine loads checkpoints once mmswin is imported: whichever Runner asks, it gets weights and facts.
+
+mmengine's own readers unpickle a file in full on torch < 2.6; those of the fork onedl-mmengine do so on any torch when
+safe loading refuses the file.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmswin.checkpoints.facts import facts
-from mmswin.checkpoints.untrusted import load_file
-from mmswin.errors import CheckpointError
+from mmswin.checkpoints.report import log
+from mmswin.checkpoints.untrusted import load_file, load_trusted
+from mmswin.errors import CheckpointError, RunError, UnsafeCheckpointError
 
 # What mmengine calls local files and URLs; names like torchvision://resnet50 are left to it.
 SCHEMES = ('', 'http://', 'https://')
+# For each run that is under way, the files and directories that it trusts.
+_trusted: list[set[str]] = []
 
 
 def register() -> None:
@@ -21,24 +31,54 @@ def register() -> None:
 
 
 def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
-    """The loader; mmengine makes its log line of the function's name.
+    """What a run may see of a checkpoint, see :mod:`mmswin.checkpoints.facts`; mmengine logs the function's name.
 
     Raises:
-        CheckpointError: The file cannot be read, or needs a type that is not safe.
+        UnsafeCheckpointError: It needs a type that is not safe, and is not trusted.
+        CheckpointError: It cannot be read.
     """
-    return facts_of(load_file(filename, map_location), filename)
-
-
-def facts_of(checkpoint: dict[str, Any], source: str | os.PathLike) -> dict[str, Any]:
-    """What a run may see of a file that was read; a best checkpoint is named only in the run's own directory.
-
-    Raises:
-        CheckpointError: Names of weights that are no strings.
-    """
+    try:
+        checkpoint = load_file(filename, map_location)
+    except UnsafeCheckpointError as error:
+        path = os.path.abspath(filename)
+        if not _trusted:
+            raise
+        if not _trusted[-1] & {path, os.path.dirname(path)}:
+            raise UnsafeCheckpointError(f'{error}. Or add --trust-checkpoint, which runs what is in it') from error
+        log(
+            f'{filename}: --trust-checkpoint was given, so the checkpoint is read in full and what is in it '
+            f'can run code; without it: {error}',
+            logging.WARNING,
+        )
+        checkpoint = load_trusted(filename, map_location)
     try:
         return facts(checkpoint, _work_dir())
     except CheckpointError as error:
-        raise CheckpointError(f'checkpoint {os.fspath(source)!r} {error}') from None
+        raise CheckpointError(f'checkpoint {os.fspath(filename)!r} {error}') from None
+
+
+@contextmanager
+def trusting() -> Iterator[None]:
+    """For as long as a run lasts, :func:`trust` may be given files, and refusals name it; also a decorator."""
+    _trusted.append(set())
+    try:
+        yield
+    finally:
+        _trusted.pop()
+
+
+def trust(source: str | os.PathLike | None) -> None:
+    """Let the run read this checkpoint, or those of this directory, in full, code included (``--trust-checkpoint``).
+
+    Raises:
+        RunError: There is no checkpoint to trust.
+    """
+    if not source:
+        raise RunError(
+            '--trust-checkpoint is for the checkpoint of --resume or --load-from, and none is given (the '
+            'weights that init_cfg names are read without running code in any case)'
+        )
+    _trusted[-1].add(os.path.abspath(source))
 
 
 def _work_dir() -> str | None:

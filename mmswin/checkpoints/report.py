@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,13 @@ from torch import Tensor
 from mmswin.errors import printable
 
 _SHOWN = 3
+
+
+def log(text: str, level: int = logging.INFO) -> None:
+    """Say something in the log of the run, if there is one, else on the terminal; escaped."""
+    from mmengine.logging import print_log
+
+    print_log('\n'.join(printable(line, 4000) for line in text.split('\n')), logger='current', level=level)
 
 
 def _some(names: list[str]) -> str:

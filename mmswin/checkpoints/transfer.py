@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import torch
 
 from mmswin import __version__
+from mmswin.checkpoints.report import log
 from mmswin.errors import printable
 
 SILENCE = 30.0  # seconds without a byte after which a transfer is over
@@ -51,12 +52,6 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
 
 def beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
-
-
-def say(text: str) -> None:
-    from mmengine.logging import print_log
-
-    print_log(text, logger='current')
 
 
 def state(url: str, part: Path) -> tuple[int, str]:
@@ -117,7 +112,7 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
     if start and (not given or int(given[1]) != start):
         part.unlink(missing_ok=True)
         raise Interrupted('the server sent another part of the file than was asked for')
-    say(
+    log(
         f'downloading {url} to {part.parent}'
         + (f' ({total / 1e6:.1f} MB)' if total else '')
         + (f', from byte {start}' if start else '')

@@ -10,7 +10,7 @@ import importlib
 import inspect
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from mmengine import registry
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -47,7 +47,9 @@ def check_work_dir(work_dir: str | os.PathLike) -> None:
         raise RunError(f'--work-dir {work_dir}: {place} cannot be written; name another place with --work-dir DIR')
 
 
-def build_parts(cfg: Config, model: nn.Module, splits: tuple[str, ...], data: bool = True) -> None:
+def build_parts(
+    cfg: Config, model: nn.Module, splits: tuple[str, ...], data: bool = True, resumed: Mapping[str, Any] | None = None
+) -> None:
     """Build what the Runner will build of a config, and throw it away.
 
     Args:
@@ -55,20 +57,23 @@ def build_parts(cfg: Config, model: nn.Module, splits: tuple[str, ...], data: bo
         model: Its built model.
         splits: Which of ``'train'``, ``'val'`` and ``'test'`` will run.
         data: Also data sets (without their annotations) and metrics.
+        resumed: The checkpoint that the run goes on from.
 
     Raises:
-        RunError: A part cannot be built; the message has the library's own words.
+        RunError: A part cannot be built, in the library's own words; or the optimizer is not that of ``resumed``.
     """
     scope = cfg.get('default_scope') or 'mmengine'
     try:
         with quiet(), DefaultScope.overwrite_default_scope(scope):
             for path, build in _parts(cfg, model, splits, data):
                 try:
-                    build()
+                    built = build()
                 except Exception as error:  # whatever it is, it would end the run
                     _explain_palette(cfg, path, error)
                     kind = '' if isinstance(error, RunError) else f'{type(error).__name__}: '
                     raise RunError(f'{path} cannot be built: {kind}{plain_message(error)}') from error
+                if resumed is not None and path == 'optim_wrapper' and not isinstance(built, OptimWrapperDict):
+                    _check_state(built, resumed.get('optimizer'))
     finally:
         for kind in {Visualizer, *resolve_type((cfg.get('visualizer') or {}).get('type'), scope)}:
             getattr(kind, '_instance_dict', {}).pop(_NAME, None)  # else it would be the current one
@@ -105,13 +110,34 @@ def _optimization(cfg: Config, model: nn.Module) -> Iterator[tuple[str, Callable
     if not (cfg.optim_wrapper.get('optimizer') or {}).get('type'):
         return  # several optimizers, whose constructor is the user's
     built: list[Any] = []
-    yield 'optim_wrapper', lambda: built.append(build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
+
+    def build_wrapper() -> Any:
+        built.append(build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
+        return built[0]
+
+    yield 'optim_wrapper', build_wrapper
     schedulers = cfg.get('param_scheduler') or ()
     # The length of an epoch is not known yet, and decides nothing here.
     arguments = {'optimizer': built[0], 'epoch_length': 1000}
     for index, node in enumerate([schedulers] if isinstance(schedulers, dict) else schedulers):
         build = partial(registry.PARAM_SCHEDULERS.build, copy.deepcopy(node), default_args=arguments)
         yield f'param_scheduler.{index}', build
+
+
+def _check_state(wrapper: OptimWrapper, state: Any) -> None:
+    """Refuse an optimizer that the state of a checkpoint is not for, as torch would after the run has begun."""
+    groups = state.get('param_groups') if isinstance(state, Mapping) else None
+    try:
+        saved = [len(group['params']) for group in groups or ()]
+    except (TypeError, KeyError):
+        saved = []
+    here = [len(group['params']) for group in wrapper.param_groups]
+    if saved != here:
+        raise RunError(
+            f'the optimizer of the checkpoint has {sum(saved)} parameters in {len(saved)} groups, and this config makes '
+            f'{sum(here)} in {len(here)}: optim_wrapper or the frozen layers are not those of the run that is resumed. '
+            'Restore them, or start from its weights with --load-from'
+        )
 
 
 def _leaf_datasets(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:

@@ -9,6 +9,8 @@ from mmengine.registry import RUNNERS
 from torch import nn
 
 import mmswin.registry  # noqa: F401  registers the types that a checkpoint may hold, whatever the config
+from mmswin.checkpoints import mmengine_loader
+from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.engine import (
     RunBannerHook,
     class_counts,
@@ -16,7 +18,6 @@ from mmswin.engine import (
     dry_build,
     lock,
     preflight,
-    reading,
     resuming,
     strategies,
     testing,
@@ -29,7 +30,7 @@ from mmswin.errors import CheckpointError, RunError, is_first_local_process, pla
 TRAIN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook', 'mmswin.StopOnSignalHook')
 
 
-@reading.safely()
+@mmengine_loader.trusting()
 def train(
     config: str,
     work_dir: str | None = None,
@@ -84,7 +85,7 @@ def train(
     elif load_from:
         cfg.resume, cfg.load_from = False, load_from
     if trust_checkpoint:
-        reading.trust(cfg.work_dir if resume == 'auto' else cfg.get('load_from'))
+        mmengine_loader.trust(cfg.work_dir if resume == 'auto' else cfg.get('load_from'))
     precision = set_precision(cfg, amp)
     configure.use_resumable_loop(cfg)
     configure.use_complete_checkpoints(cfg)
@@ -140,7 +141,7 @@ def _check_training(cfg: Config, overwrite: bool, skip_data_check: bool, skip_pr
     if not is_first_local_process():
         return []  # one process per machine looks at the rest; if it refuses, its launcher ends the others
     if checkpoint is None and source is not None:
-        checkpoint = reading.read(source)
+        checkpoint = load_from_mmswin(source)
     if skip_preflight:
         return notes
     if checkpoint is None:
@@ -152,16 +153,18 @@ def _check_training(cfg: Config, overwrite: bool, skip_data_check: bool, skip_pr
             match = preflight.check_weights(model, checkpoint, source, 'resume' if cfg.get('resume') else 'load')
             notes.append(f'{source}: {match.summary()}')
         splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
-        return notes + _check_parts(cfg, model, splits, skip_data_check)
+        return notes + _check_parts(cfg, model, splits, skip_data_check, checkpoint if cfg.get('resume') else None)
 
 
-def _check_parts(cfg: Config, model: nn.Module, splits: tuple[str, ...], skip_data_check: bool) -> list[str]:
+def _check_parts(
+    cfg: Config, model: nn.Module, splits: tuple[str, ...], skip_data_check: bool, resumed: dict[str, Any] | None = None
+) -> list[str]:
     """The data, the numbers that depend on them, and all that the Runner will build; returns lines for the log."""
     notes = []
     if not skip_data_check:
         notes = preflight.check_data(cfg, splits)
         class_counts.check(cfg, model)
-    dry_build.build_parts(cfg, model, splits, data=not skip_data_check)
+    dry_build.build_parts(cfg, model, splits, data=not skip_data_check, resumed=resumed)
     return notes
 
 
@@ -180,7 +183,7 @@ def _keep_seed(cfg: Config, checkpoint: dict[str, Any], notes: list[str]) -> Non
         )
 
 
-@reading.safely()
+@mmengine_loader.trusting()
 def test(
     config: str,
     checkpoint: str,
@@ -225,7 +228,7 @@ def test(
     dtype = autocast_type(amp) if amp else None
     cfg.load_from, cfg.resume = checkpoint, False
     if trust_checkpoint:
-        reading.trust(checkpoint)
+        mmengine_loader.trust(checkpoint)
     notes = [] if skip_preflight else _check_test(cfg, skip_data_check)
     if show_dir:
         testing.show_into(cfg, show_dir)
@@ -251,7 +254,7 @@ def test(
 def _check_test(cfg: Config, skip_data_check: bool) -> list[str]:
     if not is_first_local_process():
         return []
-    loaded = reading.read(cfg.load_from)
+    loaded = load_from_mmswin(cfg.load_from)
     with _can_be_skipped():
         dry_build.check_work_dir(cfg.work_dir)
         model = preflight.build_model(cfg)

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
-from mmswin.engine import reading
+from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.engine.types import dicts_in, short_name
 from mmswin.errors import RunError, printable
 
@@ -44,7 +44,7 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
         CheckpointError: Missing, truncated, or not a checkpoint.
         RunError: A checkpoint without the state of the run.
     """
-    checkpoint = reading.read(str(path))
+    checkpoint = load_from_mmswin(str(path))
     missing = [name for name in _NEEDED if not isinstance(checkpoint.get(name), Mapping)]
     if missing or not {'iter', 'epoch'} <= checkpoint['meta'].keys():
         raise RunError(

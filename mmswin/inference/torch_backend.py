@@ -15,8 +15,10 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmswin.checkpoints import mmengine_loader
+from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.data.config_facts import build_dataset, leaf_datasets, model_num_classes, steps_of
-from mmswin.engine import configure, preflight, reading
+from mmswin.engine import configure, preflight
 from mmswin.engine.precision import autocast_type, mixed_precision
 from mmswin.engine.types import short_name
 from mmswin.errors import RunError, plain_message
@@ -58,13 +60,13 @@ class TorchBackend:
             self._pipeline = Compose(kept)
 
     @classmethod
-    @reading.safely()
+    @mmengine_loader.trusting()
     def load(cls, config, checkpoint, device, cfg_options, trust_checkpoint) -> TorchBackend:
         """See :func:`mmswin.inference.load`."""
         cfg = configure.load_config(str(config), cfg_options, None)
         if trust_checkpoint:
-            reading.trust(checkpoint)
-        loaded = reading.read(checkpoint)
+            mmengine_loader.trust(checkpoint)
+        loaded = load_from_mmswin(checkpoint)
         model = preflight.build_model(cfg)
         preflight.check_weights(model, loaded, str(checkpoint), 'test')
         device = device or get_device()

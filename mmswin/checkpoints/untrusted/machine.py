@@ -57,7 +57,7 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.built = self.logical = _FREE_BYTES + 16 * (size if whole is None else whole)
+        self.left = _FREE_BYTES + 16 * (size if whole is None else whole)
         self.tensors: dict[int, tuple[Tensor, Storage]] = {}
         self.unfilled: dict[int, np.ndarray] = {}
         self.made: dict[int, tuple[Any, str]] = {}  # what was made empty, and for which name
@@ -105,14 +105,9 @@ class Machine:
         raise FileRefused(f'has more than {MAX_INSTRUCTIONS} entries, which no file of weights has')
 
     def spend(self, amount: int) -> None:
-        """Count bytes that are built."""
-        self.built -= amount
-        need(self.built >= 0, 'would swell to many times its size when it is read')
-
-    def expand(self, amount: int) -> None:
-        """Count bytes that a tensor would take if each of its elements were stored."""
-        self.logical -= amount
-        need(self.logical >= 0, 'would swell to many times its size when it is read')
+        """Count bytes that are built, or that a tensor would take if each of its elements were stored."""
+        self.left -= amount
+        need(self.left >= 0, 'would swell to many times its size when it is read')
 
     # ------------------------------------------------------------------ instructions
 

@@ -105,7 +105,7 @@ def _tensor(
         if (last + 1) * dtype.itemsize > there:
             shape = printable(tuple(size), 80)
             raise FileRefused(f'is damaged: a tensor of size {shape} does not fit into its {there} bytes')
-        machine.expand(prod(size) * dtype.itemsize)
+        machine.spend(prod(size) * dtype.itemsize)
         tensor = torch.empty(0, dtype=dtype)
         tensor.set_(storage.memory.untyped_storage(), storage.first + offset, size, stride)
         machine.tensors[id(tensor)] = tensor, storage
@@ -175,11 +175,6 @@ def _plain(make: Callable[..., Any], *types: type) -> Callable[..., Any]:
 def _size(machine: Machine, extents: Any = ()) -> torch.Size:
     need(are_counts(extents), 'is damaged: a size that is no tuple of numbers')
     return torch.Size(extents)
-
-
-def _layout(machine: Machine, name: Any) -> torch.layout:
-    need(name == 'torch.strided', 'holds a tensor of an unusual layout')
-    return torch.strided
 
 
 # ------------------------------------------------------------------ numpy and mmengine
@@ -257,7 +252,6 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     'torch._utils._rebuild_parameter': _parameter,
     'torch.Size': _size,
     'torch.device': _plain(torch.device, str, int),
-    'torch.serialization._get_layout': _layout,
     'collections.OrderedDict': lambda machine, items=(): OrderedDict(_pairs(machine, items)),
     'collections.Counter': _counter,
     'mmengine.config.config.ConfigDict': lambda machine, items=(): dict(_pairs(machine, items)),

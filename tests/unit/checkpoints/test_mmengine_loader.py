@@ -10,12 +10,14 @@ import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import MMLogger
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, BaseModule
 from mmengine.runner import CheckpointLoader, FlexibleRunner, Runner, load_checkpoint
 from models import backbone
 from torch import nn
 
-from mmswin.checkpoints import CheckpointError, load_file
+from mmswin.checkpoints import CheckpointError, load_file, mmengine_loader
+from mmswin.checkpoints.mmengine_loader import load_from_mmswin
+from mmswin.errors import RunError, UnsafeCheckpointError
 from mmswin.registry import MODELS  # and so the loader
 
 
@@ -50,9 +52,57 @@ def test_a_best_checkpoint_is_named_to_the_run_that_keeps_it(tmp_path):
 
 def test_nothing_runs(tmp_path):
     torch.save({'state_dict': {'a': torch.zeros(1)}, 'meta': Running(tmp_path / 'ran')}, tmp_path / 'file.pth')
-    with pytest.raises(CheckpointError, match='mkdir'):
-        load_checkpoint(nn.Linear(1, 1), str(tmp_path / 'file.pth'))
+    model = BaseModule(dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
+    for load in (lambda: load_checkpoint(nn.Linear(1, 1), str(tmp_path / 'file.pth')), model.init_weights):
+        with pytest.raises(CheckpointError, match='mkdir'):
+            load()
     assert not (tmp_path / 'ran').exists()
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A checkpoint that would make the directory 'ran'."""
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'extra': Running(tmp_path / 'ran')}, tmp_path / 'file.pth')
+    return tmp_path / 'file.pth'
+
+
+def test_trust_is_for_one_file_and_is_logged(tmp_path, hostile, monkeypatch):
+    said = []
+    monkeypatch.setattr(mmengine_loader, 'log', lambda text, level: said.append(text))
+    other = tmp_path / 'sub' / 'other.pth'
+    other.parent.mkdir()
+    other.write_bytes(hostile.read_bytes())
+    with mmengine_loader.trusting():
+        mmengine_loader.trust(hostile)
+        with pytest.raises(UnsafeCheckpointError, match=r'mkdir.* Or add --trust-checkpoint'):
+            load_from_mmswin(str(other))
+        assert not (tmp_path / 'ran').exists()
+        assert load_from_mmswin(str(hostile))['state_dict']['a'].item() == 1
+    assert (tmp_path / 'ran').exists()
+    assert len(said) == 1 and said[0].startswith(f'{hostile}: --trust-checkpoint was given') and '.mkdir' in said[0]
+    with pytest.raises(UnsafeCheckpointError) as refused:  # trust ends with the run
+        load_from_mmswin(str(hostile))
+    assert '--trust-checkpoint' not in str(refused.value)
+
+
+def test_trust_of_a_work_dir_is_for_the_files_in_it(tmp_path, hostile):
+    with mmengine_loader.trusting():
+        mmengine_loader.trust(tmp_path)
+        load_from_mmswin(str(hostile))
+    assert (tmp_path / 'ran').exists()
+
+
+def test_trust_without_a_checkpoint_is_an_error():
+    with mmengine_loader.trusting(), pytest.raises(RunError, match='--trust-checkpoint is for the checkpoint'):
+        mmengine_loader.trust(None)
+
+
+def test_trust_does_not_cover_damage(tmp_path):
+    (tmp_path / 'file.pth').write_bytes(b'PK\x03\x04')
+    with mmengine_loader.trusting():
+        mmengine_loader.trust(tmp_path / 'file.pth')
+        with pytest.raises(CheckpointError, match='damaged or truncated'):
+            load_from_mmswin(str(tmp_path / 'file.pth'))
 
 
 def test_names_of_weights_that_are_no_strings(tmp_path):

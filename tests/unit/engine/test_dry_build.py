@@ -1,6 +1,7 @@
 """What the Runner will build is built before anything is written: its failures are one line."""
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -42,6 +43,15 @@ def test_what_cannot_is_named_with_the_librarys_words(tmp_path, more, said):
     with pytest.raises(RunError, match=said):
         dry_build.build_parts(config(tmp_path, **more), nn.Linear(1, 1), ('train', 'val'))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_optimizer_that_is_not_that_of_the_checkpoint(tmp_path):
+    cfg, model = config(tmp_path), nn.Linear(1, 1)
+    known = {'optimizer': torch.optim.SGD(model.parameters(), lr=1).state_dict()}
+    dry_build.build_parts(cfg, model, ('train',), resumed=known)
+    for state in ({}, {'param_groups': 3}, {'param_groups': [{'params': [0]}]}, {'param_groups': [{}]}, None):
+        with pytest.raises(RunError, match='2 in 1.*--load-from'):
+            dry_build.build_parts(cfg, model, ('train',), resumed={'optimizer': state})
 
 
 def test_a_loggers_library_is_looked_for():
