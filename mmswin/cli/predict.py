@@ -11,7 +11,7 @@ from typing import Any
 
 import mmswin
 from mmswin.cli.parsing import add_cfg_options, add_predictor_options, command_parser
-from mmswin.errors import printable, run_tool
+from mmswin.errors import printable, run_tool, say
 
 # Seconds between two lines of progress where there is no terminal.
 _EVERY = 10.0
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         more = f' and {len(writer.counts) - 8} classes more' if len(writer.counts) > 8 else ''
         pictures = f'{writer.pictures} picture{"" if writer.pictures == 1 else "s"}'
         unread = f'; {len(skipped)} skipped' if skipped else ''
-        print(f'{pictures} in {seconds:.1f} s: {objects or "nothing found"}{more}{unread}; in {args.out}')
+        say(f'{pictures} in {seconds:.1f} s: {objects or "nothing found"}{more}{unread}; in {args.out}')
 
     status = run_tool(predict)
     return 130 if interrupted and not status else status or bool(skipped)

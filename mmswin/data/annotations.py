@@ -27,6 +27,7 @@ _KEYS = {'images': ('id',), 'annotations': ('id', 'image_id', 'category_id'), 'c
 # pycocotools is C: it takes a polygon or a run-length mask beyond these to be valid, and the process with it.
 _MAX_COORDINATE = 1e6
 _MAX_PIXELS = 1 << 27
+_NO_SIZE = 'width or height is no number', 'width'
 
 
 class AnnotationFileError(ValueError):
@@ -60,9 +61,12 @@ def read_coco(path: str) -> dict[str, list[dict[str, Any]]]:
             continue
         entries = data.get(section)
         if not isinstance(entries, list):
-            raise AnnotationFileError(
-                f'{path} is not a COCO annotation file: the list {section!r} is missing (found: {listing(data)})'
+            what = (
+                f'{section!r} is a JSON {type(entries).__name__}, expected a list'
+                if section in data
+                else (f'the list {section!r} is missing (found: {listing(data)})')
             )
+            raise AnnotationFileError(f'{path} is not a COCO annotation file: {what}')
         for index, entry in enumerate(entries):
             if not isinstance(entry, dict):
                 raise AnnotationFileError(
@@ -157,7 +161,7 @@ def judge(dataset: Any, data: Mapping[str, list[dict[str, Any]]], loader: Any = 
         result.records = dataset.filter_data()
     except TypeError:
         wrong = [image for image in data['images'] if not _numbers(image.get('width'), image.get('height'))]
-        result.stops.setdefault(('width or height is no number', 'width'), []).extend(wrong or data['images'][:1])
+        result.stops[_NO_SIZE] = wrong or data['images'][:1]
     return result
 
 
@@ -224,7 +228,10 @@ class _Watch:
                 if record['instances'][0]['ignore_flag'] != before:
                     self.result.dropped.setdefault('have no mask that mmdet can read', []).append(entry)
         except Exception as error:
-            self.result.stops.setdefault(_why_stops(entry, error), []).append(entry)
+            if _numbers(image['width'], image['height']):
+                self.result.stops.setdefault(_why_stops(entry, error), []).append(entry)
+            elif self.result.stops.setdefault(_NO_SIZE, [])[-1:] != [image]:  # said once for an image
+                self.result.stops[_NO_SIZE].append(image)
             return []
         if not record['instances']:
             self.result.dropped.setdefault(_why_dropped(entry, image, self.dataset), []).append(entry)
@@ -325,7 +332,7 @@ def _why_dropped(entry: Mapping[str, Any], image: Mapping[str, Any], dataset: An
     if entry['category_id'] not in dataset.cat_ids:
         return ''  # said with the classes
     (left, top, width, height), area = entry['bbox'], entry['area']
-    if not all(map(math.isfinite, entry['bbox'])):
+    if not all(abs(value) < math.inf for value in entry['bbox']):  # isfinite has no answer for the largest integers
         return 'have a box that is not finite and are ignored'
     if width <= 0 or height <= 0:
         return 'have a box with a width or height of zero or less and are ignored; a box is [left, top, width, height]'

@@ -40,9 +40,7 @@ def check_ids(path: str, data: Mapping[str, Entries]) -> Iterator[Fault]:
         if not stray:
             continue
         own = next(iter(known), stray[0])
-        types = (
-            f'; {key} is a {type(stray[0]).__name__} there and the id of an {section[:5]} entry a {type(own).__name__}'
-        )
+        types = f'; {key} is a {type(stray[0]).__name__}, and ids of {section} are of type {type(own).__name__}'
         yield (
             'warning',
             f'{path}: {len(stray)} of {len(annotations)} annotations name an unlisted {kind} ({key} '

@@ -47,6 +47,7 @@ ANNOTATIONS: dict[str, dict[str, Any]] = {
     'box minus infinite': {'bbox': [-math.inf, 10, 20, 20]},
     'box beyond float32': {'bbox': [10, 10, 1e300, 20]},
     'box of 4000 digits': {'bbox': [10, 10, HUGE, 20]},
+    'box at 4000 digits': {'bbox': [HUGE, 10, 20, 20]},
     'box negative': {'bbox': [10, 10, -20, 20]},
     'box flat': {'bbox': [10, 10, 20, 0]},
     'box thin': {'bbox': [10, 10, 0.5, 20]},
@@ -229,3 +230,9 @@ def test_files_that_are_not_coco(content: str, tmp_path: Path) -> None:
     with pytest.raises(AnnotationFileError, match='a.json'):
         read_coco(str(tmp_path / 'a.json'))
     assert by_mmdet(tmp_path / 'a.json', LoadAnnotations()) == 'stops'
+
+
+def test_an_image_without_a_size_is_named_and_not_its_annotations(tmp_path: Path) -> None:
+    path = write(tmp_path / 'a.json', {}, {'width': None})
+    result = judge(dataset(path, lazy_init=True), read_coco(str(path)), LoadAnnotations())
+    assert {key: [image['id'] for image in images] for (_, key), images in result.stops.items()} == {'width': [1]}

@@ -31,6 +31,7 @@ def test_truncated_annotation_file(data) -> None:
         (b'[1, 2, 3]', 'it holds a JSON list, and COCO is an object with images, annotations, categories'),
         (b'{"metainfo": {}, "data_list": []}', "the list 'images' is missing (found: metainfo, data_list)"),
         (b'{"images": [], "annotations": []}', "the list 'categories' is missing (found: images, annotations)"),
+        (b'{"images": [], "annotations": null, "categories": []}', "'annotations' is a JSON NoneType, expected a list"),
         (b'{"images": [7], "annotations": [], "categories": []}', 'images[0] is a JSON int, expected an object'),
     ],
 )
@@ -99,7 +100,7 @@ def test_image_ids_of_another_type(data) -> None:
     for annotation in data.train['annotations']:
         annotation['image_id'] = str(annotation['image_id'])
     findings = data.check()
-    assert 'image_id is a str there and the id of an image entry a int' in findings[0].message
+    assert 'image_id is a str, and ids of images are of type int' in findings[0].message
     assert any(
         finding.level == 'error' and 'none of its 10 images can be used' in finding.message for finding in findings
     )

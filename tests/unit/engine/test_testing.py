@@ -3,11 +3,20 @@ wanted.
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.structures import InstanceData
+from models import retinanet
 
-from mmswin.engine.testing import check_outputs, enable_tta, show_into, tta_note
+from mmswin.engine.configure import replace_sync_norm
+from mmswin.engine.preflight import build_model
+from mmswin.engine.testing import check_outputs, enable_tta, predict_in, show_into, tta_note
 from mmswin.errors import RunError
 
 
@@ -157,3 +166,44 @@ def test_existing_outputs_are_kept(tmp_path):
     check_outputs(str(out), str(shown), overwrite=True)
     with pytest.raises(RunError, match=r'\.pkl or \.pickle'):
         check_outputs(str(Path('p.txt')), None, overwrite=True)
+
+
+@pytest.mark.slow
+def test_a_trained_detector_predicts_the_same_boxes_in_bfloat16():
+    def image(seed: int) -> dict:
+        generator = torch.Generator().manual_seed(seed)
+        pixels = torch.randint(0, 60, (3, 96, 96), generator=generator, dtype=torch.uint8)
+        left, top = torch.randint(4, 48, (2,), generator=generator).tolist()
+        pixels[:, top : top + 32, left : left + 32] = 220
+        sample = DetDataSample(metainfo=dict(img_shape=(96, 96), ori_shape=(96, 96), scale_factor=(1.0, 1.0)))
+        boxes, labels = torch.tensor([[left, top, left + 32.0, top + 32]]), torch.tensor([0])
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+        return {'inputs': pixels, 'data_samples': sample}
+
+    def batch(seeds: range) -> dict[str, list]:
+        images = [image(seed) for seed in seeds]
+        return {name: [one[name] for one in images] for name in ('inputs', 'data_samples')}
+
+    torch.manual_seed(0)
+    cfg = Config({'default_scope': 'mmdet', 'model': retinanet(num_classes=1)})
+    replace_sync_norm(cfg)
+    model = build_model(cfg)
+    wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=3e-3))
+    for step in range(60):
+        model.train_step(batch(range(4 * step, 4 * step + 4)), wrapper)
+    model.eval()
+    runner, seen = SimpleNamespace(model=model), range(1000, 1008)
+    with torch.no_grad():
+        plain = model.test_step(batch(seen))
+        predict_in(runner, torch.bfloat16)
+        low = runner.model.test_step(batch(seen))
+    for first, second, true in zip(plain, low, batch(seen)['data_samples'], strict=True):
+        found, again = first.pred_instances[:1], second.pred_instances[:1]
+        assert bbox_overlaps(found.bboxes, true.gt_instances.bboxes) > 0.6
+        assert again.bboxes.dtype == again.scores.dtype == torch.float32
+        torch.testing.assert_close(again.bboxes, found.bboxes, rtol=0, atol=0.5)
+        torch.testing.assert_close(again.scores, found.scores, rtol=0, atol=0.02)
+    # Rounded they are, so that it was bfloat16 that was tried.
+    assert any(
+        not torch.equal(a.pred_instances.scores, b.pred_instances.scores) for a, b in zip(plain, low, strict=True)
+    )
