@@ -379,8 +379,6 @@ def _bypasses(marker):
         'a size that is called': b'ctorch\nSize\n' + call + b'\x85R',
         'a fault behind the call': call + b'\xff',
         'thrown away': call + b'0N',
-        'marks thrown away': b'(' + call + b'1N',
-        'said twice': call + b'2\x86',
         'a pickle in a pickle': b'cpickle\nloads\n' + b'C\x01.' + b'\x85R',
         'buffers from outside': b'\x97\x98',
     }  # fmt: skip
