@@ -26,8 +26,10 @@ MODULE2PACKAGE.setdefault('mmswin', __name__)
 # Parts of detectors that are built on mmdet's classes, and their rooms. They are imported when they are asked for: mmdet
 # takes seconds, and whoever asks for a backbone alone may not have it.
 ON_MMDET = {
+    'AuxiliaryMaskHead': 'mmswin.dense_heads',
     'BiFPN': 'mmswin.necks',
     'InclusiveGIoULoss': 'mmswin.losses',
+    'MaskRepPointsV2Head': 'mmswin.dense_heads',
     'NormalizedFocalLoss': 'mmswin.losses',
     'RepPointsV2Head': 'mmswin.dense_heads',
 }

@@ -85,6 +85,26 @@ def reppointsv2(num_classes: int = 2, **changes: Any) -> dict[str, Any]:
     )
 
 
+def mask_reppointsv2(num_classes: int = 2, **changes: Any) -> dict[str, Any]:
+    """The config of Mask RepPoints V2 on the tiny backbone; changes are the backbone's."""
+    model = reppointsv2(num_classes, **changes)
+    model['train_cfg']['init']['assigner']['type'] = 'mmswin.CentroidPointAssigner'
+    model['train_cfg']['refine']['assigner']['type'] = 'mmswin.CentroidATSSAssigner'
+    features = dict(in_channels=16, feat_channels=8, start_level=0, end_level=2, out_channels=8, mask_stride=8)
+    return dict(
+        model,
+        type='CondInst',
+        data_preprocessor=dict(model['data_preprocessor'], pad_mask=True),
+        bbox_head=dict(model['bbox_head'], type='mmswin.MaskRepPointsV2Head'),
+        mask_head=dict(
+            type='mmswin.AuxiliaryMaskHead',
+            mask_feature_head=dict(features, num_stacked_convs=1, norm_cfg=dict(type='BN')),
+            loss_mask=dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6),
+        ),
+        test_cfg=dict(model['test_cfg'], mask_thr=0.5),
+    )
+
+
 def upernet(num_classes: int = 3, **changes: Any) -> dict[str, Any]:
     """The config of mmseg's UPerNet on the tiny backbone; changes are the backbone's."""
     return dict(

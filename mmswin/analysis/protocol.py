@@ -4,6 +4,8 @@ Its section 4 and the authors' tools state FLOPs as multiply-adds of one image a
 
 * Two-stage detectors: 1000 proposals through every box stage, 100 boxes through every mask head, and the region
   proposal network over all levels. Sparse R-CNN takes its own number of proposals.
+* CondInst and Mask RepPoints V2: the box head with what gives the weights of mask convolutions. The authors' counter did
+  not run the mask branch, so published figures are without it.
 * Segmentation: backbone and decode head. The auxiliary head works in training alone: its parameters count, its
   multiply-adds do not.
 * Pooling of regions and suppression of boxes cost nothing, so no proposals are needed: the heads get maps of the size
@@ -108,6 +110,9 @@ def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
         costs.update(_segmentation_heads(model, features))
     elif 'TwoStageDetector' in kinds and type(model.roi_head).__name__ in _ROI_HEADS:
         costs.update(_two_stage_heads(model, features))
+    elif 'CondInst' in kinds:
+        # As published for Mask RepPoints V2: the boxes alone.
+        costs['bbox_head'], costs['mask_head'] = count(model.bbox_head, features)[1], None
     elif 'SingleStageDetector' in kinds:
         costs['bbox_head'] = count(model.bbox_head, features)[1]
     else:

@@ -94,7 +94,11 @@ def complexity_text(found: Complexity) -> str:
             'layers: convolutions and linear layers. products: of two activations (attention, dynamic convolutions).',
             'padding: projections of tokens that pad a map to whole windows, which reference implementations compute and',
             "mmswin does not. elementwise: biases, norms, rectifiers, poolings, as the authors' counter has them.",
-            *(['-: runs in training alone.'] if any(part.cost is None for part in found.parts) else []),
+            *(
+                ['-: runs in training alone, or is not in published figures (masks of CondInst).']
+                if any(part.cost is None for part in found.parts)
+                else []
+            ),
             f"By the authors' way of counting {found.cost.published / 1e9:.1f} G; "
             f'in matrix products as computed here {found.cost.computed / 1e9:.1f} G.',
         ]

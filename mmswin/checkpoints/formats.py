@@ -227,3 +227,33 @@ OTHER_NETWORKS = (
     ('a VGG', ('features.0.weight', 'classifier.6.weight')),
     ('a YOLO', ('model.0.conv.weight', 'model.1.conv.weight')),
 )
+
+# The authors' RepPoints V2, below `neck` and below `bbox_head`; ours is on the right. Towers, points and classes have
+# mmdet's names in both.
+REPPOINTS_V2_NECK: Templates = (
+    ('bi_fpn.0.lateral_convs.{n}.{*}', 'laterals.{n}.{*}'),
+    ('bi_fpn.{n}.lateral_combine.{n}.weights', 'layers.{n}.down_fusions.{n}.weights'),
+    ('bi_fpn.{n}.lateral_combine_conv.{n}.{*}', 'layers.{n}.down_convs.{n}.{*}'),
+    ('bi_fpn.{n}.out_combine.{n}.weights', 'layers.{n}.up_fusions.{n}.weights'),
+    ('bi_fpn.{n}.out_combine_conv.{n}.{*}', 'layers.{n}.up_convs.{n}.{*}'),
+)
+REPPOINTS_V2_HEAD: Templates = (
+    ('shared_convs.0.{*}', 'shared_conv.{*}'),
+    ('reppoints_sem_out.{*}', 'foreground_out.{*}'),
+    ('reppoints_sem_embedding.{*}', 'foreground_embedding.{*}'),
+    *(
+        template
+        for number, corner in enumerate(('tl', 'br'))
+        for template in (
+            (f'reppoints_hem_{corner}_score_out.{{*}}', f'corner_score_outs.{number}.{{*}}'),
+            (f'reppoints_hem_{corner}_offset_out.{{*}}', f'corner_offset_outs.{number}.{{*}}'),
+            (f'hem_{corner}.p1_conv1.{{*}}', f'corner_modules.{number}.direction1_conv.{{*}}'),
+            (f'hem_{corner}.p2_conv1.{{*}}', f'corner_modules.{number}.direction2_conv.{{*}}'),
+            (f'hem_{corner}.p_conv1.{{*}}', f'corner_modules.{number}.aftpool_conv.conv.{{*}}'),
+            (f'hem_{corner}.p_gn1.{{*}}', f'corner_modules.{number}.aftpool_conv.gn.{{*}}'),
+            (f'hem_{corner}.conv1.{{*}}', f'corner_modules.{number}.conv1.conv.{{*}}'),
+            (f'hem_{corner}.gn1.{{*}}', f'corner_modules.{number}.conv1.gn.{{*}}'),
+            (f'hem_{corner}.conv2.{{*}}', f'corner_modules.{number}.conv2.{{*}}'),
+        )
+    ),
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 Templates = tuple[tuple[str, str], ...]
 
@@ -64,6 +65,15 @@ def rename(name: str, templates: Iterable[tuple[str, str]]) -> str:
         if values is not None:
             return fill(target, values)
     return name
+
+
+def rename_below(state_dict: dict[str, Any], prefix: str, templates: Iterable[tuple[str, str]]) -> None:
+    """Rename the entries of a state dict whose names begin with a prefix, in place."""
+    templates = tuple(templates)
+    for name in [name for name in state_dict if name.startswith(prefix)]:
+        ours = prefix + rename(name.removeprefix(prefix), templates)
+        if ours != name:
+            state_dict[ours] = state_dict.pop(name)
 
 
 def reverse(templates: Iterable[tuple[str, str]]) -> Templates:

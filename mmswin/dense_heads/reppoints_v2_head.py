@@ -17,6 +17,8 @@ from mmengine.model import bias_init_with_prob, normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmswin.checkpoints.formats import REPPOINTS_V2_HEAD
+from mmswin.checkpoints.naming import rename_below
 from mmswin.dense_heads.corners import corner_targets, foreground_targets, refine_corners
 from mmswin.ops.autocast import autocast_to
 from mmswin.registry import MODELS
@@ -102,6 +104,7 @@ class RepPointsV2Head(RepPointsHead):
         self.loss_corner = MODELS.build(loss_corner)
         self.loss_corner_offset = MODELS.build(loss_corner_offset)
         self.loss_foreground = MODELS.build(loss_foreground)
+        self._register_load_state_dict_pre_hook(_from_authors)
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -386,3 +389,8 @@ class RepPointsV2Head(RepPointsHead):
 def _valid_size(meta: dict, stride: int, size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of a map that belong to an image, padded by itself, in a batch whose largest the map fits."""
     return tuple(min(-(-side // stride), limit) for side, limit in zip(meta['pad_shape'], size))
+
+
+def _from_authors(state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Take the names of the authors' checkpoints too."""
+    rename_below(state_dict, prefix, REPPOINTS_V2_HEAD)

@@ -15,6 +15,8 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmswin.checkpoints.formats import REPPOINTS_V2_NECK
+from mmswin.checkpoints.naming import rename_below
 from mmswin.registry import MODELS
 
 _GROUP_NORM = dict(type='GN', num_groups=32, requires_grad=True)
@@ -121,6 +123,7 @@ class BiFPN(BaseModule):
         )
         self.layers = nn.ModuleList(BiFPNLayer(num_outs, out_channels, norm_cfg) for _ in range(num_layers))
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self._register_load_state_dict_pre_hook(_from_authors)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps of the backbone to those of the pyramid, B x ``out_channels`` x H x W each.
@@ -137,3 +140,11 @@ class BiFPN(BaseModule):
         for layer in self.layers:
             maps = layer(maps)
         return tuple(maps)
+
+
+def _from_authors(state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Take the names and shapes of the authors' checkpoints too."""
+    rename_below(state_dict, prefix, REPPOINTS_V2_NECK)
+    for name, value in state_dict.items():
+        if name.startswith(prefix) and name.endswith('.weights'):
+            state_dict[name] = value.flatten()  # 1 x 1 x 1 x 1 x k there

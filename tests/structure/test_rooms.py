@@ -34,21 +34,22 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 20_970  # with prediction, its explanation and RepPoints V2; on its way to 19,000
+PACKAGE_LINES = 21_400  # with prediction, its explanation and RepPoints V2 with masks; on its way to 19,000
 ROOM_LINES = {
     'analysis': 930,
+    'assigners': 110,
     'atomic': 130,
     'backbones': 1_150,
-    'checkpoints': 4_200,
+    'checkpoints': 4_240,
     'cli': 910,
     'data': 2_250,
-    'dense_heads': 650,
+    'dense_heads': 750,
     'detectors': 220,
     'engine': 3_950,
     'environment': 920,
     'errors': 150,
     'inference': 1_600,
-    'necks': 150,
+    'necks': 160,
     'ops': 2_250,
     'upgrade': 1_720,
 }

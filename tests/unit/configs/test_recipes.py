@@ -29,6 +29,7 @@ PARAMETERS = {
     'cascade_mask_rcnn_swin_t_coco': 86,
     'atss_r50_coco': 32,
     'atss_swin_t_coco': 36,
+    'mask_reppointsv2_swin_t_coco': 47,
     'reppointsv2_r50_coco': 42,
     'reppointsv2_swin_t_coco': 45,
     'sparse_rcnn_r50_coco': 106,
@@ -263,6 +264,14 @@ def test_reppointsv2_is_trained_up_to_960_as_released_or_to_800_as_in_the_paper(
     released = sides.pop('reppointsv2_swin_t_coco')
     assert released == sides['reppointsv2_r50_coco'] == list(range(480, 961, 32)) and len(released) == 16
     assert set(sides['reppointsv2_swin_t_480_800_coco']) == SHORT_SIDES
+
+
+def test_mask_reppointsv2_takes_any_side_from_480_to_960(image: Path) -> None:
+    pipeline = pipeline_of('mask_reppointsv2_swin_t_coco', 'train_dataloader')
+    np.random.seed(0)
+    shapes = [pipeline(detection_sample(image))['data_samples'].img_shape for _ in range(30)]
+    sides = {min(shape) for shape in shapes}
+    assert 480 <= min(sides) < 560 and 880 < max(sides) <= 960 and len(sides) > 20
 
 
 def test_crops_are_between_384_and_600_and_may_be_empty(image: Path) -> None:

@@ -11,6 +11,8 @@ from mmengine.structures import InstanceData
 from models import reppointsv2
 from torch import Tensor
 
+from mmswin.checkpoints.formats import REPPOINTS_V2_HEAD
+from mmswin.checkpoints.naming import rename_below
 from mmswin.dense_heads import RepPointsV2Head
 from mmswin.ops.autocast import autocast_to
 from mmswin.registry import MODELS
@@ -206,6 +208,32 @@ def test_points_are_float32_under_bfloat16() -> None:
         for one, other in zip(found[kind], expected[kind]):
             assert one.dtype == torch.float32
             torch.testing.assert_close(one, other, rtol=0.02, atol=0.02)
+
+
+def test_the_names_of_released_checkpoints_load() -> None:
+    head = head_of()
+    own = [name for name in head.state_dict() if name.startswith(('cls_convs', 'reg_convs', 'reppoints'))]
+    modules = ('shared_convs.0', 'reppoints_sem_embedding')
+    theirs = own + [f'{name}.{part}' for name in modules for part in ('conv.weight', 'gn.weight', 'gn.bias')]
+    theirs += ['reppoints_sem_out.weight', 'reppoints_sem_out.bias']
+    for corner in ('tl', 'br'):
+        theirs += [
+            f'reppoints_hem_{corner}_{kind}_out.{part}' for kind in ('score', 'offset') for part in ('weight', 'bias')
+        ]
+        for layer in ('p1_conv1', 'p2_conv1', 'conv2'):
+            theirs += [f'hem_{corner}.{layer}.{part}' for part in ('conv.weight', 'gn.weight', 'gn.bias')]
+        theirs += [f'hem_{corner}.{part}' for part in ('p_conv1.weight', 'p_gn1.weight', 'p_gn1.bias')]
+        theirs += [f'hem_{corner}.{part}' for part in ('conv1.weight', 'gn1.weight', 'gn1.bias')]
+    names = dict.fromkeys(f'bbox_head.{name}' for name in theirs)
+    rename_below(names, 'bbox_head.', REPPOINTS_V2_HEAD)
+    assert set(names) == {f'bbox_head.{name}' for name in head.state_dict()} and len(theirs) == len(names)
+    state = head.state_dict()
+    for corner, number in (('tl', 0), ('br', 1)):
+        state[f'hem_{corner}.gn1.bias'] = torch.full_like(
+            state.pop(f'corner_modules.{number}.conv1.gn.bias'), number + 2
+        )
+    head.load_state_dict(state)
+    assert [module.conv1.gn.bias.unique().tolist() for module in head.corner_modules] == [[2], [3]]
 
 
 def test_what_does_not_fit_is_named() -> None:

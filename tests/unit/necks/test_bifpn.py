@@ -65,6 +65,27 @@ def test_convolutions_start_from_xavier_uniform() -> None:
     assert 0.98 * bound < weight.abs().max() <= bound
 
 
+def test_the_names_and_shapes_of_released_checkpoints_load() -> None:
+    neck = BiFPN((8, 16, 32), 32)
+    theirs = {}
+    for name, value in neck.state_dict().items():
+        kind, number, *rest = name.split('.')
+        if kind == 'laterals':
+            theirs[f'neck.bi_fpn.0.lateral_convs.{number}.{".".join(rest)}'] = value + 1
+        elif rest[0].endswith('fusions'):
+            part = {'down_fusions': 'lateral_combine', 'up_fusions': 'out_combine'}[rest[0]]
+            theirs[f'neck.bi_fpn.{number}.{part}.{rest[1]}.weights'] = (value + 1).view(1, 1, 1, 1, -1)
+        else:
+            part = {'down_convs': 'lateral_combine_conv', 'up_convs': 'out_combine_conv'}[rest[0]]
+            theirs[f'neck.bi_fpn.{number}.{part}.{".".join(rest[1:])}'] = value + 1
+    before = {name: value.clone() for name, value in neck.state_dict().items()}
+    assert 'neck.bi_fpn.1.out_combine.2.weights' in theirs and 'neck.bi_fpn.0.lateral_combine_conv.0.gn.bias' in theirs
+    model = torch.nn.Module()
+    model.neck = neck
+    assert model.load_state_dict(theirs) and all(torch.equal(x, before[n] + 1) for n, x in neck.state_dict().items())
+    assert model.load_state_dict(model.state_dict())
+
+
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match='num_outs=2'):
         BiFPN((16, 32, 64), 32, num_outs=2)
