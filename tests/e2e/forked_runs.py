@@ -36,7 +36,7 @@ class NoteLosses(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         with open(Path(runner.work_dir, f'losses_{get_rank()}.txt'), 'a') as file:
-            file.write(f'{runner.iter + 1} {float(outputs["loss"]).hex()} .\n')
+            file.write(f'\n{runner.iter + 1} {float(outputs["loss"]).hex()} .\n')
         if runner.iter + 1 == self.kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -35,7 +35,7 @@ def main() -> None:
     seed, options = int(sys.argv[4]), options_of(sys.argv[5:])
     chance, parts, whole = random.Random(seed), directory / 'parts', directory / 'whole'
     prepare()
-    began, reached, unfinished, moments = time.monotonic(), 0, 0, []
+    began, reached, unfinished, moments, stations = time.monotonic(), 0, 0, [], set()
     duration = 0.0
     for number in range(kills):
         pid = start(config, parts, options)
@@ -64,6 +64,7 @@ def main() -> None:
         expect(now >= noted, f'after kill {number}: iteration {noted} was saved, but {now} is the newest whole one')
         unfinished += any(parts.glob('*.mmswin-tmp'))
         reached = now
+        stations.add(now)
     killed_for = time.monotonic() - began
 
     last = reached + 3
@@ -74,7 +75,11 @@ def main() -> None:
         )
     one, other = losses(whole), losses(parts)
     expect(all(len(values) == 1 for values in other.values()), 'an iteration that was repeated had another loss')
-    expect(one == other, 'losses differ: ' + str([i for i in one if one[i] != other.get(i)][:5]))
+    # A kill may come between an iteration's checkpoint and the note of its loss, and nothing does that iteration again.
+    unnoted = set(one) - set(other)
+    expect(unnoted <= stations, f'iterations {sorted(unnoted - stations)} were not done')
+    differing = [i for i in one.keys() | other.keys() if i not in unnoted and one.get(i) != other[i]]
+    expect(not differing, f'losses differ: {differing[:5]}')
     final = [newest_complete_checkpoint(d)[1] for d in (parts, whole)]
     expect(final[0]['meta']['iter'] == final[1]['meta']['iter'] == len(one) == last, 'the runs have different lengths')
     for name, value in final[0]['state_dict'].items():

@@ -1,10 +1,13 @@
 """Assigners by centroids: mmdet's where centroids are middles of boxes, nearest to the centroid elsewhere."""
 
+import pytest
 import torch
 from mmdet.models.task_modules.assigners import PointAssigner
 from mmengine.structures import InstanceData
 
 from mmswin.assigners import CentroidATSSAssigner, CentroidPointAssigner, MultiLevelATSSAssigner
+
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 BOXES = torch.tensor([[10.0, 10, 50, 40], [30, 20, 90, 80]])
 LABELS = torch.tensor([2, 5])

@@ -1,10 +1,13 @@
 """ATSS that sees levels by strides assigns as mmdet's, which is told them."""
 
+import pytest
 import torch
 from mmdet.models.task_modules.assigners import ATSSAssigner
 from mmengine.structures import InstanceData
 
 from mmswin.assigners import MultiLevelATSSAssigner
+
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 
 def test_assigns_as_mmdets() -> None:

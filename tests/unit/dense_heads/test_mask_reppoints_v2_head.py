@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmdet.utils import register_all_modules
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from models import mask_reppointsv2
@@ -14,7 +13,7 @@ from mmswin.dense_heads.mask_reppoints_v2_head import AuxiliaryMaskHead, mask_ce
 from mmswin.ops.autocast import autocast_to
 from mmswin.registry import MODELS
 
-register_all_modules()
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 
 def detector() -> nn.Module:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmdet.utils import register_all_modules
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from models import reppointsv2
@@ -17,7 +16,8 @@ from mmswin.dense_heads import RepPointsV2Head
 from mmswin.ops.autocast import autocast_to
 from mmswin.registry import MODELS
 
-register_all_modules()
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
+
 SHAPE = (128, 192)
 SIZES = [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
 STRIDES = (8, 16, 32, 64, 128)
