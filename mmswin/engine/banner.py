@@ -76,7 +76,7 @@ def _model_row(runner: Runner) -> str:
 
 def _backbone_name(runner: Runner, backbone: nn.Module) -> str:
     cfg = _model_cfg(runner).get('backbone') or {}
-    arch = cfg.get('arch')
+    arch = None if cfg.get('embed_dims') or cfg.get('depths') else cfg.get('arch')
     kind = cfg.get('type', type(backbone))
     return f'{kind if isinstance(kind, str) else kind.__name__}{f" ({arch})" if isinstance(arch, str) else ""}'
 

@@ -131,7 +131,7 @@ def _check_state(wrapper: OptimWrapper, state: Any) -> None:
         saved = [len(group['params']) for group in groups or ()]
     except (TypeError, KeyError):
         saved = []
-    here = [len(group['params']) for group in wrapper.param_groups]
+    here = [len(group['params']) for group in wrapper.optimizer.param_groups]  # the wrapper adds one of its own
     if saved != here:
         raise RunError(
             f'the optimizer of the checkpoint has {sum(saved)} parameters in {len(saved)} groups, and this config makes '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -21,7 +22,7 @@ from mmswin.data.config_facts import build_dataset, leaf_datasets, model_num_cla
 from mmswin.engine import configure, preflight
 from mmswin.engine.precision import autocast_type, mixed_precision
 from mmswin.engine.types import short_name
-from mmswin.errors import RunError, plain_message
+from mmswin.errors import RunError, plain_message, say
 from mmswin.inference.results import Instances, Mask
 
 
@@ -68,7 +69,9 @@ class TorchBackend:
             mmengine_loader.trust(checkpoint)
         loaded = load_from_mmswin(checkpoint)
         model = preflight.build_model(cfg)
-        preflight.check_weights(model, loaded, str(checkpoint), 'test')
+        match = preflight.check_weights(model, loaded, str(checkpoint), 'test')
+        if match.missing:
+            say(f'{checkpoint}: {match.summary()}; what is missing stays random', sys.stderr)
         device = device or get_device()
         try:
             model = revert_sync_batchnorm(model).to(device).eval()

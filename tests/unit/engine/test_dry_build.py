@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.visualization import Visualizer
 from torch import nn
 
@@ -52,6 +53,17 @@ def test_an_optimizer_that_is_not_that_of_the_checkpoint(tmp_path):
     for state in ({}, {'param_groups': 3}, {'param_groups': [{'params': [0]}]}, {'param_groups': [{}]}, None):
         with pytest.raises(RunError, match='2 in 1.*--load-from'):
             dry_build.build_parts(cfg, model, ('train',), resumed={'optimizer': state})
+
+
+def test_an_optimizer_of_several_groups_goes_on_with_its_own_state(tmp_path):
+    wrapper = {'optimizer': {'type': 'SGD', 'lr': 0.1}, 'paramwise_cfg': {'bias_lr_mult': 0.5}}
+    cfg, model = config(tmp_path, optim_wrapper=wrapper), nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    state = build_optim_wrapper(model, cfg.optim_wrapper).state_dict()
+    dry_build.build_parts(cfg, model, ('train',), resumed={'optimizer': state})
+    with pytest.raises(RunError, match='4 in 4'):
+        dry_build.build_parts(
+            cfg, model, ('train',), resumed={'optimizer': {'param_groups': state['param_groups'][1:]}}
+        )
 
 
 def test_a_loggers_library_is_looked_for():

@@ -76,6 +76,14 @@ def test_resuming_needs_every_tensor():
         check_weights(network, state, 'x.pth', 'resume')
 
 
+def test_one_layer_of_another_shape_is_too_much_for_predictions():
+    state = {f'head.{i}.weight': torch.zeros(1, 2 if i == 19 else 1) for i in range(20)}
+    network = nn.ModuleDict({'head': nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in range(20))})
+    with pytest.raises(CheckpointError, match='19 of 20.*number of classes'):
+        check_weights(network, state, 'x.pth', 'test')
+    assert check_weights(network, state, 'x.pth', 'load').mismatched == ['head.19.weight']
+
+
 def test_weights_of_a_backbone_alone():
     state = {name.removeprefix('backbone.'): value for name, value in model().state_dict().items()}
     with pytest.raises(CheckpointError, match='init_cfg'):
