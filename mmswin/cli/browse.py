@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import add_cfg_options, command_parser
+from mmswin.cli.parsing import add_config, add_output_options, command_parser
 from mmswin.errors import run_tool
 
 
@@ -17,13 +17,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'seen before a run.',
         'mask_rcnn_swin_t_finetune --out browsed --number 40',
     )
-    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
-    parser.add_argument('--out', metavar='DIR', required=True, help='where the pictures go')
+    add_config(parser)
+    add_output_options(parser, 'where the pictures go')
     parser.add_argument('--number', type=int, default=20, help='of images, spread over the data (default 20)')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--seed', type=int, default=0, help='another one augments the same images otherwise')
-    parser.add_argument('--overwrite', action='store_true', help='write into a directory that is not empty')
-    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import mmswin
 
-_CONFIG = 'config file, or the name of one that mmswin configs lists'
 _TRUST = (
     'read the checkpoint even if it holds more than weights, which can run code: only for files whose origin you trust'
 )
@@ -40,11 +39,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add CONFIG and ``--cfg-options``."""
-    parser.add_argument('config', help=_CONFIG)
-    add_cfg_options(parser)
-
-
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help='config file, or the name of one that mmswin configs lists')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -55,13 +50,8 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what training and testing share."""
-    parser.add_argument(
-        '--work-dir',
-        metavar='DIR',
-        help="where the log and the results go (default: the config's, else ./work_dirs/CONFIG_NAME)",
-    )
+def add_speed_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--amp`` and ``--tune-cpu``."""
     parser.add_argument(
         '--amp',
         nargs='?',
@@ -69,6 +59,25 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         choices=['auto', 'bf16', 'fp16'],
         help='mixed precision; without a kind: bfloat16 where the hardware has it, else float16; boxes stay float32',
     )
+    parser.add_argument(
+        '--tune-cpu', action='store_true', help='let the process keep the memory it frees: faster on a CPU (Linux)'
+    )
+
+
+def add_output_options(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add ``--out`` and ``--overwrite`` of commands that write pictures."""
+    parser.add_argument('--out', metavar='DIR', required=True, help=help)
+    parser.add_argument('--overwrite', action='store_true', help='write into a directory that is not empty')
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing share."""
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help="where the log and the results go (default: the config's, else ./work_dirs/CONFIG_NAME)",
+    )
+    add_speed_options(parser)
     parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST)
     parser.add_argument(
         '--skip-data-check',
@@ -79,9 +88,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         '--skip-preflight',
         action='store_true',
         help='go on without any check of model, weights, data and parts of the run',
-    )
-    parser.add_argument(
-        '--tune-cpu', action='store_true', help='let the process keep the memory it frees: faster on a CPU (Linux)'
     )
     parser.add_argument(
         '--launcher',
@@ -105,7 +111,7 @@ def run_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_predictor_options(parser: argparse.ArgumentParser) -> None:
     """Add what makes a predictor: configuration, checkpoint, device."""
-    parser.add_argument('config', help=_CONFIG)
+    add_config(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--device', help='such as cuda:1 or cpu (default: the GPU where there is one)')
     parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST)

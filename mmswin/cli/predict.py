@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mmswin
-from mmswin.cli.parsing import add_cfg_options, add_predictor_options, command_parser
+from mmswin.cli.parsing import add_output_options, add_predictor_options, add_speed_options, command_parser
 from mmswin.errors import printable, run_tool, say
 
 # Seconds between two lines of progress where there is no terminal.
@@ -27,7 +27,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_predictor_options(parser)
     parser.add_argument('source', nargs='+', help='pictures, videos, folders, globs, or the number of a camera')
-    parser.add_argument('--out', metavar='DIR', required=True, help='where pictures and videos go')
+    add_output_options(parser, 'where pictures and videos go')
     parser.add_argument('--save-json', action='store_true', help='also save the values: predictions.json with boxes and '
                         'masks in the format of COCO, or label maps as labels/NAME.png')  # fmt: skip
     parser.add_argument('--score', type=float, default=0.3, help='leave out objects below it (default 0.3)')
@@ -37,13 +37,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--overlap', type=float, default=0.2, help='part of a tile that its neighbour has, too (default 0.2)'
     )
     parser.add_argument('--batch', type=int, default=1, help='pictures or tiles that go through the network together')
-    parser.add_argument('--amp', nargs='?', const='auto', choices=['auto', 'bf16', 'fp16'],
-                        help='predict in mixed precision: bfloat16 where the hardware has it; boxes stay float32')  # fmt: skip
-    parser.add_argument('--overwrite', action='store_true', help='write into a directory that is not empty')
-    parser.add_argument(
-        '--tune-cpu', action='store_true', help='let the process keep the memory it frees: faster on a CPU'
-    )
-    add_cfg_options(parser)
+    add_speed_options(parser)
     return parser.parse_args(argv)
 
 
