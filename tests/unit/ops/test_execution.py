@@ -1,37 +1,18 @@
 """The one door: the modules' results by other ways, and the modules themselves wherever somebody could tell."""
 
-import logging
-
 import pytest
 import torch
 from kept_bytes import saved_by
+from models import LEAN, PLAIN, nets
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmswin import SwinTransformer
-from mmswin.backbones.swin import SwinBlock
-from mmswin.ops import execution
 from mmswin.ops.caches import clear_caches
 from mmswin.ops.cpu import products
 
 SIZES = [(2, 3, 101, 133), (1, 3, 112, 112), (3, 3, 20, 30)]
-
-
-PLAIN, LEAN = dict(attn_backend='reference', with_cp=False), {}
-
-
-def _nets(dtype=torch.float64, ways=(PLAIN, LEAN), **options):
-    nets = []
-    for way in ways:
-        torch.manual_seed(0)
-        net = SwinTransformer(embed_dims=8, depths=(2, 2, 2), num_heads=(1, 2, 4), strides=(4, 2, 2),
-                              out_indices=(0, 1, 2), **{**way, **options})  # fmt: skip
-        for parameter in net.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-        nets.append(net.to(dtype))
-    return nets
 
 
 def _gradients(net, x):
@@ -49,7 +30,7 @@ def _gradients(net, x):
 )
 def test_values_and_gradients_equal_the_modules(size, options):
     x = torch.randn(size, dtype=torch.float64)
-    plain, whole = _nets(drop_path_rate=0.0, **options)
+    plain, whole = nets(drop_path_rate=0.0, **options)
     for mine, expected in zip(_gradients(whole, x), _gradients(plain, x), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
     for training in (True, False):
@@ -62,7 +43,7 @@ def test_values_and_gradients_equal_the_modules(size, options):
 def test_frozen_parameters_get_no_gradient_and_the_others_theirs(frozen):
     x = torch.randn(2, 3, 45, 50, dtype=torch.float64)
     found = []
-    for net in _nets(drop_path_rate=0.0):
+    for net in nets(drop_path_rate=0.0):
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(frozen not in name or not frozen)
         if not frozen:  # all but the image
@@ -81,9 +62,9 @@ def test_frozen_parameters_get_no_gradient_and_the_others_theirs(frozen):
 
 def test_autocast_trains_as_accurately_as_the_modules():
     x = torch.randn(2, 3, 45, 50)
-    exact = _gradients(_nets(drop_path_rate=0.0)[0], x.double())
+    exact = _gradients(nets(drop_path_rate=0.0)[0], x.double())
     errors = []
-    for net in _nets(torch.float32, drop_path_rate=0.0):
+    for net in nets(torch.float32, drop_path_rate=0.0):
         net.zero_grad()
         with torch.autocast('cpu', torch.bfloat16):
             outs = net(x)
@@ -97,12 +78,12 @@ def test_random_numbers_are_drawn_alike():
     """Stochastic depth and the projection's dropout, with the same seed."""
     x = torch.randn(4, 3, 64, 64, dtype=torch.float64)
     results = []
-    for net in _nets(drop_path_rate=0.5):
+    for net in nets(drop_path_rate=0.5):
         torch.manual_seed(1)
         results.append(_gradients(net, x))
     for mine, expected in zip(*results, strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
-    assert not torch.equal(results[1][0], _nets(drop_path_rate=0.0)[1](x)[0])
+    assert not torch.equal(results[1][0], nets(drop_path_rate=0.0)[1](x)[0])
 
 
 class Activated(TorchDispatchMode):
@@ -122,7 +103,7 @@ def test_branches_of_dropped_images_are_not_computed():
     x = torch.randn(8, 3, 64, 64)
     numbers = []
     for rate in (0.0, 0.5):
-        (net,) = _nets(torch.float32, (LEAN,))
+        (net,) = nets(torch.float32, (LEAN,))
         for layer in net.layers:
             for block in layer.blocks:
                 block.drop_path = rate
@@ -132,11 +113,22 @@ def test_branches_of_dropped_images_are_not_computed():
     assert 0 < numbers[1] < 0.9 * numbers[0]
 
 
+def test_a_block_of_its_own_is_computed_by_its_modules():
+    """Only a stage asks for other ways."""
+    block = nets(torch.float32, (LEAN,))[0].layers[0].blocks[0].eval()
+    seen = []
+    x = torch.randn(1, 9, 11, 8)
+    with torch.no_grad(), Activated() as activated:
+        block(x)
+        seen.append(activated.numbers)
+    assert seen == [9 * 11 * 32]  # whole maps, not chunks of padded windows
+
+
 def test_a_step_that_drops_every_branch_has_zeros_for_gradients():
     """As the modules have, on which processes that train together and optimisers with weight decay rely."""
     x = torch.randn(2, 3, 45, 50, dtype=torch.float64)
     results = []
-    for net in _nets(drop_path_rate=0.0):
+    for net in nets(drop_path_rate=0.0):
         for layer in net.layers:
             layer.blocks[1].drop_path = 1.0
         results.append(_gradients(net, x))
@@ -146,7 +138,7 @@ def test_a_step_that_drops_every_branch_has_zeros_for_gradients():
 
 
 def test_an_empty_batch():
-    for net in _nets(torch.float32):
+    for net in nets(torch.float32):
         outs = net(torch.randn(0, 3, 64, 64))
         assert [len(out) for out in outs] == [0, 0, 0]
         sum(out.sum() for out in outs).backward()
@@ -154,7 +146,7 @@ def test_an_empty_batch():
 
 @pytest.mark.parametrize('way', [PLAIN, LEAN], ids=['plain', 'lean'])
 def test_forward_derivatives_and_batches_of_calls(way):
-    (net,) = _nets(ways=(way,), drop_path_rate=0.0)
+    (net,) = nets(ways=(way,), drop_path_rate=0.0)
     x = torch.randn(2, 3, 30, 34, dtype=torch.float64)
     _, slope = torch.func.jvp(lambda x: net(x)[-1], (x,), (x,))
     step = 1e-6
@@ -173,7 +165,7 @@ def test_forward_derivatives_and_batches_of_calls(way):
 @pytest.mark.parametrize('rates', [dict(drop_rate=0.2), dict(attn_drop_rate=0.2), dict(drop_path_rate=0.2)], ids=str)
 def test_without_gradients_a_network_in_training_mode_still_drops(rates):
     x = torch.randn(2, 3, 64, 64)
-    net = _nets(torch.float32, (LEAN,), **rates)[0].train()
+    net = nets(torch.float32, (LEAN,), **rates)[0].train()
     with torch.no_grad():
         assert not torch.equal(net(x)[-1], net(x)[-1])
         assert torch.equal(net.eval()(x)[-1], net(x)[-1])
@@ -181,13 +173,13 @@ def test_without_gradients_a_network_in_training_mode_still_drops(rates):
 
 def test_a_training_step_keeps_half():
     x = torch.randn(1, 3, 224, 224)
-    plain, whole = _nets(torch.float32, drop_path_rate=0.0)
+    plain, whole = nets(torch.float32, drop_path_rate=0.0)
     kept = [saved_by(lambda net=net: net(x), net.parameters()) for net in (plain, whole)]
     assert kept[1] < 0.6 * kept[0]  # narrow stages have small heads: tests/parity counts Swin-T
 
 
 def test_shapes_alone_without_data():
-    net = _nets(torch.float32, (LEAN,))[0].to('meta')
+    net = nets(torch.float32, (LEAN,))[0].to('meta')
     outs = net(torch.empty(2, 3, 45, 50, device='meta'))
     assert [tuple(out.shape) for out in outs] == [(2, 8, 12, 13), (2, 16, 6, 7), (2, 32, 3, 4)]
     sum(out.sum() for out in outs).backward()
@@ -195,7 +187,7 @@ def test_shapes_alone_without_data():
 
 
 def test_the_input_of_a_stage_stays_as_it_was():
-    net = _nets(torch.float32, (LEAN,))[0].eval()
+    net = nets(torch.float32, (LEAN,))[0].eval()
     seen = []
     net.layers[1].register_forward_pre_hook(lambda module, args: seen.append((args[0], args[0].clone())))
     with torch.inference_mode():
@@ -203,102 +195,15 @@ def test_the_input_of_a_stage_stays_as_it_was():
     assert torch.equal(*seen[0])
 
 
-def _parts(block):
-    return {name: module for name, module in block.named_modules() if name}
-
-
-PARTS = sorted(_parts(SwinTransformer(embed_dims=32, depths=(1,), num_heads=(1,), strides=(4,), out_indices=(0,),
-                                      init_cfg=None).layers[0].blocks[0]))  # fmt: skip
-
-
-@pytest.mark.parametrize('part', PARTS)
-@pytest.mark.parametrize('training', [True, False])
-def test_every_hook_is_called(part, training):
-    net = _nets(torch.float32, (LEAN,))[0].train(training)
-    calls = []
-    module = net.layers[1].blocks[1].get_submodule(part)
-    module.register_forward_hook(lambda module, args, out: calls.append('forward'))
-    module.register_forward_pre_hook(lambda module, args: calls.append('before'))
-    with torch.set_grad_enabled(training):
-        net(torch.randn(1, 3, 64, 64))
-    times = 2 if part == 'mlp.drop' else 1
-    assert sorted(calls) == ['before'] * times + ['forward'] * times
-
-
-def test_hooks_of_all_modules_and_of_blocks_are_called():
-    net = _nets(torch.float32, (LEAN,))[0].eval()
-    seen = []
-    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, args, out: seen.append(type(module)))
-    with torch.no_grad():
-        net(torch.randn(1, 3, 64, 64))
-    handle.remove()
-    assert seen.count(SwinBlock) == 6
-    outs = []
-    net.layers[0].blocks[0].register_forward_hook(lambda module, args, out: outs.append((out, out.clone())))
-    with torch.no_grad():
-        net(torch.randn(1, 3, 64, 64))
-    assert torch.equal(*outs[0])
-
-
-@pytest.mark.parametrize('training', [True, False])
-def test_replaced_parts_are_used(training):
-    class Doubled(torch.nn.Linear):
-        def forward(self, x):
-            return 2 * super().forward(x)
-
-    x = torch.randn(1, 3, 64, 64)
-    net = _nets(torch.float32, (LEAN,), drop_path_rate=0.0)[0].train(training)
-    before = net(x)[0].detach()
-    mlp = net.layers[0].blocks[0].mlp
-    doubled = Doubled(8, 32)
-    doubled.load_state_dict(mlp.fc1.state_dict())
-    mlp.fc1 = doubled
-    with torch.set_grad_enabled(training):
-        assert not torch.allclose(net(x)[0], before, atol=1e-3)
-
-
-def test_attention_that_trains_in_a_block_that_does_not_drops_weights():
-    (net,) = _nets(ways=[LEAN], attn_drop_rate=0.5)
-    x = torch.randn(1, 3, 40, 40, dtype=torch.float64)
-    net.eval()
-    with torch.no_grad():
-        expected = net(x)[0]
-        net.layers[0].blocks[0].attn.train()
-        assert not torch.allclose(net(x)[0], expected)
-
-
-def test_layers_whose_bias_is_a_method():
-    """As those are that torch.ao.quantization puts in place of linear layers."""
-
-    class Quantised(torch.nn.Module):
-        def __init__(self, of):
-            super().__init__()
-            self.of = of
-
-        def bias(self):
-            return self.of.bias
-
-        def forward(self, x):
-            return self.of(x)
-
-    (net,) = _nets(ways=[LEAN])
-    x = torch.randn(1, 3, 40, 40, dtype=torch.float64)
-    with torch.no_grad():
-        expected = net.eval()(x)
-        attn = net.layers[0].blocks[0].attn
-        attn.qkv = Quantised(attn.qkv)
-        torch.testing.assert_close(net(x), expected)
-
-
 def test_fake_tensors_leave_nothing_behind():
-    (net,) = _nets(ways=[LEAN])
+    (net,) = nets(ways=[LEAN])
     net.eval()
     x = torch.randn(1, 3, 40, 40, dtype=torch.float64)
     clear_caches()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         shapes = [out.shape for out in net(x)]
     torch.func.grad(lambda x: net(x)[0].sum())(x)
-    (expected,) = _nets(ways=[PLAIN])
+    (expected,) = nets(ways=[PLAIN])
     for out, value, shape in zip(net(x), expected.eval()(x), shapes, strict=True):
         torch.testing.assert_close(out, value)
         assert out.shape == shape
@@ -306,7 +211,7 @@ def test_fake_tensors_leave_nothing_behind():
 
 def test_other_activations_and_norms_go_module_by_module():
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
-    plain, whole = _nets(act_cfg=dict(type='ReLU'), drop_path_rate=0.0)
+    plain, whole = nets(act_cfg=dict(type='ReLU'), drop_path_rate=0.0)
     for mine, expected in zip(_gradients(whole, x), _gradients(plain, x), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
 
@@ -315,7 +220,7 @@ def test_other_activations_and_norms_go_module_by_module():
 def test_gradients_of_gradients(images, rate):
     x = torch.randn(images, 3, 20, 20, dtype=torch.float64, requires_grad=True)
     found = []
-    for net in _nets(drop_path_rate=rate):
+    for net in nets(drop_path_rate=rate):
         torch.manual_seed(1)
         (grad,) = torch.autograd.grad(sum(out.sin().sum() for out in net(x)), x, create_graph=True)
         found.append(torch.autograd.grad(grad.square().sum(), list(net.parameters()), allow_unused=True))
@@ -327,7 +232,7 @@ def test_gradients_of_gradients(images, rate):
 def test_no_more_products_than_module_by_module():
     x = torch.randn(1, 3, 101, 133)
     counts = []
-    for net in _nets(torch.float32):
+    for net in nets(torch.float32):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net.eval()(x)
         counts.append(counter.get_total_flops())
@@ -335,60 +240,6 @@ def test_no_more_products_than_module_by_module():
 
 
 # What makes a block one that must be called: every part with a hook, a replaced forward, or another class.
-def _reparametrise(block):
-    torch.nn.utils.parametrizations.weight_norm(block.mlp.fc1)
-
-
-def _replace_forward(block):
-    block.attn.forward = block.attn.forward
-
-
-def _subclass(block):
-    block.__class__ = type('Sub', (SwinBlock,), {})
-
-
-def _other_norm(block):
-    block.norm2 = torch.nn.Identity()
-
-
-def _hook(block):
-    block.attn.proj.register_full_backward_hook(lambda *_: None)
-
-
-@pytest.mark.parametrize('change', [_reparametrise, _replace_forward, _subclass, _other_norm, _hook])
-def test_a_changed_block_is_called(change, caplog):
-    (net,) = _nets(torch.float32, (LEAN,), drop_path_rate=0.0)
-    block = net.layers[0].blocks[0]
-    assert execution.is_unmodified(block)
-    change(block)
-    assert not execution.is_unmodified(block)
-    called = []
-    forward = type(block).forward
-    type(block).forward = lambda self, x: (called.append(self), forward(self, x))[1]
-    execution._say_once.cache_clear()
-    try:
-        with caplog.at_level(logging.WARNING, 'mmswin'):
-            for training in (True, False):
-                with torch.set_grad_enabled(training):
-                    net.train(training)(torch.randn(1, 3, 30, 30))
-    finally:
-        type(block).forward = forward
-    assert called == [block, block]
-    assert len(caplog.records) == 1
-    assert 'hooks' in caplog.text
-
-
-def test_a_block_of_its_own_is_computed_by_its_modules():
-    """Only a stage asks for other ways."""
-    block = _nets(torch.float32, (LEAN,))[0].layers[0].blocks[0].eval()
-    seen = []
-    x = torch.randn(1, 9, 11, 8)
-    with torch.no_grad(), Activated() as activated:
-        block(x)
-        seen.append(activated.numbers)
-    assert seen == [9 * 11 * 32]  # whole maps, not chunks of padded windows
-
-
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 def test_types_without_an_instruction_are_multiplied_in_float32(monkeypatch, dtype, training):
@@ -401,8 +252,8 @@ def test_types_without_an_instruction_are_multiplied_in_float32(monkeypatch, dty
             return func(*args, **(kwargs or {}))
 
     monkeypatch.setattr(products, 'UNSUPPORTED_DTYPES', frozenset({torch.bfloat16, torch.float16}))
-    (net,) = _nets(torch.float32, (LEAN,), drop_path_rate=0.0)
-    plain, exact = _nets(torch.float32, (PLAIN, PLAIN), drop_path_rate=0.0)
+    (net,) = nets(torch.float32, (LEAN,), drop_path_rate=0.0)
+    plain, exact = nets(torch.float32, (PLAIN, PLAIN), drop_path_rate=0.0)
     x = torch.randn(2, 3, 45, 50)
     with torch.set_grad_enabled(training), Products() as counted:
         with torch.autocast('cpu', dtype):
@@ -421,7 +272,7 @@ def test_types_without_an_instruction_are_multiplied_in_float32(monkeypatch, dty
 def test_packed_weights_in_whole_networks(monkeypatch):
     monkeypatch.setattr(products, 'PACKING_PAYS', hasattr(torch.ops.mkldnn, '_linear_pointwise'))
     x = torch.randn(2, 3, 101, 133)
-    plain, lean = _nets(torch.float32, drop_path_rate=0.0)
+    plain, lean = nets(torch.float32, drop_path_rate=0.0)
     for mine, expected in zip(_gradients(lean, x), _gradients(plain, x), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-3)
     with torch.inference_mode():
