@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmswin.ops.cpu.products import unsafe_view
 from mmswin.ops.windows import WindowPlan, from_heads, is_recording, region_mask, to_heads
 
 
@@ -61,4 +62,4 @@ def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None, mask: Tensor | 
 
 def _unshared(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """``x.view(shape)``, which backward of a change in place does not copy as it does for a view."""
-    return x.view(shape) if is_recording() else torch.ops.aten._unsafe_view(x, shape)
+    return x.view(shape) if is_recording() else unsafe_view(x, shape)
