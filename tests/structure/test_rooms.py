@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_500  # with prediction, export, classification, Swin V2 and the detectors of table 2; on its way to 19,000
+PACKAGE_LINES = 24_500  # until the wings of this version have landed; on its way to 19,000
 ROOM_LINES = {
     'analysis': 930,
     'assigners': 110,
