@@ -12,14 +12,11 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation, Variant
-from mmswin.checkpoints.report import LoadReport, log, misfit, not_finite
+from mmswin.checkpoints.report import LoadReport, check_match, log, not_finite
 from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
 
-__all__ = ['MIN_MATCH', 'LoadReport', 'load_pretrained', 'load_weights', 'translate_in_place']
-
-# Of the backbone's tensors, and of the file's, this part must match; the rest may be new or left over.
-MIN_MATCH = 0.9
+__all__ = ['LoadReport', 'load_pretrained', 'load_weights', 'translate_in_place']
 
 _BLOCK = re.compile(r'layers\.[0-9]{1,4}\.blocks\.[0-9]{1,4}(?=\.)')
 
@@ -154,11 +151,8 @@ def _adapt(module: nn.Module, translation: Translation, report: LoadReport) -> d
     # Without bias tables the shapes of the tensors do not tell the number of heads, but the attention depends on it.
     heads = tuple(layer.blocks[0].attn.num_heads for layer in module.layers)
     other_heads = bool(theirs.num_heads) and theirs.num_heads != heads
-    matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
-    if matched < MIN_MATCH or misfits or other_heads:
-        detail = f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
-        cause = _cause(theirs, ours._replace(num_heads=heads), module.variants, misfits)
-        raise CheckpointError(misfit(report, detail, cause))
+    ours = ours._replace(num_heads=heads)
+    check_match(report, misfits, lambda: _cause(theirs, ours, module.variants, misfits), other_heads)
     report.not_finite = not_finite(fitted)
     return fitted
 

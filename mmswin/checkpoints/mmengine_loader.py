@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from mmswin.checkpoints.facts import facts
 from mmswin.checkpoints.report import log
-from mmswin.checkpoints.untrusted import load_file, load_trusted
-from mmswin.errors import CheckpointError, RunError, UnsafeCheckpointError
+from mmswin.checkpoints.untrusted import load_file, local_path
+from mmswin.errors import CheckpointError, RunError, UnsafeCheckpointError, printable
 
 # What mmengine calls local files and URLs; names like torchvision://resnet50 are left to it.
 SCHEMES = ('', 'http://', 'https://')
@@ -50,11 +52,27 @@ def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]
             f'can run code; without it: {error}',
             logging.WARNING,
         )
-        checkpoint = load_trusted(filename, map_location)
+        checkpoint = _load_in_full(filename, map_location)
     try:
         return facts(checkpoint, _work_dir())
     except CheckpointError as error:
         raise CheckpointError(f'checkpoint {os.fspath(filename)!r} {error}') from None
+
+
+def _load_in_full(filename: str, map_location: Any) -> dict[str, Any]:
+    """Read a checkpoint with pickle, which runs whatever the file asks for.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    try:
+        loaded = torch.load(local_path(filename), map_location=map_location, weights_only=False)
+    except Exception as error:  # a class that is not installed, or anything the file's code may raise
+        detail = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+        raise CheckpointError(f'checkpoint {filename!r} cannot be read in full either: {printable(detail)}') from error
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(f'checkpoint {filename!r} holds a {type(loaded).__name__}, not a dictionary of weights')
+    return dict(loaded)
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from mmswin.errors import printable
+from mmswin.errors import CheckpointError, printable
 
+# Of the backbone's tensors, and of the file's, this part must match; the rest may be new or left over.
+MIN_MATCH = 0.9
 _SHOWN = 3
 
 
@@ -36,11 +38,24 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return spoilt
 
 
-def misfit(report: LoadReport, detail: str, cause: str) -> str:
-    """The message for weights of another network."""
-    left = f'; {len(report.unexpected)} of the file find no place' if report.unexpected else ''
-    filled = f'it fills {report.loaded} of the {report.total} backbone tensors'
-    return f'{report.source} does not fit: {filled}{left}{detail}. {cause}'
+def check_match(report: LoadReport, misfits: list[str], cause: Callable[[], str], other: bool = False) -> None:
+    """Refuse weights of another network.
+
+    Args:
+        report: What the load would do.
+        misfits: Tensors of another shape, with the two shapes.
+        cause: Gives the likeliest reason why they do not fit.
+        other: Whether they are another network's although they fit.
+
+    Raises:
+        CheckpointError: They are.
+    """
+    matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
+    if matched < MIN_MATCH or misfits or other:
+        text = f'{report.source} does not fit: it fills {report.loaded} of the {report.total} backbone tensors'
+        text += f'; {len(report.unexpected)} of the file find no place' if report.unexpected else ''
+        text += f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
+        raise CheckpointError(f'{text}. {cause()}')
 
 
 @dataclass
@@ -74,18 +89,15 @@ class LoadReport:
 
     def summary(self) -> str:
         """One line for a log."""
-        notes = [f'{len(self.not_finite)} HOLD NAN OR INFINITY ({_some(self.not_finite)})'] if self.not_finite else []
-        if self.resized:
-            notes.append(f'{len(self.resized)} resized ({", ".join(self.changes)})')
-        if self.new_blocks:
-            notes.append(f'{len(self.new_blocks)} blocks are new and random ({_some(self.new_blocks)})')
-        if self.missing:
-            notes.append(f'{len(self.missing)} left as initialised ({_some(self.missing)})')
-        if self.unexpected:
-            notes.append(f'{len(self.unexpected)} of the file found no place ({_some(self.unexpected)})')
-        if self.unused:
-            notes.append(f'{len(self.unused)} entries of the file not used')
-        return '; '.join([self._headline(), *notes])
+        rows = [
+            (self.not_finite, 'HOLD NAN OR INFINITY', f' ({_some(self.not_finite)})'),
+            (self.resized, 'resized', f' ({", ".join(self.changes)})'),
+            (self.new_blocks, 'blocks are new and random', f' ({_some(self.new_blocks)})'),
+            (self.missing, 'left as initialised', f' ({_some(self.missing)})'),
+            (self.unexpected, 'of the file found no place', f' ({_some(self.unexpected)})'),
+            (self.unused, 'entries of the file not used', ''),
+        ]
+        return '; '.join([self._headline(), *(f'{len(names)} {what}{which}' for names, what, which in rows if names)])
 
     def table(self) -> str:
         """Several lines for a log: the counts, and the first names of each."""

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
-from mmswin.checkpoints.loading import MIN_MATCH
-from mmswin.checkpoints.report import LoadReport, misfit, not_finite
+from mmswin.checkpoints.report import LoadReport, check_match, not_finite
 from mmswin.errors import CheckpointError
 
 FORMAT = 'timm'
@@ -120,32 +119,25 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
     for name in own:
         del state_dict[prefix + name]
     # torch reports the unexpected ones itself.
-    state_dict.update({prefix + name: tensor for name, tensor in (loaded | _of(tensors, report.unexpected)).items()})
+    loaded |= {name: tensors[name] for name in report.unexpected}
+    state_dict.update({prefix + name: tensor for name, tensor in loaded.items()})
     return report
-
-
-def _of(tensors: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    return {name: tensors[name] for name in names}
 
 
 def _adapt(module: nn.Module, tensors: dict[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
     """Sort the tensors into the report and return those to load."""
     wanted = module.state_dict()
     fitting = {n: t for n, t in tensors.items() if n in wanted and t.shape == wanted[n].shape}
-    misfits = [n for n in tensors if n in wanted and n not in fitting]
+    misfits = [
+        f'{name} {tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}'
+        for name, tensor in tensors.items()
+        if name in wanted and name not in fitting
+    ]
     report.unexpected = [n for n in tensors if n not in wanted]
     report.missing = [n for n in wanted if n not in fitting]
     counted = [n for n in wanted if not n.startswith(ADDED)]
     report.total, report.loaded = len(counted), sum(n in fitting for n in counted)
-    matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
-    if matched < MIN_MATCH or misfits:
-        detail = ''
-        if misfits:
-            name = misfits[0]
-            shapes = f'{tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}'
-            detail = f'; {len(misfits)} of other shape, the first is {name} {shapes}'
-        cause = _cause(structure_of(tensors), structure_of(wanted), module.variants)
-        raise CheckpointError(misfit(report, detail, cause))
+    check_match(report, misfits, lambda: _cause(structure_of(tensors), structure_of(wanted), module.variants))
     report.not_finite = not_finite(fitting)
     return fitting
 

@@ -5,8 +5,7 @@ from mmswin.engine.checkpoint_hook import CheckpointHook
 from mmswin.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from mmswin.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmswin.engine.non_finite_loss import NonFiniteLossHook
-from mmswin.engine.optim_constructor import OptimWrapperConstructor
-from mmswin.engine.precision import BFloat16OptimWrapper
+from mmswin.engine.precision import BFloat16OptimWrapper, OptimWrapperConstructor
 from mmswin.engine.stopping import StopOnSignalHook, TrainingStopped
 
 __all__ = [

@@ -22,9 +22,7 @@ class RunBannerHook(Hook):
     """Logs the banner before the first iteration, and a warning for each thing that makes the run another than the
     configuration's recipe: another batch size at the same learning rate, pretrained weights that are missing.
 
-    Attributes:
-        precision: What the tool settled on; None in a run without the tool.
-        notes: More lines, such as what the tool changed.
+    The tool sets ``precision``, what it settled on, and ``notes``, more lines.
     """
 
     # After checkpoints are loaded and before the first line of the training log.
@@ -42,7 +40,7 @@ class RunBannerHook(Hook):
             ('data', _data_row(runner)),
             ('device', _device_row(runner)),
             ('batch', _batch_row(runner, warnings)),
-            ('precision', self.precision or _precision_row(runner)),
+            ('precision', self.precision or f'that of {type(runner.optim_wrapper).__name__}'),
             ('norm', _norm_row(runner)),
             ('pretrained', _pretrained_row(runner, warnings)),
             ('schedule', _schedule_row(runner)),
@@ -76,9 +74,9 @@ def _model_row(runner: Runner) -> str:
 
 def _backbone_name(runner: Runner, backbone: nn.Module) -> str:
     cfg = _model_cfg(runner).get('backbone') or {}
-    arch = None if cfg.get('embed_dims') or cfg.get('depths') else cfg.get('arch')
-    kind = cfg.get('type', type(backbone))
-    return f'{kind if isinstance(kind, str) else kind.__name__}{f" ({arch})" if isinstance(arch, str) else ""}'
+    kind, arch = cfg.get('type', type(backbone)), cfg.get('arch')
+    named = isinstance(arch, str) and not cfg.get('embed_dims') and not cfg.get('depths')
+    return f'{kind if isinstance(kind, str) else kind.__name__}{f" ({arch})" if named else ""}'
 
 
 def _data_row(runner: Runner) -> str:
@@ -136,22 +134,13 @@ def _batch_row(runner: Runner, warnings: list[str]) -> str:
     return f'{text} at learning rate {lr:g}, which is for {base}'
 
 
-def _precision_row(runner: Runner) -> str:
-    name = type(runner.optim_wrapper).__name__
-    dtype = getattr(runner.optim_wrapper, 'cast_dtype', None)
-    if name == 'AmpOptimWrapper':
-        return f'{str(dtype or "float16").removeprefix("torch.")} autocast'
-    return 'bfloat16 autocast' if name == 'BFloat16OptimWrapper' else 'float32'
-
-
 def _norm_row(runner: Runner) -> str:
     layers = [m for m in unwrapped(runner.model).modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not layers:
         return ''
     synchronised = sum('Sync' in type(layer).__name__ for layer in layers)
-    in_config = any(
-        short_name(node.get('type')) in SYNC_NORMS for node in dicts_in(_model_cfg(runner))
-    ) or runner.cfg.get('sync_bn')
+    types = {short_name(node.get('type')) for node in dicts_in(_model_cfg(runner))}
+    in_config = runner.cfg.get('sync_bn') or not types.isdisjoint(SYNC_NORMS)
     text = f'{synchronised} SyncBN, ' * bool(synchronised) + f'{len(layers) - synchronised} BN layers'
     if in_config and not synchronised:
         text += ' (the config has SyncBN; in one process that is BN)'

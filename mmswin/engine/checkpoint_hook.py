@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import Runner
 
 from mmswin import atomic
-from mmswin.engine.collectives import cpu_group, gather
+from mmswin.engine.processes import cpu_group, gather
 from mmswin.engine.saving import resume_hint
 from mmswin.errors import SavingError
 from mmswin.registry import HOOKS

@@ -5,7 +5,6 @@ and heads (``num_classes``) are compared by :mod:`mmswin.data.checks`.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -16,11 +15,7 @@ from mmswin.errors import RunError
 
 
 def check(cfg: Config, model: nn.Module) -> None:
-    """Refuse a model whose numbers contradict each other or the data.
-
-    Args:
-        cfg: The config.
-        model: Its built model.
+    """Refuse a config and its built model whose numbers contradict each other or the data.
 
     Raises:
         RunError: All that is wrong, a line each, with both numbers and the option.
@@ -35,9 +30,8 @@ def _class_weights(model: nn.Module) -> Iterator[str]:
     modules = dict(model.named_modules())
     for name, loss in modules.items():
         weights = getattr(loss, 'class_weight', None)
-        if not isinstance(weights, (list, tuple, torch.Tensor)) or not type(loss).__module__.startswith(
-            ('mm', 'onedl')
-        ):
+        known = type(loss).__module__.startswith(('mm', 'onedl'))
+        if not known or not isinstance(weights, (list, tuple, torch.Tensor)):
             continue
         parts = name.split('.')
         around = ['.'.join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
@@ -79,20 +73,18 @@ def _things_and_stuff(cfg: Config) -> Iterator[str]:
 
 def _queries(cfg: Config, model: nn.Module) -> Iterator[str]:
     found = (getattr(module, name, None) for module in model.modules() for name in ('num_queries', 'num_proposals'))
-    queries = next((value for value in found if type(value) is int), None)
-    numbers = [module.num_classes for module in model.modules() if type(getattr(module, 'num_classes', None)) is int]
-    if queries is None or not numbers:
-        return
-    rule: Any = cfg.model.get('test_cfg')
-    path = 'model.test_cfg'
-    if isinstance(rule, dict) and 'rcnn' in rule and rule.get('rpn') is None:
-        rule, path = rule['rcnn'], f'{path}.rcnn'
+    queries = next((value for value in found if type(value) is int), 0)
+    numbers = (getattr(module, 'num_classes', None) for module in model.modules())
+    classes = max((number for number in numbers if type(number) is int), default=0)
+    rule, path = cfg.model.get('test_cfg') or {}, 'model.test_cfg'
+    if 'rcnn' in rule and rule.get('rpn') is None:
+        rule, path = rule['rcnn'] or {}, f'{path}.rcnn'
     for name in ('max_per_img', 'max_per_image'):
-        limit = rule.get(name) if isinstance(rule, dict) else None
-        if isinstance(limit, int) and limit > queries * max(numbers):
+        limit = rule.get(name)
+        if queries and classes and isinstance(limit, int) and limit > queries * classes:
             yield (
-                f'{path}.{name}={limit}, and {queries} queries of {max(numbers)} classes give at most '
-                f'{queries * max(numbers)} boxes: --cfg-options {path}.{name}={queries * max(numbers)}'
+                f'{path}.{name}={limit}, and {queries} queries of {classes} classes give at most {queries * classes} '
+                f'boxes: --cfg-options {path}.{name}={queries * classes}'
             )
 
 

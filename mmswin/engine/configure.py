@@ -23,9 +23,9 @@ SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
 
 
 def load_config(path: str, cfg_options: dict[str, Any] | Sequence[str] | None, work_dir: str | None) -> Config:
-    """Read a config file, apply ``--cfg-options`` and settle the work dir.
+    """Read a config file, or one that comes with mmswin by its name, apply ``--cfg-options`` and settle the work dir.
 
-    ``path`` may also be the name of a config that comes with mmswin (:func:`mmswin.shipped.resolve`). The work dir is the one given, else the config's, else ``./work_dirs/NAME_OF_THE_CONFIG_FILE``.
+    That is the one given, else the config's, else ``./work_dirs/NAME_OF_THE_CONFIG_FILE``.
 
     Raises:
         RunError: The file is missing, is no config, or an option is wrong.
@@ -59,15 +59,13 @@ def drop_scope(cfg: Config) -> None:
 
 def set_randomness(cfg: Config, seed: int | None, deterministic: bool) -> None:
     """Put ``--seed`` and ``--deterministic`` into the config and the environment."""
-    randomness = dict(cfg.get('randomness') or {'seed': None})
+    cfg.randomness = ConfigDict({'seed': None, **(cfg.get('randomness') or {})})
     if seed is not None:
-        randomness['seed'] = seed
+        cfg.randomness.seed = seed
     if deterministic:
-        randomness['deterministic'] = True
+        cfg.randomness.deterministic = True
         # cuBLAS reads this when it starts; without it torch refuses matrix products in deterministic mode.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-    randomness.setdefault('seed', None)
-    cfg.randomness = ConfigDict(randomness)
 
 
 def enable_lr_scaling(cfg: Config) -> None:
@@ -114,16 +112,9 @@ def set_up_processes(cfg: Config, launcher: str) -> list[str]:
             )
         torch.distributed.init_process_group('gloo')
     notes = ['no GPU: the processes talk through gloo on the CPU']
-    wrapper = dict(
-        cfg.get('model_wrapper_cfg')
-        or {
-            'type': 'MMDistributedDataParallel',
-            'broadcast_buffers': False,
-            'find_unused_parameters': cfg.get('find_unused_parameters', False),
-        }
-    )
-    wrapper['device_ids'] = None
-    cfg.model_wrapper_cfg = ConfigDict(wrapper)
+    unused = cfg.get('find_unused_parameters', False)
+    usual = dict(type='MMDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=unused)
+    cfg.model_wrapper_cfg = ConfigDict({**(cfg.get('model_wrapper_cfg') or usual), 'device_ids': None})
     if replace_sync_norm(cfg):
         notes.append('SyncBN became BN: torch synchronises batch norm on GPUs only')
     return notes
@@ -162,10 +153,8 @@ def add_hooks(cfg: Config, *hook_types: str) -> None:
         RunError: Something in ``custom_hooks`` is no hook.
     """
     given = cfg.get('custom_hooks') or []
-    if isinstance(given, (list, tuple)):
-        wrong = [hook for hook in given if not isinstance(hook, (dict, Hook))]
-    else:
-        wrong = [given]
+    several = isinstance(given, (list, tuple))
+    wrong = [hook for hook in given if not isinstance(hook, (dict, Hook))] if several else [given]
     if wrong:
         raise RunError(
             f'custom_hooks holds {wrong[0]!r} and must be a list of dicts with a type each: '

@@ -6,7 +6,6 @@ by one, each with a traceback, after it has made the work dir.
 
 import ast
 import copy
-import importlib
 import inspect
 import os
 import textwrap
@@ -165,30 +164,23 @@ def _check_backend(cfg: Config, node: dict) -> None:
     """Build a visualizer's backend, and import what it will need when the first line is logged."""
     registry.VISBACKENDS.build({'save_dir': cfg.work_dir, **node})
     for kind in resolve_type(node.get('type'), cfg.get('default_scope')):
-        attempts = [_first_missing(names) for names in _imports(getattr(kind, '_init_env', None))]
+        attempts = _import_faults(getattr(kind, '_init_env', None))
         if attempts and all(attempts):
             raise RunError(f'{attempts[-1]}: install it, or take {node["type"]!r} out of visualizer.vis_backends')
 
 
-def _imports(function: Any) -> list[list[str]]:
-    """The modules that a function tries to import, those of one ``try`` together."""
+def _import_faults(function: Any) -> list[str]:
+    """For each ``try`` in which a function imports something, what that fails with; '' if it does not."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (TypeError, OSError, SyntaxError):
         return []
-    tries = []
+    faults = []
     for attempt in (node for node in ast.walk(tree) if isinstance(node, ast.Try)):
-        names = [node.module for node in attempt.body if isinstance(node, ast.ImportFrom) and node.module]
-        names += [alias.name for node in attempt.body if isinstance(node, ast.Import) for alias in node.names]
-        if names:
-            tries.append(names)
-    return tries
-
-
-def _first_missing(names: list[str]) -> str:
-    for name in names:
+        imports: list[ast.stmt] = [node for node in attempt.body if isinstance(node, (ast.Import, ast.ImportFrom))]
         try:
-            importlib.import_module(name)
+            exec(compile(ast.Module(imports, []), inspect.getfile(function), 'exec'), {})
+            faults += [''] * bool(imports)
         except ImportError as error:
-            return f'{name} cannot be imported ({error})'
-    return ''
+            faults.append(f'{error.name} cannot be imported ({error})')
+    return faults

@@ -11,17 +11,8 @@ from torch import nn
 import mmswin.registry  # noqa: F401  registers the types that a checkpoint may hold, whatever the config
 from mmswin.checkpoints import mmengine_loader
 from mmswin.checkpoints.mmengine_loader import load_from_mmswin
-from mmswin.engine import (
-    RunBannerHook,
-    class_counts,
-    configure,
-    dry_build,
-    lock,
-    preflight,
-    resuming,
-    strategies,
-    testing,
-)
+from mmswin.engine import class_counts, configure, dry_build, lock, preflight, resuming, strategies, testing
+from mmswin.engine.banner import RunBannerHook
 from mmswin.engine.precision import autocast_type, set_precision
 from mmswin.engine.processes import explained_loss_of_process, follow_launcher
 from mmswin.engine.saving import Runner, explained_lack_of_room
@@ -48,24 +39,10 @@ def train(
     skip_preflight: bool = False,
     ignore_lock: bool = False,
 ) -> None:
-    """Train a config of mmdet or mmseg.
+    """Train a config of mmdet or mmseg; the arguments are the options of ``mmswin train``.
 
-    Args:
-        config: Path of the config file.
-        work_dir: Where logs and checkpoints go; default the config's ``work_dir`` or ``./work_dirs/NAME``.
-        resume: ``'auto'`` for the newest complete checkpoint of the work dir, or a checkpoint's path.
-        load_from: Checkpoint whose weights to start from.
-        amp: ``'auto'``, ``'bf16'`` or ``'fp16'``; None follows the config.
-        cfg_options: ``KEY=VALUE`` texts, or dotted keys to values.
-        auto_scale_lr: Scale the learning rate to the batch size.
-        seed: Random seed.
-        deterministic: Use deterministic algorithms.
-        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        overwrite: Train into a work dir that holds an earlier run's checkpoints.
-        trust_checkpoint: Read the checkpoint of ``resume`` or ``load_from`` even if it needs types that are not safe.
-        skip_data_check: Train whatever the checks of the data and of the numbers of classes find.
-        skip_preflight: Train without these checks, and without building the parts of the run to see whether they can be.
-        ignore_lock: Train in a work dir in which another run seems to be under way.
+    ``resume`` is ``'auto'`` for ``--resume`` without a file, ``amp`` is ``'auto'`` for ``--amp`` without a kind, and
+    ``cfg_options`` may also be a dict from dotted keys to values.
 
     Raises:
         RunError: Something that the user can fix; nothing has been written then.
@@ -199,22 +176,7 @@ def test(
     skip_data_check: bool = False,
     skip_preflight: bool = False,
 ) -> dict[str, float]:
-    """Test a checkpoint with a config of mmdet or mmseg.
-
-    Args:
-        config: Path of the config file.
-        checkpoint: Path or URL of the checkpoint.
-        work_dir: Where the log and the figures go; default as for :func:`train`.
-        out: Pickle file for the predictions.
-        show_dir: Directory for pictures of the predictions.
-        cfg_options: ``KEY=VALUE`` texts, or dotted keys to values.
-        tta: Test-time augmentation.
-        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        overwrite: Write over an existing ``out`` and into an existing ``show_dir``.
-        trust_checkpoint: Read the checkpoint even if it needs types that are not safe.
-        amp: ``'auto'``, ``'bf16'`` or ``'fp16'``: predict in mixed precision.
-        skip_data_check: Test whatever the checks of the data and of the numbers of classes find.
-        skip_preflight: Test without these checks, and whatever part of the model the checkpoint fills.
+    """Test a checkpoint with a config of mmdet or mmseg; the arguments are the options of ``mmswin test``.
 
     Returns:
         The metrics.

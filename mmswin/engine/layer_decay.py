@@ -5,22 +5,17 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 
 from mmswin.backbones import SwinTransformer
-from mmswin.engine.optim_constructor import OptimWrapperConstructor
+from mmswin.engine.precision import OptimWrapperConstructor
 from mmswin.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _STEM = ('patch_embed', 'absolute_pos_embed')
 
 
 def swin_layer(name: str, depths: list[int]) -> int:
-    """Layer number of a parameter of the backbone, from the image upwards.
+    """Layer number of a parameter of the backbone by its name inside it, from the image upwards.
 
-    Args:
-        name: The parameter's name inside the backbone, such as ``layers.2.blocks.0.attn.qkv.weight``.
-        depths: Blocks per stage.
-
-    Returns:
-        0 for the patch embedding and the absolute position embedding, 1 to ``sum(depths)`` for the blocks, the number
-        of its stage's last block for a patch merging, ``sum(depths) + 1`` for the norms of the outputs.
+    0 for the patch embedding and the absolute position embedding, 1 to ``sum(depths)`` for the blocks, the number of its
+    stage's last block for a patch merging, ``sum(depths) + 1`` for the norms of the outputs.
 
     Raises:
         ValueError: A name that is none of these.
@@ -40,14 +35,7 @@ def swin_layer(name: str, depths: list[int]) -> int:
 
 
 def layer_scales(model: nn.Module, decay_rate: float) -> dict[str, float]:
-    """Learning-rate factor of every parameter of a model that holds Swin backbones (or is one).
-
-    Args:
-        model: A detector, a segmentor, or a backbone alone. Every ``SwinTransformer`` inside is treated.
-        decay_rate: Factor between neighbouring layers, above 0 and at most 1.
-
-    Returns:
-        Parameter name to factor: ``decay_rate ** (sum(depths) + 1 - layer)`` inside a backbone, 1 outside.
+    """Parameter name to learning-rate factor: ``decay_rate ** (sum(depths) + 1 - layer)`` in every backbone, 1 outside.
 
     Raises:
         ValueError: The model holds no ``mmswin.SwinTransformer``.
@@ -73,10 +61,9 @@ def layer_scales(model: nn.Module, decay_rate: float) -> dict[str, float]:
 class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
     """Builds an optimizer whose learning rate falls layer by layer towards the image.
 
-    Patch embedding and position embedding are layer 0, blocks are 1 to N in the order in which they are passed, a patch
-    merging belongs to the last block of the stage that it ends; the norms of the outputs and everything outside the
-    backbone (neck, heads) keep the full learning rate. Layer k gets ``lr * decay_rate ** (N + 1 - k)``. The other rules
-    of ``paramwise_cfg`` (``custom_keys``, ``norm_decay_mult``, ...) hold as in mmengine and multiply with this one::
+    Layer k (see :func:`swin_layer`) of N gets ``lr * decay_rate ** (N + 1 - k)``; the norms of the outputs and everything
+    outside the backbone (neck, heads) keep the full learning rate. The other rules of ``paramwise_cfg``
+    (``custom_keys``, ``norm_decay_mult``, ...) hold as in mmengine and multiply with this one::
 
         optim_wrapper = dict(
             constructor='mmswin.LayerDecayOptimWrapperConstructor',
@@ -84,13 +71,11 @@ class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
 
     Args:
         optim_wrapper_cfg: As in mmengine's default constructor; ``optimizer.lr`` is needed.
-        paramwise_cfg: As in mmengine's default constructor, and ``decay_rate``, above 0 and at most 1. The number of
-            layers is read off the backbone.
+        paramwise_cfg: As in mmengine's default constructor, and ``decay_rate``, above 0 and at most 1.
 
     Raises:
-        ValueError: ``decay_rate`` or ``optimizer.lr`` is missing or out of range; ``num_layers`` or another
-            ``decay_type`` of mmdetection's constructor is given; the model's backbone is not a
-            ``mmswin.SwinTransformer``.
+        ValueError: ``decay_rate`` or ``optimizer.lr`` is missing or out of range; an option of mmdetection's constructor
+            that this one does not have; the model's backbone is not a ``mmswin.SwinTransformer``.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -127,12 +112,9 @@ class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
         return super().__call__(model)
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
-        """Add one group per parameter as mmengine does, then scale its learning rate.
-
-        mmengine's method calls itself for every child; the scaling is done once, when the outermost call returns.
-        """
+        """Add one group per parameter as mmengine does, then scale its learning rate."""
         super().add_params(params, module, prefix=prefix, **kwargs)
-        if prefix:
+        if prefix:  # mmengine's method calls itself for every child
             return
         for group in params:
             group['lr'] = group.get('lr', self.base_lr) * self._scales[group['params'][0]]

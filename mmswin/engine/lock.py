@@ -35,12 +35,14 @@ def only_run_in(work_dir: str | os.PathLike, ignore: bool = False) -> Iterator[N
     Raises:
         RunError: Another run holds it; the message says which and since when.
     """
-    if ignore or fcntl is None or os.environ.get('RANK', '0') != '0':
-        yield
-        return
-    path = Path(work_dir, NAME)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = _acquire(path)
+    path, file = Path(work_dir, NAME), None
+    if not ignore and os.environ.get('RANK', '0') == '0':
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(path, os.O_RDWR | os.O_CREAT)
+    if file is not None:
+        holder = {'host': socket.gethostname(), 'process': os.getpid(), 'since': time.time()}
+        os.ftruncate(file, 0)
+        os.write(file, json.dumps(holder).encode())
     try:
         yield
     finally:
@@ -56,29 +58,21 @@ def check(work_dir: str | os.PathLike, ignore: bool = False) -> None:
     Raises:
         RunError: See :func:`only_run_in`.
     """
-    path = Path(work_dir, NAME)
-    if ignore or fcntl is None or not path.is_file():
-        return
-    with suppress(OSError):
-        file = os.open(path, os.O_RDWR)
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise RunError(_refusal(path)) from None
-        finally:
-            os.close(file)
+    file = None if ignore else _locked(Path(work_dir, NAME), os.O_RDWR)
+    if file is not None:
+        os.close(file)
 
 
-def _acquire(path: Path) -> int | None:
-    """The open and locked file; None where the file system has no locks."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+def _locked(path: Path, flags: int) -> int | None:
+    """The file, open and locked; None where it cannot be opened or the system has no locks."""
+    while fcntl is not None:
+        try:
+            file = os.open(path, flags, 0o644)
+        except OSError:
+            return None
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file).st_nlink:  # else its last holder has deleted it since
-                holder = {'host': socket.gethostname(), 'process': os.getpid(), 'since': time.time()}
-                os.ftruncate(file, 0)
-                os.write(file, json.dumps(holder).encode())
+            if os.fstat(file).st_nlink:
                 return file
         except (BlockingIOError, PermissionError):
             os.close(file)
@@ -86,7 +80,8 @@ def _acquire(path: Path) -> int | None:
         except OSError:
             os.close(file)
             return None
-        os.close(file)
+        os.close(file)  # its last holder has deleted it since
+    return None
 
 
 def _refusal(path: Path) -> str:

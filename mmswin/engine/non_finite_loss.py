@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmswin.engine.collectives import any_process, cpu_group, gather
+from mmswin.engine.processes import any_process, cpu_group, gather
 from mmswin.errors import NonFiniteLossError, printable
 from mmswin.registry import HOOKS
 
@@ -91,14 +91,8 @@ def _describe(terms: dict[str, torch.Tensor], data_batch: Any) -> str:
 
 def image_ids(data_batch: Any) -> list[str]:
     """Ids (and file names) of the images of a batch of mmdet or mmseg; wrappers of several branches included."""
-    return [_image_name(sample) for sample in _samples(data_batch)]
-
-
-def _image_name(sample: Any) -> str:
-    identity, path = sample.get('img_id'), sample.get('img_path')
-    if identity is None:
-        return printable(path)
-    return printable(f'{identity} ({path})' if path else identity)
+    found = ((sample.get('img_id'), sample.get('img_path')) for sample in _samples(data_batch))
+    return [printable(path if number is None else f'{number} ({path})' if path else number) for number, path in found]
 
 
 def _samples(batch: Any) -> Iterator[Any]:

@@ -4,6 +4,7 @@ float16 goes through mmengine's ``AmpOptimWrapper`` with its loss scaler. bfloat
 CPUs, which ``AmpOptimWrapper`` refuses; it has a wrapper of its own here.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -13,13 +14,14 @@ from weakref import WeakSet
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import is_cuda_available, is_mlu_available, is_musa_available, is_npu_available
-from mmengine.optim import OptimWrapper
+from mmengine.logging import print_log
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.runner.amp import autocast
 from torch import nn
 
 from mmswin.engine.types import short_name
 from mmswin.errors import RunError
-from mmswin.registry import OPTIM_WRAPPERS
+from mmswin.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 _AMP_ONLY = ('loss_scale', 'dtype', 'use_fsdp')
 
@@ -29,10 +31,8 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Optimizer wrapper that trains under bfloat16 autocast, on GPU and CPU; the weights stay float32.
 
     Boxes are kept in float32: mmcv's RoIAlign and NMS have no bfloat16 kernels, and mmdet casts boxes to the type of
-    the features, which at 8 bits of mantissa moves a corner at 1000 by up to 4 pixels.
-
-    Args:
-        kwargs: As for ``mmengine.optim.OptimWrapper``.
+    the features, which at 8 bits of mantissa moves a corner at 1000 by up to 4 pixels. Arguments are those of
+    ``mmengine.optim.OptimWrapper``.
     """
 
     @contextmanager
@@ -44,12 +44,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
 @contextmanager
 def mixed_precision(model: nn.Module, dtype: torch.dtype = torch.bfloat16) -> Iterator[None]:
-    """Run a detector or segmentor, or anything else, under autocast, with what needs it in float32.
-
-    Args:
-        model: The model, in training or prediction; see :func:`keep_boxes_float32`.
-        dtype: bfloat16, or float16 on a GPU.
-    """
+    """Run a model under autocast, with what needs it in float32, see :func:`keep_boxes_float32`."""
     if model not in _prepared:
         keep_boxes_float32(model)
         _prepared.add(model)
@@ -64,18 +59,15 @@ def keep_boxes_float32(model: nn.Module) -> int:
     """Have a detector of mmdet handle boxes and masks in float32 under autocast.
 
     The feature maps that reach RoI extractors and what dense heads, box heads and mask heads return are cast to
-    float32; operators of mmcv, which have no bfloat16 kernels, compute in float32.
-
-    Returns:
-        The number of such modules.
+    float32; operators of mmcv, which have no bfloat16 kernels, compute in float32. Returns the number of such modules.
     """
     count = 0
     for module in list(model.modules()):
         places = [base.__module__ for base in type(module).__mro__]
         if any(place.startswith('mmdet.models.roi_heads.roi_extractors') for place in places):
-            module.register_forward_pre_hook(_features_to_float32)
+            module.register_forward_pre_hook(lambda module, args: _float32(args))
         elif any(place.startswith(_HEADS) for place in places):
-            module.register_forward_hook(_outputs_to_float32)
+            module.register_forward_hook(lambda module, args, outputs: _float32(outputs))
         elif any(place.startswith('mmcv.ops') for place in places):
             module.forward = _in_float32(module.forward)
         else:
@@ -96,14 +88,6 @@ def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _features_to_float32(module: nn.Module, args: tuple) -> tuple:
-    return _float32(args)
-
-
-def _outputs_to_float32(module: nn.Module, args: tuple, outputs: Any) -> Any:
-    return _float32(outputs)
-
-
 def _float32(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_float32(item) for item in value)
@@ -122,13 +106,30 @@ def has_accelerator() -> bool:
 
 
 def without_amp(wrapper: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The float32 form of an optimizer wrapper that cannot be built here; None if it can.
-
-    mmengine's ``AmpOptimWrapper`` needs an accelerator.
-    """
+    """The float32 form of an ``AmpOptimWrapper``, which mmengine refuses without an accelerator; None if there is one."""
     if has_accelerator() or short_name(wrapper.get('type')) != 'AmpOptimWrapper':
         return None
     return {**{key: value for key, value in wrapper.items() if key not in _AMP_ONLY}, 'type': 'OptimWrapper'}
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class OptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's default constructor, which also builds a recipe with ``AmpOptimWrapper`` where there is no accelerator.
+
+    mmengine refuses that wrapper there; this builds a plain ``OptimWrapper`` (float32) and logs a warning that says so.
+    """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        plain = without_amp(self.optim_wrapper_cfg)
+        if plain is not None:
+            print_log(
+                'No GPU (or NPU, MLU, MUSA) here, so mixed precision is off: training in float32 with OptimWrapper '
+                'where the configuration asks for AmpOptimWrapper.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            self.optim_wrapper_cfg = plain
+        return super().__call__(model)
 
 
 def set_precision(cfg: Config, amp: str | None) -> str:
@@ -136,14 +137,13 @@ def set_precision(cfg: Config, amp: str | None) -> str:
 
     Args:
         cfg: The config; ``cfg.optim_wrapper`` is changed.
-        amp: None to follow the config, ``'auto'`` for mixed precision of the kind that suits the hardware, or
-            ``'bf16'`` or ``'fp16'``.
+        amp: None to follow the config, else as for :func:`autocast_type`.
 
     Returns:
         One line for the banner.
 
     Raises:
-        RunError: float16 on a CPU, bfloat16 on a GPU without it, or a wrapper that is not known to be mixable.
+        RunError: A wrapper that is not known to be mixable; and see :func:`autocast_type`.
     """
     wrapper = cfg.optim_wrapper
     kind = short_name(wrapper.get('type', 'OptimWrapper'))
@@ -171,10 +171,7 @@ def set_precision(cfg: Config, amp: str | None) -> str:
 
 
 def autocast_type(amp: str) -> torch.dtype:
-    """The type that ``--amp`` stands for on this machine.
-
-    Args:
-        amp: ``'auto'``, ``'bf16'`` or ``'fp16'``.
+    """The type that ``--amp auto``, ``bf16`` or ``fp16`` stands for on this machine.
 
     Raises:
         RunError: float16 on a CPU, or bfloat16 on a GPU without it.

@@ -45,21 +45,15 @@ class Match:
     def summary(self) -> str:
         """One line with counts and names; those of another shape by module: new heads."""
         parts = [f'{self.matched} of {self.total} tensors of the model match']
+        random = 'of another shape, which keep their random initialisation'
         for what, tensors, names, shown in (
             ('missing', self.missing, self.missing, 3),
-            (
-                'of another shape, which keep their random initialisation',
-                self.mismatched,
-                _by_module(self.mismatched),
-                16,
-            ),
+            (random, self.mismatched, _by_module(self.mismatched), 16),
             ('in the file only', self.unexpected, self.unexpected, 3),
         ):
             if names:
-                listed = ', '.join(
-                    [*(printable(name, 200) for name in names[:shown]), *(['...'] if len(names) > shown else [])]
-                )
-                parts.append(f'{len(tensors)} {what} ({listed})')
+                listed = [printable(name, 200) for name in names[:shown]] + ['...'] * (len(names) > shown)
+                parts.append(f'{len(tensors)} {what} ({", ".join(listed)})')
         return ', '.join(parts)
 
 
@@ -73,10 +67,7 @@ def _by_module(names: list[str]) -> list[str]:
 
 
 def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
-    """Check the data sets of a config.
-
-    Returns:
-        The warnings, one line each.
+    """Check the data sets of a config; returns the warnings, one line each.
 
     Raises:
         RunError: All errors found, a line each.
@@ -136,11 +127,8 @@ def build_model(cfg: Config) -> nn.Module:
 
 def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The state dict of a whole model's checkpoint, without the prefix of a distributed wrapper."""
-    state = checkpoint
-    for name in ('state_dict', 'model'):
-        if isinstance(checkpoint.get(name), Mapping):
-            state = checkpoint[name]
-            break
+    inner = (checkpoint.get(name) for name in ('state_dict', 'model'))
+    state = next((part for part in inner if isinstance(part, Mapping)), checkpoint)
     return {re.sub(r'^module\.', '', key): value for key, value in state.items()}
 
 
@@ -172,10 +160,10 @@ def match_weights(model: nn.Module, weights: Mapping[str, Any]) -> Match:
 
 
 def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str, purpose: str) -> Match:
-    """Make sure that a checkpoint is for a model.
+    """Make sure that a checkpoint is for a model, which holds its weights afterwards.
 
     Args:
-        model: The built model; it holds the weights afterwards.
+        model: The built model.
         checkpoint: The loaded file.
         source: Its name, for messages.
         purpose: ``'test'``, ``'resume'`` or ``'load'``.

@@ -1,4 +1,6 @@
-"""What several processes of a run owe each other: none waits for one that is gone, and none outlives the launcher."""
+"""What several processes of a run owe each other: they decide together, none waits for one that is gone, and none
+outlives the launcher.
+"""
 
 import logging
 import os
@@ -8,12 +10,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from torch import distributed as dist
 
-from mmswin.engine.collectives import several
 from mmswin.errors import LostProcessError
+
+# Decisions go through gloo on the CPU: a flag in an NCCL operation would have to wait for the GPU's queue.
+_groups: dict[int, Any] = {}
 
 # How often a process looks whether its launcher is still there, and how long it may take to save and end if not.
 _LOOK_EVERY = 2.0
@@ -23,6 +29,48 @@ _GRACE = 60.0
 _GONE = re.compile(
     r'connection (closed|reset|refused)|remote process exited|broken pipe|peer closed|heartbeat', re.IGNORECASE
 )
+
+
+def several() -> bool:
+    """Whether the run has several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def cpu_group() -> Any:
+    """The gloo group of all processes, made on the first call, which all of them must make. None: one process."""
+    if not several():
+        return None
+    world = dist.group.WORLD
+    if id(world) not in _groups:
+        _groups[id(world)] = world if dist.get_backend() == 'gloo' else dist.new_group(backend='gloo')
+    return _groups[id(world)]
+
+
+def any_process(flag: bool) -> bool:
+    """Whether ``flag`` is true in any process; all must call."""
+    group = cpu_group()
+    if group is None:
+        return flag
+    votes = torch.tensor(int(flag), dtype=torch.int32)
+    dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=group)
+    return bool(votes.item())
+
+
+def gather(value: Any) -> list[Any]:
+    """The ``value`` of every process, in the order of their ranks; all must call."""
+    group = cpu_group()
+    if group is None:
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value, group=group)
+    return values
+
+
+def wait_for_all() -> None:
+    """Return when all processes have called."""
+    group = cpu_group()
+    if group is not None:
+        dist.barrier(group=group)
 
 
 def follow_launcher() -> None:

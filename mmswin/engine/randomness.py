@@ -9,13 +9,10 @@ all generators are seeded again
 * for each iteration, before its hooks and the model run, from the seed, the iteration and the process's rank;
 * for each pass over the data and each validation.
 
-So a run that is resumed at iteration n draws what the uninterrupted run draws from iteration n on: drop path, dropout,
-sampling of regions, augmentations. Nor do the number of workers and validations in between change the draws, and two
-processes augment an image as one process with twice the batch does. All the random state that a checkpoint needs is two
-numbers and the version of this scheme: ``meta['random_state']``, see :func:`describe`.
-
-The seeds come from :class:`numpy.random.SeedSequence`, made for deriving independent streams, so each draw has the
-distribution that it has in mmengine. Cost: some 0.1 ms for a sample and for an iteration.
+So a run that is resumed at iteration n draws what the uninterrupted run draws from iteration n on, whatever the number
+of workers, and two processes augment an image as one process with twice the batch does. All the random state that a
+checkpoint needs is two numbers and the version of this scheme (:func:`describe`). The seeds come from
+:class:`numpy.random.SeedSequence`, made for deriving independent streams. Cost: some 0.1 ms a sample and an iteration.
 
 Not reached: what keeps earlier images in a worker's memory (mmdet's ``CachedMosaic`` and ``CachedMixUp``) and
 generators of a library's own.
@@ -38,13 +35,7 @@ SAMPLE, ITERATION, PASS, VALIDATION = range(4)
 
 
 def seed_generators(seed: int, *place: int, devices: bool = False) -> None:
-    """Set the global generators of Python, numpy and torch.
-
-    Args:
-        seed: The run's seed, not negative.
-        place: What the draws are for; always as many numbers, not negative.
-        devices: Also the generators of GPUs.
-    """
+    """Set the generators of Python, numpy and torch, and those of GPUs on request, for what draws at a place in the run."""
     words = np.random.SeedSequence([seed, *place]).generate_state(10)
     # Different words for each: Python's and numpy's generators are the same algorithm.
     random.seed(words[:4].tobytes())

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
 from mmswin.checkpoints.mmengine_loader import load_from_mmswin
+from mmswin.engine.saving import last_checkpoint
 from mmswin.engine.types import dicts_in, short_name
 from mmswin.errors import RunError, printable
 
@@ -31,9 +32,7 @@ def has_checkpoints(work_dir: str | Path) -> bool:
 
 def is_of_run(source: str | Path, work_dir: str | Path) -> bool:
     """Whether a checkpoint lies where the run in a work dir keeps its own."""
-    pointer = Path(work_dir, 'last_checkpoint')
-    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
-    own = {os.path.realpath(place) for place in (work_dir, os.path.dirname(name.replace('\0', '')) or work_dir)}
+    own = {os.path.realpath(place) for place in (work_dir, os.path.dirname(last_checkpoint(work_dir)) or work_dir)}
     return not own.isdisjoint({os.path.dirname(os.path.realpath(source)), os.path.realpath(os.path.dirname(source))})
 
 
@@ -69,9 +68,7 @@ def newest_complete_checkpoint(work_dir: str | Path) -> tuple[Path, dict[str, An
     work_dir = Path(work_dir)
     times = {path: _time(path) for path in work_dir.glob('*.pth') if not path.name.startswith('best_')}
     candidates = sorted(times, key=times.__getitem__, reverse=True)
-    pointer = work_dir / 'last_checkpoint'
-    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
-    if name and '\0' not in name:  # a kill while mmengine's hook writes it leaves it empty, a loss of power in zeros
+    if name := last_checkpoint(work_dir):
         named = Path(name)
         # A work dir that was moved or copied holds its checkpoints, but the pointer names the old place.
         named = named if _time(named) else work_dir / named.name

@@ -29,12 +29,21 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
+def last_checkpoint(work_dir: str | os.PathLike) -> str:
+    """The name that a work dir's ``last_checkpoint`` holds, '' if there is none that can be one.
+
+    A kill while mmengine's hook writes the file leaves it empty, a loss of power full of zeros.
+    """
+    pointer = Path(work_dir, 'last_checkpoint')
+    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    return '' if '\0' in name else name
+
+
 def resume_hint(work_dir: str | os.PathLike) -> str:
     """Half a sentence for a run that ends early: where it can go on from."""
-    pointer = Path(work_dir, 'last_checkpoint')
-    if not pointer.is_file():
+    last = printable(last_checkpoint(work_dir))
+    if not last:
         return 'no checkpoint has been saved in this run'
-    last = printable(pointer.read_text(errors='replace').strip())
     return f'the last complete checkpoint is {last}: repeat the command with --resume to go on'
 
 

@@ -24,11 +24,10 @@ from mmswin.errors import RunError
 
 
 def shard(model: nn.Module, wrap: tuple[str, ...]) -> None:
-    """Leave each process its shard of a model, of the first one's weights; all processes must call.
+    """Leave each process its shard of a model, on its device and with the first one's weights; all processes must call.
 
-    Args:
-        model: The model, on its device; changed in place. Names and order of its parameters stay.
-        wrap: Names of the classes of which each module becomes a unit, gathered for its forward and its backward.
+    Each module of a class named in ``wrap`` becomes a unit, gathered for its forward and its backward. Names and order
+    of the parameters stay.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -66,12 +65,7 @@ def gather_state_dict(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def shard_optimizer_state(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Replace the tensors of a full optimizer's state dict, in place, by this process's shards.
-
-    Args:
-        state: ``state`` and ``param_groups``, as an optimizer's ``state_dict`` has them.
-        optimizer: The optimizer that will load it, of a model that :func:`shard` has sharded.
-    """
+    """Replace the tensors of a full state dict, in place, by the shards of the optimizer of a sharded model."""
     from torch.distributed.tensor import distribute_tensor
 
     parameters = [p for group in optimizer.param_groups for p in group['params']]
@@ -136,8 +130,7 @@ class ShardingRunner(Runner):
     ) -> dict[str, Any]:
         """Load a checkpoint's weights; arguments as for mmengine's.
 
-        Of a sharded model, only the checkpoint of which it has the weights already can be loaded: then
-        this returns the file with the optimizer's state in shards.
+        Of a sharded model, only the file of which it has the weights: then the optimizer's state is returned in shards.
 
         Raises:
             RunError: Another checkpoint for a sharded model.

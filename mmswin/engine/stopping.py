@@ -13,7 +13,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from mmswin import atomic
-from mmswin.engine.collectives import any_process, cpu_group, wait_for_all
+from mmswin.engine.processes import any_process, cpu_group, wait_for_all
 from mmswin.engine.saving import BACKEND, resume_hint
 from mmswin.errors import SavingError
 from mmswin.registry import HOOKS

@@ -29,12 +29,7 @@ _NAMES = ('type', 'wrap')
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a config asks for.
-
-    Attributes:
-        kind: One of ``KINDS``.
-        wrap: Names of the classes of which each module is a unit of 'fsdp'; the rest of the model is one more unit.
-    """
+    """What a config asks for: a kind, and the classes of which each module is a unit of 'fsdp', as is the rest."""
 
     kind: str = 'ddp'
     wrap: tuple[str, ...] = ('SwinBlock',)
@@ -64,10 +59,10 @@ def strategy_of(cfg: Config) -> Strategy:
 
 
 def check(cfg: Config) -> None:
-    """Refuse what cannot work, before anything is written.
+    """Refuse a strategy that the rest of the config or this torch rules out, before anything is written.
 
     Raises:
-        RunError: A strategy that the rest of the config or this torch rules out.
+        RunError: It does.
     """
     strategy = strategy_of(cfg)
     wrapper = (cfg.get('model_wrapper_cfg') or {}).get('type', 'MMDistributedDataParallel')
@@ -125,17 +120,12 @@ def _check_fsdp(cfg: Config) -> None:
             f'strategy.type=fsdp and {averaging[0]} exclude each other: the average is a copy of the whole '
             'model, which no process has. Use strategy.type=zero'
         )
-    uneven = [
-        name
-        for name in ('val_dataloader', 'train_dataloader')
-        for node in dicts_in(cfg.get(name))
-        if node.get('round_up') is False
-    ]
-    if uneven:
-        raise RunError(
-            f'strategy.type=fsdp needs as many batches in each process, and {uneven[0]}.sampler.round_up is '
-            'False: set it to True'
-        )
+    for loader in ('val_dataloader', 'train_dataloader'):
+        if any(node.get('round_up') is False for node in dicts_in(cfg.get(loader))):
+            raise RunError(
+                f'strategy.type=fsdp needs as many batches in each process, and {loader}.sampler.round_up is '
+                'False: set it to True'
+            )
 
 
 def check_model(cfg: Config, model: nn.Module) -> None:
@@ -164,23 +154,18 @@ def check_model(cfg: Config, model: nn.Module) -> None:
 
 
 def apply(cfg: Config) -> list[str]:
-    """Put the strategy into effect as far as the config is concerned; ``cfg.launcher`` must be settled.
-
-    Returns:
-        Lines for the banner.
-    """
+    """Put the strategy into the config, whose launcher is settled; returns lines for the banner."""
     strategy, optimizer = strategy_of(cfg), cfg.optim_wrapper.get('optimizer')
+    name = short_name(optimizer['type']) if optimizer else ''
     if cfg.get('launcher', 'none') == 'none':
-        zero = bool(optimizer) and short_name(optimizer['type']) == ZERO
-        if strategy.kind != 'ddp' or zero:
-            cfg.pop('strategy', None)
-            if zero:  # it cannot be built without a group of processes
-                optimizer.type = optimizer.pop('optimizer_type')
-            return [f'one process shares with nobody, so the strategy {strategy.kind} does nothing']
-        return []
+        if strategy.kind == 'ddp' and name != ZERO:
+            return []
+        cfg.pop('strategy', None)
+        if name == ZERO:  # it cannot be built without a group of processes
+            optimizer.type = optimizer.pop('optimizer_type')
+        return [f'one process shares with nobody, so the strategy {strategy.kind} does nothing']
     if strategy.kind == 'zero':
-        if short_name(optimizer['type']) != ZERO:
-            name = short_name(optimizer['type'])
+        if name != ZERO:
             cfg.optim_wrapper.optimizer = ConfigDict({**optimizer, 'type': ZERO, 'optimizer_type': name})
         return ["strategy zero: each process keeps its part of the optimizer's state"]
     if strategy.kind == 'fsdp':

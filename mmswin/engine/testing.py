@@ -25,16 +25,11 @@ def check_outputs(out: str | None, show_dir: str | None, overwrite: bool) -> Non
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise RunError(f'--out {out}: predictions are pickled; the name must end in .pkl or .pickle')
-    if overwrite:
-        return
-    if out is not None and Path(out).exists():
+    if out is not None and not overwrite and Path(out).exists():
         raise RunError(f'--out {out} exists; choose another name or add --overwrite')
-    if show_dir is not None and Path(show_dir).exists() and not _is_empty_directory(Path(show_dir)):
+    shown = Path(show_dir) if show_dir is not None else None
+    if shown is not None and not overwrite and shown.exists() and (not shown.is_dir() or any(shown.iterdir())):
         raise RunError(f'--show-dir {show_dir} exists and is not empty; choose another name or add --overwrite')
-
-
-def _is_empty_directory(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def show_into(cfg: Config, show_dir: str) -> None:

@@ -80,8 +80,7 @@ def short_name(kind: Any) -> str:
 def accepts(target: Callable, name: str) -> bool:
     """Whether calling ``target`` with the keyword ``name`` can be right.
 
-    ``**kwargs`` of a class are followed to its base classes. Where they end in a base without a signature of its own
-    the keyword would be refused there, unless one of the classes takes it out of them by name.
+    ``**kwargs`` of a class are followed to its base classes, the last of which refuses what no class takes out of them.
     """
     if not inspect.isclass(target):
         parameters = inspect.signature(target).parameters.values()
@@ -100,13 +99,7 @@ def accepts(target: Callable, name: str) -> bool:
 
 
 def takes_out(target: Callable, name: str, dicts: str = r'\w*(?:cfg|config|kwargs|param|_)') -> bool:
-    """Whether the code of ``target`` or its bases takes an entry of this name out of a dict of a config.
-
-    Args:
-        target: A class or a function.
-        name: The entry.
-        dicts: What such a dict is called, as a regular expression.
-    """
+    """Whether the code of a class, its bases or a function takes an entry of this name out of a dict called ``dicts``."""
     quoted = rf"""['"]{re.escape(name)}['"]"""
     taken = rf'{dicts}(?:\.(?:pop|get|setdefault)\(\s*|\[){quoted}|{quoted} (?:not )?in {dicts}\b'
     return any(re.search(taken, source) for source in _sources(target))

@@ -74,10 +74,7 @@ _END = object()
 
 @contextmanager
 def explained_loss_of_worker(loading: Any = None) -> Iterator[None]:
-    """Turn torch's error about a loader worker that has ended into one line.
-
-    Args:
-        loading: The loader's iterator, if known: it knows how the worker ended.
+    """Turn torch's error about a loader worker that has ended into one line; the loader's iterator knows how it ended.
 
     Raises:
         LostProcessError: Instead of that error.
@@ -98,13 +95,8 @@ def explained_loss_of_worker(loading: Any = None) -> Iterator[None]:
         raise LostProcessError(_describe(loading, error)) from error
 
 
-def _ended(loading: Any) -> list[tuple[int, int]]:
-    """Number and exit status of the workers that have ended with an error."""
-    return [(w.pid, w.exitcode) for w in getattr(loading, '_workers', ()) if w.exitcode]  # private; None: it runs
-
-
 def _describe(loading: Any, error: Exception) -> str:
-    ended = _ended(loading)
+    ended = [(w.pid, w.exitcode) for w in getattr(loading, '_workers', ()) if w.exitcode]  # private; None: it runs
     if not ended:
         return str(error).splitlines()[0].rstrip('. ')
     pid, code = ended[0]

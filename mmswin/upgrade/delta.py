@@ -28,7 +28,7 @@ def differences(base: Config, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _difference(base: Any, value: Any) -> Any:
-    if base is not _MISSING and _plain(base) == _plain(value):
+    if base is not _MISSING and base == _bare(value):
         return _MISSING
     if not isinstance(base, dict) or not isinstance(value, dict):
         return value
@@ -39,22 +39,11 @@ def _difference(base: Any, value: Any) -> Any:
 
 
 def _bare(value: Any) -> Any:
-    """A value of a configuration without entries that change nothing."""
+    """A value of a configuration without entries that change nothing; lists and tuples are alike to the libraries."""
     if isinstance(value, dict):
         return {
             key: _bare(entry)
             for key, entry in value.items()
             if key not in _NOTES and (key not in _EMPTY or entry != _EMPTY[key])
         }
-    if isinstance(value, (list, tuple)):
-        return type(value)(_bare(entry) for entry in value)
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """A value in which lists and tuples are alike, as they are to the libraries."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value
+    return [_bare(entry) for entry in value] if isinstance(value, (list, tuple)) else value

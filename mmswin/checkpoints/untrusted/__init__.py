@@ -16,13 +16,13 @@ import torch
 
 from mmswin.checkpoints import downloads
 from mmswin.checkpoints.untrusted import safetensors_file, torch_files
-from mmswin.checkpoints.untrusted.other_files import FileRefused, UnsafeName, UnusualPickle, open_regular
+from mmswin.checkpoints.untrusted.other_files import FileRefused, FileUnsafe, open_regular
 from mmswin.errors import CheckpointError, UnsafeCheckpointError, printable
 
-__all__ = ['load_file', 'load_trusted', 'notes_of']
+__all__ = ['load_file', 'local_path', 'notes_of']
 
 
-def _local_path(source: str) -> Path:
+def local_path(source: str) -> Path:
     """The file behind a path or URL; a URL is downloaded once, into torch's own cache."""
     if urlparse(source).scheme not in ('http', 'https'):
         return Path(source.removeprefix('file://')).expanduser()
@@ -44,46 +44,25 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
         CheckpointError: The file is missing, damaged, or no checkpoint.
     """
     name = _name(source)
+    device = torch.device(map_location if isinstance(map_location, (str, torch.device)) else 'cpu')
     try:
-        path = _local_path(os.fspath(source))
+        path = local_path(os.fspath(source))
         with open_regular(path) as file:
             head = file.read(16)
             file.seek(0)
             if safetensors_file.recognised(head):
-                loaded = safetensors_file.read(os.fspath(path), head, map_location)
+                loaded, _ = safetensors_file.read(os.fspath(path), head, str(device))
             else:
-                loaded = torch_files.read(file, map_location)
-    except UnusualPickle as error:
+                loaded = torch_files.read(file, device)
+    except FileUnsafe as error:
         raise UnsafeCheckpointError(f'{name} {printable(error)}') from error
-    except UnsafeName as error:
-        raise UnsafeCheckpointError(
-            f'{name} needs the type {printable(error)}, which is not among the safe ones, and was not opened: loading '
-            'it could run code from the file. Whoever made it can save its weights alone: '
-            'torch.save(model.state_dict(), FILE)'
-        ) from error
     except (FileRefused, OSError) as error:
         raise CheckpointError(f'{name} {printable(error)}') from error
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error
-    return _mapping(loaded, name)
-
-
-def load_trusted(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
-    """Read a checkpoint with pickle, which runs whatever the file asks for; only for files whose origin is trusted.
-
-    Raises:
-        CheckpointError: The file cannot be read.
-    """
-    name = _name(source)
-    try:
-        with open_regular(_local_path(os.fspath(source))) as file:
-            loaded = torch.load(file, map_location=map_location, weights_only=False)
-    except FileRefused as error:
-        raise CheckpointError(f'{name} {printable(error)}') from error
-    except Exception as error:  # a class that is not installed, or anything the file's code may raise
-        detail = printable(str(error).partition('\n')[0])
-        raise CheckpointError(f'{name} cannot be read in full either: {type(error).__name__}: {detail}') from error
-    return _mapping(loaded, name)
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(f'{name} holds a {type(loaded).__name__}, not a dictionary of weights')
+    return loaded if isinstance(loaded, dict) else dict(loaded)
 
 
 def notes_of(path: str | os.PathLike) -> dict[str, str]:
@@ -94,16 +73,11 @@ def notes_of(path: str | os.PathLike) -> dict[str, str]:
     """
     try:
         with open_regular(path) as file:
-            return safetensors_file.notes(os.fspath(path), file.read(16))
+            head = file.read(16)
+            return safetensors_file.read(os.fspath(path), head, None)[1] if safetensors_file.recognised(head) else {}
     except FileRefused as error:
         raise CheckpointError(f'{_name(path)} {printable(error)}') from error
 
 
 def _name(source: str | os.PathLike) -> str:
     return f"checkpoint '{printable(os.fspath(source), 1000)}'"
-
-
-def _mapping(loaded: Any, name: str) -> dict[str, Any]:
-    if not isinstance(loaded, Mapping):
-        raise CheckpointError(f'{name} holds a {type(loaded).__name__}, not a dictionary of weights')
-    return loaded if isinstance(loaded, dict) else dict(loaded)

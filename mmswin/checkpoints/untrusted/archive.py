@@ -20,7 +20,8 @@ MAX_RECORDS = 200_000
 _MAX_RATIO = 20
 _STORED, _DEFLATED = 0, 8
 # Sizes follow the numbers; names are UTF-8; how hard was compressed.
-_DESCRIBED, _FLAGS = 0x8, 0x8 | 0x800 | 0x6
+_DESCRIBED, _UTF8 = 0x8, 0x800
+_FLAGS = _DESCRIBED | _UTF8 | 0x6
 _END = struct.Struct('<4s4H2LH')
 _END64 = struct.Struct('<4sQ2H2L4Q')
 _LOCATOR = struct.Struct('<4sLQL')
@@ -30,9 +31,11 @@ _EXTRA64, _EXTRA_NAME = 1, 0x7075
 
 
 class Record(NamedTuple):
-    """Where the bytes of one file in the archive lie, packed or not, how many they become, and their checksum."""
+    """One file in the archive: where its header or (from :func:`records`) its bytes lie, and what is said of it."""
 
     name: str
+    raw: bytes
+    flags: int
     start: int
     packed: int
     size: int
@@ -46,14 +49,17 @@ class Source:
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.size = file, os.fstat(file.fileno()).st_size
 
+    def need(self, holds: bool, detail: str) -> None:
+        """Refuse the file as damaged unless something holds."""
+        if not holds:
+            raise damaged(self.size, detail)
+
     def at(self, offset: int, count: int) -> bytes:
         """So many bytes from there."""
-        if offset < 0 or offset + count > self.size:
-            raise damaged(self.size, 'it ends too early')
+        self.need(0 <= offset <= self.size - count, 'it ends too early')
         self.file.seek(offset)
         content = self.file.read(count)
-        if len(content) != count:
-            raise damaged(self.size, 'it ends too early')
+        self.need(len(content) == count, 'it ends too early')
         return content
 
     def into(self, offset: int, memory: memoryview) -> None:
@@ -62,26 +68,21 @@ class Source:
         filled = 0
         while filled < len(memory):
             count = self.file.readinto(memory[filled : filled + (1 << 26)])
-            if not count:
-                raise damaged(self.size, 'its numbers end too early')
+            self.need(bool(count), 'its numbers end too early')
             filled += count
 
     def content(self, record: Record, summed: bool) -> bytes:
-        """A record's bytes, compared with its checksum."""
-        packed = self.at(record.start, record.packed)
-        content = packed if record.method == _STORED else self._unpacked(packed, record)
-        if summed and zlib.crc32(content) != record.crc:
-            raise damaged(self.size, f'the checksum of {record.name} does not fit')
-        return content
-
-    def _unpacked(self, packed: bytes, record: Record) -> bytes:
-        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            content = unpacker.decompress(packed, record.size + 1)
-        except zlib.error as error:
-            raise damaged(self.size, f'{record.name} cannot be unpacked') from error
-        if len(content) != record.size or not unpacker.eof or unpacker.unused_data:
-            raise damaged(self.size, f'{record.name} is of another size than it says')
+        """A record's bytes, unpacked and compared with its checksum."""
+        content = self.at(record.start, record.packed)
+        if record.method == _DEFLATED:
+            unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                content = unpacker.decompress(content, record.size + 1)
+            except zlib.error as error:
+                raise damaged(self.size, f'{record.name} cannot be unpacked') from error
+            complete = len(content) == record.size and unpacker.eof and not unpacker.unused_data
+            self.need(complete, f'{record.name} is of another size than it says')
+        self.need(not summed or zlib.crc32(content) == record.crc, f'the checksum of {record.name} does not fit')
         return content
 
 
@@ -92,23 +93,21 @@ def records(source: Source) -> dict[str, Record]:
         FileRefused: It is damaged, could be read in two ways, or is no archive of ``torch.save``.
     """
     place, size, count = _contents(source)
-    entries = sorted(_entries(source, source.at(place, size), count), key=lambda entry: entry[0])
-    ends = [entry[0] for entry in entries[1:]] + [place]
-    _one_way(entries[0][0] == 0, 'there is something before its first record')
-    return _below_folder([_local(source, end, *entry) for end, entry in zip(ends, entries)])
+    entries = sorted(_entries(source, source.at(place, size), count), key=lambda record: record.start)
+    ends = [record.start for record in entries[1:]] + [place]
+    _one_way(entries[0].start == 0, 'there is something before its first record')
+    return _below_folder([_located(source, record, end) for record, end in zip(entries, ends)])
 
 
 def _one_way(holds: bool, detail: str) -> None:
-    if not holds:
-        raise FileRefused(f'is an archive that two programs could read differently, or damaged ({detail})')
+    need(holds, f'is an archive that two programs could read differently, or damaged ({detail})')
 
 
 def _contents(source: Source) -> tuple[int, int, int]:
     """Offset and size of the list of contents, and its number of entries."""
     at = source.size - _END.size
     mark, disk, first, here, count, size, place, comment = _END.unpack(source.at(at, _END.size))
-    if mark != b'PK\5\6':
-        raise damaged(source.size, 'its list of contents, which comes last, is not there')
+    source.need(mark == b'PK\5\6', 'its list of contents, which comes last, is not there')
     _one_way(not (comment or disk or first) and here == count, 'its end record')
     before = source.at(at - _LOCATOR.size, _LOCATOR.size) if at >= _LOCATOR.size else b''
     if before[:4] == b'PK\6\7':
@@ -133,15 +132,13 @@ def _wide(extra: bytes, values: list[int]) -> list[int]:
         _one_way(kind != _EXTRA64 or not content, 'a second size of a record')
         content = extra[4 : 4 + length] if kind == _EXTRA64 else content
         extra = extra[4 + length :]
-    missing = [index for index, value in enumerate(values) if value == 0xFFFFFFFF]
-    _one_way(len(content) >= 8 * len(missing), 'the size of a record')
-    for position, index in enumerate(missing):
-        values[index] = int.from_bytes(content[8 * position : 8 * position + 8], 'little')
-    return values
+    _one_way(len(content) >= 8 * values.count(0xFFFFFFFF), 'the size of a record')
+    further = (int.from_bytes(content[at : at + 8], 'little') for at in range(0, len(content), 8))
+    return [next(further) if value == 0xFFFFFFFF else value for value in values]
 
 
-def _entries(source: Source, listed: bytes, count: int) -> Iterator[tuple[int, int, bytes, Record]]:
-    """Offset, flags, raw name and record (without its place) of each entry."""
+def _entries(source: Source, listed: bytes, count: int) -> Iterator[Record]:
+    """The records as the list of contents has them."""
     at = 0
     for _ in range(count):
         _one_way(at + _ENTRY.size <= len(listed), 'its list of contents')
@@ -156,29 +153,29 @@ def _entries(source: Source, listed: bytes, count: int) -> Iterator[tuple[int, i
         need(not flags & 1, 'is encrypted')
         _one_way(not flags & ~_FLAGS and method in (_STORED, _DEFLATED), 'how a record is packed')
         try:
-            name = raw.decode('utf-8' if flags & 0x800 else 'ascii')
+            name = raw.decode('utf-8' if flags & _UTF8 else 'ascii')
         except UnicodeDecodeError:
             name = ''
         _one_way(bool(name), 'the name of a record')
-        if method == _STORED and packed != size:
-            raise damaged(source.size, f'two sizes of {name}')
+        source.need(method == _DEFLATED or packed == size, f'two sizes of {name}')
         swells = f'would swell from {packed} to {size} bytes when it is unpacked ({name})'
         need(method == _STORED or size <= _MAX_RATIO * packed + 4096, swells)
-        yield offset, flags, raw, Record(name, 0, packed, size, crc, method)
+        yield Record(name, raw, flags, offset, packed, size, crc, method)
     _one_way(at == len(listed), 'its list of contents')
 
 
-def _local(source: Source, end: int, offset: int, flags: int, raw: bytes, record: Record) -> Record:
-    """The record with its place, if its own header and what follows its bytes say what the list says."""
-    mark, _, flags2, method, _, _, crc, packed, size, named, extra = _LOCAL.unpack(source.at(offset, _LOCAL.size))
-    rest = source.at(offset + _LOCAL.size, named + extra)
-    start = offset + _LOCAL.size + named + extra
+def _located(source: Source, record: Record, end: int) -> Record:
+    """The record with its bytes' place, if its own header and what follows the bytes say what the list says."""
+    header = source.at(record.start, _LOCAL.size)
+    mark, _, flags, method, _, _, crc, packed, size, named, extra = _LOCAL.unpack(header)
+    rest = source.at(record.start + _LOCAL.size, named + extra)
+    start = record.start + _LOCAL.size + named + extra
     # torch pads with an extra field, which is looked at only where it tells sizes.
     size, packed = _wide(rest[named:] if 0xFFFFFFFF in (packed, size) else b'', [size, packed])
     told, true = (crc, packed, size), (record.crc, record.packed, record.size)
     described = flags & _DESCRIBED
     agree = told == true or (described and all(number in (0, right) for number, right in zip(told, true)))
-    same = mark == b'PK\3\4' and (flags2, method, rest[:named]) == (flags, record.method, raw)
+    same = mark == b'PK\3\4' and (flags, method, rest[:named]) == (record.flags, record.method, record.raw)
     _one_way(same and bool(agree), f'the header of {record.name}')
     forms = ['<L2Q'] if max(true) > 0xFFFFFFFF else ['<L2Q', '<3L']
     behind = end - start - record.packed

@@ -1,14 +1,14 @@
 """The stack machine of pickle for checkpoints: one pass that checks and builds, with a bound on everything.
 
-It knows the instructions that ``torch.save`` and numpy's arrays need, in pickle protocols 2 to 5, and stops at any
-other. What the file names is looked up in :mod:`mmswin.checkpoints.untrusted.names`, never imported.
+It is Python's own with the instructions that ``torch.save`` and numpy's arrays need, in pickle protocols 2 to 5, and
+stops at any other. What the file names is looked up in :mod:`mmswin.checkpoints.untrusted.names`, never imported.
 """
 
 from __future__ import annotations
 
 import gc
+import pickle
 import pickletools
-import struct
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -17,30 +17,21 @@ import numpy as np
 from torch import Tensor
 
 from mmswin.checkpoints.untrusted import names
-from mmswin.checkpoints.untrusted.names import (
-    CALLS,
-    CONFIGURATIONS,
-    DTYPES,
-    HISTORY_BUFFER,
-    KINDS,
-    TYPES,
-    Name,
-    Storage,
-)
-from mmswin.checkpoints.untrusted.other_files import FileRefused, UnsafeName, UnusualPickle, need
+from mmswin.checkpoints.untrusted.names import ARRAY, CALLS, CONFIGURATIONS, DTYPES, HISTORY_BUFFER, Name, Storage
+from mmswin.checkpoints.untrusted.other_files import FileRefused, FileUnsafe, need, unsafe
 
 # Far more than a training checkpoint of the largest detectors has (some 200 000).
 MAX_INSTRUCTIONS = 2_000_000
 # What may be built: so many bytes and 16 times the file's own. Objects count more than they take.
 _FREE_BYTES = 1 << 27
-_OBJECT_BYTES, _CONTAINER_BYTES = 512, 400
+_OBJECT_BYTES = 512
 _MAX_NAME = 1000
 _MAX_LEVELS, _MAX_ENTRIES = 100, 3_000_000
 _MAPPINGS = (dict, OrderedDict, Counter)
 _SHORT = 'is damaged: its list of tensors ends too early'
 
 
-class Machine:
+class Machine(pickle._Unpickler):
     """Reads one pickle.
 
     Args:
@@ -53,13 +44,13 @@ class Machine:
     def __init__(
         self, file: BinaryIO, size: int, storage_of: Callable[[tuple], Storage], whole: int | None = None
     ) -> None:
+        super().__init__(file, encoding='latin-1')  # of Python 2's texts, which may be bytes
         self.file, self.size, self.storage_of = file, size, storage_of
         self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.metastack: list[list[Any]] = []
+        self.append = self.stack.append
         self.left = _FREE_BYTES + 16 * (size if whole is None else whole)
-        self.tensors: dict[int, tuple[Tensor, Storage]] = {}
-        self.unfilled: dict[int, np.ndarray] = {}
+        self.tensors: list[Tensor] = []
         self.made: dict[int, tuple[Any, str]] = {}  # what was made empty, and for which name
 
     def load(self) -> Any:
@@ -73,8 +64,8 @@ class Machine:
         gc.disable()  # it would go through all that is built, again and again
         try:
             result = self._run()
-            need(not self.unfilled, 'holds a damaged numpy array')
             for made, name in self.made.values():
+                need(name != ARRAY, 'holds a damaged numpy array')
                 if name == HISTORY_BUFFER:
                     names.check_log(made)
             check_structure(result)
@@ -88,20 +79,20 @@ class Machine:
         return result
 
     def _run(self) -> Any:
-        read, handlers = self.file.read, _HANDLERS
+        read, instructions = self.file.read, _INSTRUCTIONS
         for _ in range(MAX_INSTRUCTIONS):
             code = read(1)
-            if code == b'.':
+            if code == pickle.STOP:
                 return self.stack.pop()
-            handler = handlers.get(code)
-            if handler is None:
+            carry_out = instructions.get(code)
+            if carry_out is None:
                 opcode = pickletools.code2op.get(code.decode('latin-1'))
                 need(opcode is not None, _SHORT)
-                raise UnusualPickle(
+                raise FileUnsafe(
                     f'is written with the pickle instruction {opcode.name}, which torch.save does not use: '
                     'load it where you made it and save its weights with torch.save(weights, FILE)'
                 )
-            handler(self)
+            carry_out(self)
         raise FileRefused(f'has more than {MAX_INSTRUCTIONS} entries, which no file of weights has')
 
     def spend(self, amount: int) -> None:
@@ -109,9 +100,9 @@ class Machine:
         self.left -= amount
         need(self.left >= 0, 'would swell to many times its size when it is read')
 
-    # ------------------------------------------------------------------ instructions
+    # ------------------------------------------------------------------ what Python's instructions call
 
-    def bytes(self, count: int) -> bytes:  # pyrefly: ignore[not-a-type]
+    def read(self, count: int) -> bytes:
         """The next bytes of the file."""
         fits = count <= 65536 or count <= self.size - self.file.tell()
         need(fits, 'is damaged: it declares more bytes than it has')
@@ -119,49 +110,37 @@ class Machine:
         need(len(content) == count, _SHORT)
         return content
 
-    def number(self, width: int) -> int:
-        return int.from_bytes(self.bytes(width), 'little')
+    def readline(self) -> bytes:
+        """The rest of a line, such as a name."""
+        return self.file.readline(_MAX_NAME)
 
-    def counted(self, width: int) -> bytes:  # pyrefly: ignore[not-a-type]
-        """Bytes whose number stands before them."""
-        return self.bytes(self.number(width))
-
-    def protocol(self) -> None:
-        version = self.number(1)
-        if not 2 <= version <= 5:
-            raise UnusualPickle(f'is written with pickle protocol {version}: save it with torch.save where you made it')
-
-    def line(self) -> str:
-        text = self.file.readline(_MAX_NAME)
-        need(text.endswith(b'\n'), 'is damaged: a name without an end')
-        return text[:-1].decode('utf-8')
-
-    def name(self, module: Any, name: Any) -> None:
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands for a type or function that the file names."""
         full = f'{"builtins" if module == "__builtin__" else module}.{name}'
-        if full not in CALLS and full not in KINDS and full not in DTYPES and full not in TYPES:
-            raise UnsafeName(full.removeprefix('builtins.'))
-        self.stack.append(DTYPES.get(full) or Name(full))
+        if full not in names.KNOWN:
+            raise unsafe(full.removeprefix('builtins.'))
+        return DTYPES.get(full) or Name(full)
 
-    def pop_mark(self) -> list[Any]:
-        mark = self.marks.pop()
-        items = self.stack[mark:]
-        del self.stack[mark:]
-        return items
+    def persistent_load(self, pid: Any) -> Storage:
+        """The storage of a tensor."""
+        proper = type(pid) is tuple and len(pid) >= 5 and pid[0] == 'storage'
+        need(proper, 'is damaged: a reference to what is no storage of a tensor')
+        return self.storage_of(pid)
 
-    def tail(self, count: int) -> list[Any]:
-        need(len(self.stack) >= count, 'is damaged (IndexError in its list of tensors)')
-        items = self.stack[-count:]
-        del self.stack[-count:]
-        return items
+    # ------------------------------------------------------------------ instructions of ours
 
-    def memoize(self, index: int) -> None:
-        self.memo[index] = self.stack[-1]
+    def bytes_in_place(self) -> None:
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), 'little'))))
 
-    def append(self, items: list[Any]) -> None:
+    def empty_set(self) -> None:
+        self.spend(_OBJECT_BYTES)
+        self.append(set())
+
+    def extend_list(self, items: list[Any]) -> None:
         need(type(self.stack[-1]) is list, 'is damaged: it appends to what is no list')
         self.stack[-1].extend(items)
 
-    def add_items(self, items: list[Any]) -> None:
+    def extend_set(self, items: list[Any]) -> None:
         need(type(self.stack[-1]) is set, 'is damaged: it adds to what is no set')
         names.check_keys(items)
         self.stack[-1].update(items)
@@ -174,37 +153,29 @@ class Machine:
         for key, value in zip(items[::2], items[1::2]):
             target[key] = value
 
-    def storage(self) -> None:
-        identity = self.stack.pop()
-        proper = type(identity) is tuple and len(identity) >= 5 and identity[0] == 'storage'
-        need(proper, 'is damaged: a reference to what is no storage of a tensor')
-        self.stack.append(self.storage_of(identity))
+    def remember(self, made: Any, name: str) -> Any:
+        """Note what was made empty; its state is to come."""
+        self.made[id(made)] = made, name
+        return made
 
     def new(self) -> None:
-        cls, arguments = self.tail(2)
+        arguments, cls = self.stack.pop(), self.stack.pop()
         if type(cls) is not Name or cls not in (HISTORY_BUFFER, *CONFIGURATIONS) or arguments != ():
-            raise UnsafeName(f'{cls if isinstance(cls, Name) else "object"}.__new__')
+            raise unsafe(f'{cls if isinstance(cls, Name) else "object"}.__new__')
         self.spend(2 * _OBJECT_BYTES)
-        made: Any = {}
-        if cls == HISTORY_BUFFER:
-            from mmengine.logging import HistoryBuffer
-
-            made = HistoryBuffer()
-        self.made[id(made)] = made, cls
-        self.stack.append(made)
+        self.append(self.remember(names.empty_log() if cls == HISTORY_BUFFER else {}, cls))
 
     def reduce(self) -> None:
-        function, arguments = self.tail(2)
+        arguments, function = self.stack.pop(), self.stack.pop()
         build = CALLS.get(function) if type(function) is Name else None
         if build is None:
-            raise UnsafeName(function if isinstance(function, Name) else 'something other than a known function')
+            raise unsafe(function if isinstance(function, Name) else 'something other than a known function')
         need(type(arguments) is tuple, 'is damaged: a call without arguments')
         self.spend(_OBJECT_BYTES)
-        self.stack.append(build(self, *arguments))
+        self.append(build(self, *arguments))
 
     def build(self) -> None:
-        target, state = self.tail(2)
-        self.stack.append(target)
+        state, target = self.stack.pop(), self.stack[-1]
         _, name = self.made.get(id(target), (None, ''))
         if name == 'argparse.Namespace':
             need(type(state) is dict, 'is damaged: the state of a Namespace is no dictionary')
@@ -212,73 +183,39 @@ class Machine:
             target.update(state)
         elif name == HISTORY_BUFFER:
             names.fill_log(target, state)
+        elif name == ARRAY:
+            del self.made[id(target)]
+            names.fill_array(self, target, state)
         elif isinstance(target, np.dtype):
             names.check_dtype(state)
-        elif type(target) is np.ndarray:
-            names.fill_array(self, target, state)
         # Others' are attributes, such as _metadata, which torch would obey.
         elif type(target) is not OrderedDict and name != 'yacs.config.CfgNode':
-            raise UnsafeName(f'the state of a {type(target).__name__}')
+            raise unsafe(f'the state of a {type(target).__name__}')
 
 
-def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
-    return lambda machine: machine.stack.append(make(machine))
-
-
-def _container(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
-    def handler(machine: Machine) -> None:
-        machine.spend(_CONTAINER_BYTES)
-        machine.stack.append(make(machine))
-
-    return handler
-
-
-_HANDLERS: dict[bytes, Callable[[Machine], None]] = {
-    b'\x80': Machine.protocol,
-    b'\x95': lambda machine: need(len(machine.bytes(8)) == 8, _SHORT),  # how long a frame is
-    b'c': lambda machine: machine.name(machine.line(), machine.line()),
-    b'\x93': lambda machine: machine.name(*machine.tail(2)),
-    b'R': Machine.reduce,
-    b'\x81': Machine.new,
-    b'b': Machine.build,
-    b'Q': Machine.storage,
-    b'(': lambda machine: machine.marks.append(len(machine.stack)),
-    b'q': lambda machine: machine.memoize(machine.number(1)),
-    b'r': lambda machine: machine.memoize(machine.number(4)),
-    b'\x94': lambda machine: machine.memoize(len(machine.memo)),
-    b'h': _push(lambda machine: machine.memo[machine.number(1)]),
-    b'j': _push(lambda machine: machine.memo[machine.number(4)]),
-    b'J': _push(lambda machine: int.from_bytes(machine.bytes(4), 'little', signed=True)),
-    b'K': _push(lambda machine: machine.number(1)),
-    b'M': _push(lambda machine: machine.number(2)),
-    b'\x8a': _push(lambda machine: int.from_bytes(machine.counted(1), 'little', signed=True)),
-    b'G': _push(lambda machine: struct.unpack('>d', machine.bytes(8))[0]),
-    b'X': _push(lambda machine: machine.counted(4).decode('utf-8', 'surrogatepass')),
-    b'\x8c': _push(lambda machine: machine.counted(1).decode('utf-8', 'surrogatepass')),
-    b'\x8d': _push(lambda machine: machine.counted(8).decode('utf-8', 'surrogatepass')),
-    # Python 2's, which are texts and bytes.
-    b'U': _push(lambda machine: machine.counted(1).decode('latin-1')),
-    b'T': _push(lambda machine: machine.counted(4).decode('latin-1')),
-    b'C': _push(lambda machine: machine.counted(1)),
-    b'B': _push(lambda machine: machine.counted(4)),
-    b'\x8e': _push(lambda machine: machine.counted(8)),
-    b'\x96': _push(lambda machine: bytearray(machine.counted(8))),
-    b'N': _push(lambda machine: None),
-    b'\x88': _push(lambda machine: True),
-    b'\x89': _push(lambda machine: False),
-    b')': _push(lambda machine: ()),
-    b']': _container(lambda machine: []),
-    b'}': _container(lambda machine: {}),
-    b'\x8f': _container(lambda machine: set()),
-    b't': _container(lambda machine: tuple(machine.pop_mark())),
-    b'\x85': _container(lambda machine: tuple(machine.tail(1))),
-    b'\x86': _container(lambda machine: tuple(machine.tail(2))),
-    b'\x87': _container(lambda machine: tuple(machine.tail(3))),
-    b'a': lambda machine: machine.append(machine.tail(1)),
-    b'e': lambda machine: machine.append(machine.pop_mark()),
-    b's': lambda machine: machine.set_items(machine.tail(2)),
-    b'u': lambda machine: machine.set_items(machine.pop_mark()),
-    b'\x90': lambda machine: machine.add_items(machine.pop_mark()),
+# Of Python's instructions, those that make plain values, keep them, or call one of the methods above.
+_PLAIN = (
+    'NONE', 'NEWTRUE', 'NEWFALSE', 'BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT', 'BINUNICODE',
+    'SHORT_BINUNICODE', 'BINUNICODE8', 'BINSTRING', 'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8',
+    'EMPTY_LIST', 'EMPTY_DICT', 'EMPTY_TUPLE', 'TUPLE', 'TUPLE1', 'TUPLE2', 'TUPLE3', 'MARK', 'BINPUT', 'LONG_BINPUT',
+    'MEMOIZE', 'GLOBAL', 'STACK_GLOBAL', 'BINPERSID',
+)  # fmt: skip
+_INSTRUCTIONS: dict[bytes, Callable[[Machine], Any]] = {
+    **{(code := getattr(pickle, name)): pickle._Unpickler.dispatch[code[0]] for name in _PLAIN},
+    pickle.PROTO: lambda machine: machine.read(1),
+    pickle.FRAME: lambda machine: machine.read(8),
+    pickle.BINGET: lambda machine: machine.append(machine.memo[machine.read(1)[0]]),
+    pickle.LONG_BINGET: lambda machine: machine.append(machine.memo[int.from_bytes(machine.read(4), 'little')]),
+    pickle.BYTEARRAY8: Machine.bytes_in_place,
+    pickle.EMPTY_SET: Machine.empty_set,
+    pickle.APPEND: lambda machine: machine.extend_list([machine.stack.pop()]),
+    pickle.APPENDS: lambda machine: machine.extend_list(machine.pop_mark()),
+    pickle.ADDITEMS: lambda machine: machine.extend_set(machine.pop_mark()),
+    pickle.SETITEM: lambda machine: machine.set_items([machine.stack.pop(-2), machine.stack.pop()]),
+    pickle.SETITEMS: lambda machine: machine.set_items(machine.pop_mark()),
+    pickle.NEWOBJ: Machine.new,
+    pickle.REDUCE: Machine.reduce,
+    pickle.BUILD: Machine.build,
 }
 
 
@@ -288,24 +225,23 @@ def check_structure(loaded: Any) -> None:
     Raises:
         FileRefused: They are; code that walks through them would not come back.
     """
-    heights: dict[int, tuple[int, int]] = {}  # levels and entries below a container
-    path: set[int] = set()
-    stack = [(loaded, False)] if isinstance(loaded, (dict, list, tuple)) else []
-    while stack:
-        value, children_done = stack.pop()
-        if not children_done and id(value) in heights:
-            continue
-        children = value.values() if isinstance(value, dict) else value
-        nested = [child for child in children if isinstance(child, (dict, list, tuple)) and child]
-        if children_done or not nested:
-            path.discard(id(value))
-            below = [heights[id(child)] for child in nested]
-            levels, entries = 1 + max((b[0] for b in below), default=0), len(value) + sum(b[1] for b in below)
-            if levels > _MAX_LEVELS or entries > _MAX_ENTRIES:
-                raise FileRefused(f'nests {levels} levels and {entries} entries, which no file of weights does')
-            heights[id(value)] = levels, entries
-        else:
-            need(id(value) not in path, 'refers to itself in a circle, which no file of weights does')
-            path.add(id(value))
-            stack.append((value, True))
-            stack.extend((child, False) for child in nested)
+    extents: dict[int, tuple[int, int] | None] = {}  # levels and entries of a container; None: under way
+
+    def extent(container: Any, level: int) -> tuple[int, int]:
+        if id(container) not in extents:
+            extents[id(container)] = None
+            children = container.values() if isinstance(container, dict) else container
+            nested = [child for child in children if isinstance(child, (dict, list, tuple)) and child]
+            need(level < _MAX_LEVELS or not nested, f'nests {level} levels and more, which no file of weights does')
+            below = [extent(child, level + 1) for child in nested]
+            levels, entries = 1 + max((b[0] for b in below), default=0), len(container) + sum(b[1] for b in below)
+            fits = levels <= _MAX_LEVELS and entries <= _MAX_ENTRIES
+            need(fits, f'nests {levels} levels and {entries} entries, which no file of weights does')
+            extents[id(container)] = levels, entries
+        found = extents[id(container)]
+        if found is None:
+            raise FileRefused('refers to itself in a circle, which no file of weights does')
+        return found
+
+    if isinstance(loaded, (dict, list, tuple)):
+        extent(loaded, 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmswin.checkpoints.untrusted.other_files import FileRefused, UnsafeName, need
+from mmswin.checkpoints.untrusted.other_files import need, unsafe
 from mmswin.errors import printable
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _MAX_KEY = 2**61 - 1
 MAX_DIMS = 64
 
+ARRAY = 'numpy.ndarray'
 HISTORY_BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
 _STATISTICS = ('min', 'max', 'current', 'mean')
 # Configurations and options of training scripts, read as dictionaries: made empty, then filled.
@@ -58,11 +60,13 @@ class Name(str):
         return str, (str(self),)
 
 
+@dataclass(eq=False)
 class Storage:
-    """The numbers of one or several tensors: bytes in memory that are filled from the file, or a part of them."""
+    """The numbers of one or several tensors: bytes in memory that are filled from the file."""
 
-    def __init__(self, key: str, dtype: torch.dtype, memory: Tensor, first: int, numel: int) -> None:
-        self.key, self.dtype, self.memory, self.first, self.numel = key, dtype, memory, first, numel
+    dtype: torch.dtype
+    memory: Tensor
+    numel: int
 
     def __reduce__(self) -> tuple:
         return Tensor.clone, (self.memory,)
@@ -96,85 +100,69 @@ def _tensor(
     proper = isinstance(storage, Storage) and is_count(offset) and are_counts(size) and are_counts(stride)
     need(proper and len(size) == len(stride), 'is damaged: a tensor without a proper size')
     if rest and rest[-1] and rest[-1] is not dtype:
-        raise UnsafeName('a conjugate or negative view of a tensor')
-    if 0 in size:
-        tensor = torch.empty(size, dtype=dtype)
-    else:
-        there = storage.numel * storage.dtype.itemsize
+        raise unsafe('a conjugate or negative view of a tensor')
+    tensor = torch.empty(size if 0 in size else 0, dtype=dtype)
+    if 0 not in size:
+        there = storage.memory.numel()
         last = offset + sum((extent - 1) * step for extent, step in zip(size, stride))
-        if (last + 1) * dtype.itemsize > there:
-            shape = printable(tuple(size), 80)
-            raise FileRefused(f'is damaged: a tensor of size {shape} does not fit into its {there} bytes')
+        shape = printable(tuple(size), 80)
+        fits = (last + 1) * dtype.itemsize <= there
+        need(fits, f'is damaged: a tensor of size {shape} does not fit into its {there} bytes')
         machine.spend(prod(size) * dtype.itemsize)
-        tensor = torch.empty(0, dtype=dtype)
-        tensor.set_(storage.memory.untyped_storage(), storage.first + offset, size, stride)
-        machine.tensors[id(tensor)] = tensor, storage
+        tensor.set_(storage.memory.untyped_storage(), offset, size, stride)
+        machine.tensors.append(tensor)
     return tensor.requires_grad_(grad is True and (dtype.is_floating_point or dtype.is_complex))
 
 
 def _parameter(machine: Machine, data: Any, grad: Any = True, _: Any = None) -> Tensor:
     need(type(data) is Tensor, 'is damaged: a parameter that is no tensor')
-    parameter = nn.Parameter(data.detach(), grad is True and (data.is_floating_point() or data.is_complex()))
-    if id(data) in machine.tensors:
-        machine.tensors[id(parameter)] = parameter, machine.tensors[id(data)][1]
-    return parameter
+    machine.tensors.append(
+        nn.Parameter(data.detach(), grad is True and (data.is_floating_point() or data.is_complex()))
+    )
+    return machine.tensors[-1]
 
 
 # ------------------------------------------------------------------ containers and plain values
 
 
-def _pairs(machine: Machine, items: Any) -> Any:
-    if isinstance(items, (list, tuple)):
-        pairs = all(type(pair) in (list, tuple) and len(pair) == 2 for pair in items)
+def _value(make: Callable[..., Any], *types: type) -> Callable[..., Any]:
+    """What is made of nothing but arguments of these types."""
+
+    def build(machine: Machine, *arguments: Any) -> Any:
+        if not all(type(argument) in types for argument in arguments):
+            raise unsafe(f'{make.__name__} of something else')
+        machine.spend(sum(100 * len(argument) for argument in arguments if hasattr(argument, '__len__')))
+        return make(*arguments)
+
+    return build
+
+
+def _ordered(machine: Machine, items: Any = ()) -> OrderedDict:
+    if type(items) is not dict:
+        pairs = isinstance(items, (list, tuple)) and all(type(p) in (list, tuple) and len(p) == 2 for p in items)
         need(pairs, 'is damaged: a dictionary without keys')
         check_keys(pair[0] for pair in items)
-    else:
-        need(type(items) is dict, 'is damaged: a dictionary of unknown content')
-    machine.spend(100 * len(items))
-    return items
-
-
-def _counter(machine: Machine, items: Any = ()) -> Counter:
-    counter: Counter = Counter()
-    dict.update(counter, _pairs(machine, items))  # not Counter's, which counts the pairs themselves
-    return counter
+    return _value(OrderedDict, dict, list, tuple)(machine, items)
 
 
 def _set(machine: Machine, items: Any = ()) -> set:
     need(isinstance(items, (list, tuple)), 'is damaged: a set of unknown content')
     check_keys(items)
-    machine.spend(100 * len(items))
-    return set(items)
+    return _value(set, list, tuple)(machine, items)
 
 
 def _encode(machine: Machine, text: Any, encoding: Any = None) -> bytes:
     if not isinstance(text, str) or encoding not in ('latin1', 'latin-1'):
-        raise UnsafeName('_codecs.encode with an unusual encoding')
+        raise unsafe('_codecs.encode with an unusual encoding')
     machine.spend(len(text))
     return text.encode('latin-1')
 
 
 def _byte_array(machine: Machine, content: Any = b'', encoding: Any = 'latin-1') -> bytearray:
     if not isinstance(content, (bytes, str)):
-        raise UnsafeName('bytearray of a number')
+        raise unsafe('bytearray of a number')
     machine.spend(len(content))
     return bytearray(content if isinstance(content, bytes) else _encode(machine, content, encoding))
-
-
-def _plain(make: Callable[..., Any], *types: type) -> Callable[..., Any]:
-    """A value made of nothing but arguments of these types."""
-
-    def build(machine: Machine, *arguments: Any) -> Any:
-        if not all(type(argument) in types for argument in arguments):
-            raise UnsafeName(f'{make.__name__} of something else')
-        return make(*arguments)
-
-    return build
-
-
-def _size(machine: Machine, extents: Any = ()) -> torch.Size:
-    need(are_counts(extents), 'is damaged: a size that is no tuple of numbers')
-    return torch.Size(extents)
 
 
 # ------------------------------------------------------------------ numpy and mmengine
@@ -182,7 +170,7 @@ def _size(machine: Machine, extents: Any = ()) -> torch.Size:
 
 def _dtype(machine: Machine, spec: Any, *_: Any) -> np.dtype:
     if not isinstance(spec, str) or spec not in _NUMBERS:
-        raise UnsafeName(f'numpy.dtype({printable(spec, 40)})')
+        raise unsafe(f'numpy.dtype({printable(spec, 40)})')
     return np.dtype(spec)
 
 
@@ -192,48 +180,51 @@ def check_dtype(state: Any) -> None:
     need(plain, 'holds a numpy array whose numbers are of an unusual kind')
 
 
-def _numbers(dtype: Any, content: Any, shape: Any) -> Any:
+def _numbers(machine: Machine, content: Any, dtype: Any, shape: Any) -> Any:
     """The bytes of an array's numbers; those that Python 2 wrote are a text."""
     content = content.encode('latin-1') if isinstance(content, str) else content
     proper = isinstance(dtype, np.dtype) and isinstance(content, (bytes, bytearray))
     need(proper, 'holds a numpy array of objects, not of numbers')
     fits = are_counts(shape) and len(shape) <= 32 and prod(shape) * dtype.itemsize == len(content)
     need(fits, 'holds a numpy array that declares another size than it has')
+    machine.spend(len(content))
     return content
 
 
+def _array(machine: Machine, content: Any, dtype: Any, shape: Any, order: Any = 'C') -> np.ndarray:
+    content = _numbers(machine, content, dtype, shape)
+    return np.frombuffer(bytearray(content), dtype).reshape(shape, order=order)
+
+
 def _new_array(machine: Machine, cls: Any, shape: Any, kind: Any) -> np.ndarray:
-    if cls != 'numpy.ndarray' or shape != (0,) or kind not in ('b', b'b'):
-        raise UnsafeName('numpy._core.multiarray._reconstruct of something other than an empty array')
-    array = np.ndarray((0,), 'b')
-    machine.unfilled[id(array)] = array
-    return array
+    if cls != ARRAY or shape != (0,) or kind not in ('b', b'b'):
+        raise unsafe('numpy._core.multiarray._reconstruct of something other than an empty array')
+    return machine.remember(np.ndarray((0,), 'b'), ARRAY)
 
 
 def fill_array(machine: Machine, array: np.ndarray, state: Any) -> None:
-    """Fill an array that was made empty, once."""
-    once = machine.unfilled.pop(id(array), None) is not None
-    need(once and type(state) is tuple and len(state) == 5, 'holds a damaged numpy array')
+    """Fill an array that was made empty."""
+    need(type(state) is tuple and len(state) == 5, 'holds a damaged numpy array')
     _, shape, dtype, fortran, content = state
-    content = _numbers(dtype, content, shape)
-    machine.spend(len(content))
+    content = _numbers(machine, content, dtype, shape)
     array.__setstate__((1, shape, dtype, bool(fortran), bytes(content)))
-
-
-def _array_on(machine: Machine, content: Any, dtype: Any, shape: Any, order: Any = 'C') -> np.ndarray:
-    content = _numbers(dtype, content, shape)
-    machine.spend(len(content))
-    return np.frombuffer(bytearray(content), dtype).reshape(shape, order=order)
 
 
 def _statistic(machine: Machine, owner: Any, name: Any) -> Name:
     if owner != HISTORY_BUFFER or type(owner) is not Name or name not in _STATISTICS:
-        raise UnsafeName(f'getattr({printable(owner, 80)}, {printable(name, 80)})')
+        raise unsafe(f'getattr({printable(owner, 80)}, {printable(name, 80)})')
     return Name(f'{owner}.{name}')
 
 
+def empty_log() -> Any:
+    """mmengine's HistoryBuffer, to be filled; the statistics that it knows stay its own."""
+    from mmengine.logging import HistoryBuffer
+
+    return HistoryBuffer()
+
+
 def fill_log(log: Any, state: Any) -> None:
-    """Fill mmengine's HistoryBuffer; the statistics that it knows stay its own."""
+    """Give a HistoryBuffer the file's values, which may be filled themselves later on."""
     need(type(state) is dict, 'is damaged: the state of a log buffer is no dictionary')
     log._log_history, log._count_history = state.get('_log_history'), state.get('_count_history')
     log.max_length = state.get('max_length', 1000000)
@@ -250,22 +241,23 @@ def check_log(log: Any) -> None:
 CALLS: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys((f'torch._utils._rebuild_tensor{version}' for version in ('', '_v2', '_v3')), _tensor),
     'torch._utils._rebuild_parameter': _parameter,
-    'torch.Size': _size,
-    'torch.device': _plain(torch.device, str, int),
-    'collections.OrderedDict': lambda machine, items=(): OrderedDict(_pairs(machine, items)),
-    'collections.Counter': _counter,
-    'mmengine.config.config.ConfigDict': lambda machine, items=(): dict(_pairs(machine, items)),
+    'torch.Size': _value(torch.Size, tuple),
+    'torch.device': _value(torch.device, str, int),
+    'collections.OrderedDict': _ordered,
+    'collections.Counter': _value(Counter, dict),
+    'mmengine.config.config.ConfigDict': _value(dict, dict),
     '_codecs.encode': _encode,
     'builtins.bytearray': _byte_array,
-    'builtins.bytes': _plain(bytes),
-    'builtins.complex': _plain(complex, int, float),
+    'builtins.bytes': _value(bytes),
+    'builtins.complex': _value(complex, int, float),
     'builtins.set': _set,
     'builtins.getattr': _statistic,
     'numpy.dtype': _dtype,
     **{f'numpy.{core}.multiarray._reconstruct': _new_array for core in ('core', '_core')},
-    **{f'numpy.{core}.multiarray.scalar': lambda _, dtype, content: np.frombuffer(_numbers(dtype, content, ()), dtype)[0]
+    **{f'numpy.{core}.multiarray.scalar': lambda machine, dtype, content: _array(machine, content, dtype, ())[()]
        for core in ('core', '_core')},
-    **{f'numpy.{core}.numeric._frombuffer': _array_on for core in ('core', '_core')},
+    **{f'numpy.{core}.numeric._frombuffer': _array for core in ('core', '_core')},
 }  # fmt: skip
 # Named, but never called.
-TYPES = frozenset({HISTORY_BUFFER, *CONFIGURATIONS, 'numpy.ndarray', *(f'{HISTORY_BUFFER}.{s}' for s in _STATISTICS)})
+_TYPES = {HISTORY_BUFFER, ARRAY, *CONFIGURATIONS, *(f'{HISTORY_BUFFER}.{name}' for name in _STATISTICS)}
+KNOWN = {*CALLS, *KINDS, *DTYPES, *_TYPES}

@@ -7,17 +7,23 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from mmswin.errors import printable
+
 
 class FileRefused(Exception):
     """The file is no complete checkpoint of weights; the message completes the sentence 'the checkpoint ...'."""
 
 
-class UnsafeName(FileRefused):
-    """The file needs a type or function that is not on the list; the message is its name."""
+class FileUnsafe(FileRefused):
+    """The file asks for what could run code."""
 
 
-class UnusualPickle(FileRefused):
-    """The pickle is written in a way that torch.save does not use."""
+def unsafe(name: str) -> FileUnsafe:
+    """The error for a type or function that is not on the list."""
+    return FileUnsafe(
+        f'needs the type {printable(name, 160)}, which is not among the safe ones, and was not opened: loading it could '
+        'run code from the file. Whoever made it can save its weights alone: torch.save(model.state_dict(), FILE)'
+    )
 
 
 def need(holds: bool, fault: str) -> None:
@@ -46,6 +52,11 @@ def kind_of_other(head: bytes, size: int) -> str | None:
         return 'is a compressed archive: unpack it and give the checkpoint inside'
     if head.startswith(b'\x89HDF'):
         return 'is an HDF5 file (Keras?), not a PyTorch checkpoint'
+    if head[257:262] == b'ustar':
+        return (
+            'is written in the tar format of 2017, which is not read: load it with torch.load(FILE, '
+            'weights_only=False) if you trust its origin, and save its weights with torch.save(weights, FILE)'
+        )
     if not any(head):
         return f'holds nothing but zeros at its beginning ({size} bytes): the download or copy did not finish'
     return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import torch
-
 from mmswin.checkpoints.untrusted.names import MAX_DIMS
 from mmswin.checkpoints.untrusted.other_files import FileRefused, need
 from mmswin.errors import printable
@@ -20,26 +18,12 @@ def recognised(head: bytes) -> bool:
     return len(head) > 9 and head[8:9] == b'{' and struct.unpack('<Q', head[:8])[0] < 1 << 40
 
 
-def read(path: str, head: bytes, map_location: Any = 'cpu') -> dict[str, Any]:
-    """The tensors of a file that begins with ``head``, on a device; what is no device means the CPU.
+def read(path: str, head: bytes, device: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors, on a device, of a file that begins with ``head`` (none without a device), and its writer's notes.
 
     Raises:
         FileRefused: It breaks its format.
     """
-    device = str(map_location) if isinstance(map_location, (str, torch.device)) else 'cpu'
-    return _read(path, head, device)[0]
-
-
-def notes(path: str, head: bytes) -> dict[str, str]:
-    """What the file's writer noted in it, text by text; empty for a file of another kind.
-
-    Raises:
-        FileRefused: It breaks its format.
-    """
-    return _read(path, head, 'meta')[1] if recognised(head) else {}
-
-
-def _read(path: str, head: bytes, device: str) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         from safetensors import safe_open
     except ImportError as error:
@@ -47,9 +31,8 @@ def _read(path: str, head: bytes, device: str) -> tuple[dict[str, Any], dict[str
     length = struct.unpack('<Q', head[:8])[0]
     need(length <= _MAX_HEADER, f'is damaged: a header of {length} bytes, and {_MAX_HEADER} are the most that is read')
     try:
-        with safe_open(path, framework='pt', device='cpu' if device == 'meta' else device) as file:
-            names = [] if device == 'meta' else file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
+        with safe_open(path, framework='pt', device=device or 'cpu') as file:
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if device else ())}
             told = dict(file.metadata() or {})
     except MemoryError:
         raise

@@ -20,19 +20,15 @@ from torch import Tensor
 from mmswin.checkpoints.untrusted.archive import Record, Source, records
 from mmswin.checkpoints.untrusted.machine import Machine
 from mmswin.checkpoints.untrusted.names import KINDS, Name, Storage, is_count
-from mmswin.checkpoints.untrusted.other_files import FileRefused, damaged, kind_of_other, need
+from mmswin.checkpoints.untrusted.other_files import FileRefused, kind_of_other, need
 from mmswin.errors import printable
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch's, of files without a zip archive
 _LEGACY_VERSION = 1001
 
 
-def read(file: BinaryIO, map_location: Any) -> Any:
-    """What an open file holds.
-
-    Args:
-        file: A regular file, at its beginning.
-        map_location: A device. None, and whatever looks at the device that the file names, leaves tensors on the CPU.
+def read(file: BinaryIO, device: torch.device) -> Any:
+    """What an open file, at its beginning, holds; its tensors are on the device.
 
     Raises:
         UnsafeName: It needs a type or function that is not on the list.
@@ -41,10 +37,9 @@ def read(file: BinaryIO, map_location: Any) -> Any:
     source = Source(file)
     head = file.read(512)
     file.seek(0)
-    loaded, machine = _archive(source) if head.startswith(b'PK\3\4') else _stream(source, head)
-    device = torch.device(map_location if isinstance(map_location, (str, torch.device)) else 'cpu')
+    loaded, tensors = _archive(source) if head.startswith(b'PK\3\4') else _stream(source, head)
     if device.type not in ('cpu', 'meta'):
-        _move(machine, device)
+        _move(tensors, device)
     return loaded
 
 
@@ -57,7 +52,7 @@ def _set_aside(known: dict[str, Storage], identity: tuple, limit: int) -> Storag
     count, shown = numel * dtype.itemsize, printable(key, 40)
     need(count <= limit, f"is damaged: storage '{shown}' declares {count} bytes, {limit} are there")
     if key not in known:
-        known[key] = Storage(key, dtype, torch.empty(count, dtype=torch.uint8), 0, numel)
+        known[key] = Storage(dtype, torch.empty(count, dtype=torch.uint8), numel)
     need((known[key].dtype, known[key].numel) == (dtype, numel), f"is damaged: storage '{shown}' is declared twice")
     return known[key]
 
@@ -66,10 +61,22 @@ def _memory(storage: Storage) -> memoryview:
     return memoryview(storage.memory.numpy())
 
 
+def _move(tensors: list[Tensor], device: torch.device) -> None:
+    """Bring tensors to a device; those that share memory share it there, too."""
+    moved: dict[int, Tensor] = {}
+    for tensor in tensors:
+        memory = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
+        if memory.data_ptr() not in moved:
+            moved[memory.data_ptr()] = memory.to(device)
+        base = moved[memory.data_ptr()].untyped_storage()
+        there = torch.empty(0, dtype=tensor.dtype, device=device)
+        tensor.data = there.set_(base, tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
 # ------------------------------------------------------------------ archives
 
 
-def _archive(source: Source) -> tuple[Any, Machine]:
+def _archive(source: Source) -> tuple[Any, list[Tensor]]:
     found = records(source)
     # torch.serialization.set_crc32_options(False) leaves zeros in place of the checksums.
     summed = any(record.crc for record in found.values())
@@ -106,32 +113,24 @@ def _archive(source: Source) -> tuple[Any, Machine]:
             if summed:
                 sums.append((record, pool.submit(zlib.crc32, memory)))
         wrong = [printable(record.name, 80) for record, found in sums if found.result() != record.crc]
-    if wrong:
-        raise damaged(source.size, f'{len(wrong)} of {len(sums)} checksums do not fit, the first is of {wrong[0]}')
-    return loaded, machine
+    source.need(not wrong, f'{len(wrong)} of {len(sums)} checksums do not fit, the first is of {"".join(wrong[:1])}')
+    return loaded, machine.tensors
 
 
 # ------------------------------------------------------------------ streams of pickles
 
 
-def _stream(source: Source, head: bytes) -> tuple[Any, Machine]:
+def _stream(source: Source, head: bytes) -> tuple[Any, list[Tensor]]:
     other = kind_of_other(head, source.size)
     if other:
         raise FileRefused(other)
-    if head[257:262] == b'ustar':
-        raise FileRefused(
-            'is written in the tar format of 2017, which is not read: load it with torch.load(FILE, '
-            'weights_only=False) if you trust its origin, and save its weights with torch.save(weights, FILE)'
-        )
     fault = f'is not a PyTorch checkpoint, or is damaged ({source.size} bytes): give a file that torch.save wrote'
     need(head.startswith(b'\x80'), fault)
     if _MAGIC.to_bytes(10, 'little') in head[:24]:
         return _legacy(source)
-    machine = Machine(source.file, source.size, _no_storage)
-    loaded = machine.load()
-    if source.file.tell() != source.size:
-        raise damaged(source.size, 'there is more behind its end')
-    return _with_tensors(loaded), machine
+    loaded = Machine(source.file, source.size, _no_storage).load()
+    source.need(source.file.tell() == source.size, 'there is more behind its end')
+    return _with_tensors(loaded), []
 
 
 def _no_storage(_: tuple) -> Storage:
@@ -150,46 +149,30 @@ def _with_tensors(value: Any, level: int = 0) -> Any:
     return value
 
 
-def _legacy(source: Source) -> tuple[Any, Machine]:
+def _legacy(source: Source) -> tuple[Any, list[Tensor]]:
     known: dict[str, Storage] = {}
-    parts: dict[str, Storage] = {}
-
-    left = [source.size]
+    left = source.size
 
     def storage_of(identity: tuple) -> Storage:
+        nonlocal left
+        views = len(identity) > 5 and identity[5] is not None
+        need(not views, 'holds parts of storages, as torch saved them in 2017: load it there and save its weights anew')
         is_new = identity[2] not in known
-        storage = _set_aside(known, identity, left[0] if is_new else source.size)
-        left[0] -= storage.memory.numel() if is_new else 0
-        if len(identity) == 5 or identity[5] is None:
-            return storage
-        name, offset, length = identity[5]
-        inside = is_count(offset) and is_count(length) and offset + length <= storage.numel
-        need(inside, 'is damaged: a part of a storage that lies outside')
-        return parts.setdefault(str(name), Storage(storage.key, storage.dtype, storage.memory, offset, length))
+        storage = _set_aside(known, identity, left if is_new else source.size)
+        left -= storage.memory.numel() if is_new else 0
+        return storage
 
     preface = [Machine(source.file, source.size, _no_storage).load() for _ in range(3)]
     machine = Machine(source.file, source.size, storage_of)
     loaded = machine.load()
     keys = Machine(source.file, source.size, _no_storage).load()
-    if preface[:2] != [_MAGIC, _LEGACY_VERSION]:
-        raise damaged(source.size, 'its preface')
-    if type(keys) is not list or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(known):
-        raise damaged(source.size, 'its list of tensors does not name all of them')
+    source.need(preface[:2] == [_MAGIC, _LEGACY_VERSION], 'its preface')
+    texts = type(keys) is list and all(isinstance(key, str) for key in keys)
+    source.need(texts and sorted(keys) == sorted(known), 'its list of tensors does not name all of them')
     place = source.file.tell()
     for key in keys:
-        if int.from_bytes(source.at(place, 8), 'little') != known[key].numel:
-            raise damaged(source.size, 'its numbers end too early')
+        declared = int.from_bytes(source.at(place, 8), 'little')
+        source.need(declared == known[key].numel, 'its numbers end too early')
         source.into(place + 8, _memory(known[key]))
         place += 8 + known[key].memory.numel()
-    return loaded, machine
-
-
-def _move(machine: Machine, device: torch.device) -> None:
-    """Bring the tensors to a device; those that share memory share it there, too."""
-    moved: dict[int, Tensor] = {}
-    for tensor, storage in machine.tensors.values():
-        if id(storage.memory) not in moved:
-            moved[id(storage.memory)] = storage.memory.to(device)
-        there = torch.empty(0, dtype=tensor.dtype, device=device)
-        base = moved[id(storage.memory)].untyped_storage()
-        tensor.data = there.set_(base, tensor.storage_offset(), tensor.size(), tensor.stride())
+    return loaded, machine.tensors

@@ -9,6 +9,7 @@ from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import CheckpointError
 from mmswin.checkpoints.export import export
 from mmswin.checkpoints.inspection import inspect
+from mmswin.cli import inspect as inspect_command
 
 
 def _rows(checkpoint, notes=None):
@@ -76,3 +77,33 @@ def test_half_of_it_in_half_precision():
 def test_what_is_no_swin_is_refused():
     with pytest.raises(CheckpointError, match='a ResNet'):
         inspect({'layer1.0.conv1.weight': torch.zeros(1)}, VARIANTS)
+
+
+def _printed(path, capsys):
+    assert inspect_command.main([str(path)]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    return said.out
+
+
+@pytest.mark.parametrize('form', ['torch', 'safetensors'])
+def test_what_a_file_says_of_itself_cannot_steer_the_terminal(form, tmp_path, capsys):
+    """Escape sequences, line breaks and reversed text are printed escaped, wherever they stand."""
+    path = tmp_path / 'file'
+
+    def write(text):
+        if form == 'safetensors':
+            notes = {'experiment_name': text, 'time': text, 'mmdet_version': text}
+            pytest.importorskip('safetensors.torch').save_file(_detector()['state_dict'], path, metadata=notes)
+            return
+        file = _detector()
+        file['meta'] |= {'experiment_name': text, 'time': [text, {text: text}], 'epoch': text, 'mmdet_version': text}
+        file['meta']['dataset_meta'] = {'classes': (text, text), text: text}
+        torch.save({**file, 'metric': text, 'args': {text: text}, text: text}, path)
+
+    write('plain')
+    lines = _printed(path, capsys).count('\n')
+    write('\x1b]0;owned\x07\x1b[2J\r\nerror: none\u202e\x9b31m')
+    printed = _printed(path, capsys)
+    assert printed.count('\n') == lines and printed.replace('\n', '').isprintable()
+    assert printed.count(r'\x1b]0;owned\x07') >= 3 and r'\x1b[2J\r\nerror' in printed

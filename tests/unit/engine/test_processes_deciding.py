@@ -3,7 +3,7 @@
 import torch.multiprocessing as mp
 from torch import distributed as dist
 
-from mmswin.engine.collectives import any_process, cpu_group, gather, wait_for_all
+from mmswin.engine.processes import any_process, cpu_group, gather, wait_for_all
 
 
 def test_one_process_decides_alone():
