@@ -15,9 +15,9 @@ from mmswin.ops.cpu import products
 from mmswin.ops.window_attention.reference import attend_windows
 from mmswin.ops.windows import WindowPlan, mask_between, region_ids, relative_position_bias, window_plan, window_tokens
 
-# About so many tokens are a chunk. Fewer, and the matrix products get slow; more, and what is between them leaves the
-# cache.
-TOKENS_PER_CHUNK = 2400
+# About so many tokens are a chunk. Fewer, and calls cost more than they compute; more, and what is between them leaves the
+# cache. Measured: on AVX2 2400 are 13 % faster than 4096 or 10000, on AVX-512 (Zen 4) 10000 are 10 to 12 % faster than 2400.
+TOKENS_PER_CHUNK = 10_000 if products.PACKED_DTYPES else 2400
 
 
 def run_block(block: nn.Module, x: Tensor) -> Tensor:

@@ -270,7 +270,8 @@ def test_types_without_an_instruction_are_multiplied_in_float32(monkeypatch, dty
 
 
 def test_packed_weights_in_whole_networks(monkeypatch):
-    monkeypatch.setattr(products, 'PACKING_PAYS', hasattr(torch.ops.mkldnn, '_linear_pointwise'))
+    packed = products._PACKABLE if hasattr(torch.ops.mkldnn, '_linear_pointwise') else frozenset()
+    monkeypatch.setattr(products, 'PACKED_DTYPES', packed)
     x = torch.randn(2, 3, 101, 133)
     plain, lean = nets(torch.float32, drop_path_rate=0.0)
     for mine, expected in zip(_gradients(lean, x), _gradients(plain, x), strict=True):

@@ -20,8 +20,8 @@ def packing(monkeypatch):
     """Weights are packed, whatever this processor gains by it; returns the weights packed so far."""
     packed = []
     pack = products._reorder
-    monkeypatch.setattr(products, 'PACKING_PAYS', True)
-    monkeypatch.setattr(products, '_reorder', lambda weight: (packed.append(weight), pack(weight))[1])
+    monkeypatch.setattr(products, 'PACKED_DTYPES', products._PACKABLE)
+    monkeypatch.setattr(products, '_reorder', lambda weight, dtype: (packed.append(dtype), pack(weight, dtype))[1])
     clear_caches()
     yield packed
     clear_caches()
@@ -48,6 +48,23 @@ def test_packed_weights_compute_the_same(packing, gelu, with_bias):
         torch.testing.assert_close(linear(x, weight, bias, gelu), expected, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(linear(x.transpose(0, 1), weight, bias, gelu), expected.transpose(0, 1))
     assert len(packing) == 1
+
+
+@needs_operators
+@pytest.mark.skipif(torch.bfloat16 in products.UNSUPPORTED_DTYPES, reason='bfloat16 is multiplied in float32 here')
+@pytest.mark.parametrize('gelu', [None, 'none', 'tanh'])
+def test_bfloat16_is_packed_where_the_weight_stays(packing, gelu):
+    x, weight, bias = _layer()
+    expected = F.linear(x.bfloat16().double(), weight.bfloat16().double(), bias.bfloat16().double())
+    expected = (expected if gelu is None else F.gelu(expected, approximate=gelu)).bfloat16()
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        for _ in range(2):
+            torch.testing.assert_close(linear(x, weight, bias, gelu), expected, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(linear(x, weight, bias, gelu, changing=True), expected, rtol=1e-2, atol=2e-2)
+    assert packing == [torch.bfloat16]
+    with torch.no_grad():  # the packed copy is that of one type
+        torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias), rtol=1e-5, atol=1e-5)
+    assert packing == [torch.bfloat16, torch.float32]
 
 
 @needs_operators
@@ -90,13 +107,13 @@ def test_few_rows_are_left_to_torch(packing, rows):
 @pytest.mark.parametrize('capability', ['DEFAULT', 'AVX2'])
 def test_packing_is_for_processors_that_gain(monkeypatch, capability):
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
-    assert not products._packing_pays()
+    assert not products._packed_dtypes()
 
 
 def test_without_the_private_operators_nothing_is_packed(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX512')
     monkeypatch.setattr(torch.ops, 'mkldnn', object())
-    assert not products._packing_pays()
+    assert not products._packed_dtypes()
     assert products._unsupported_dtypes() == frozenset()
 
 
