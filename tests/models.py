@@ -31,13 +31,18 @@ PLAIN: dict[str, Any] = dict(attn_backend='reference', with_cp=False)
 LEAN: dict[str, Any] = {}
 
 
-def nets(dtype: torch.dtype = torch.float64, ways: Any = (PLAIN, LEAN), **changes: Any) -> list[SwinTransformer]:
+def nets(
+    dtype: torch.dtype = torch.float64,
+    ways: Any = (PLAIN, LEAN),
+    network: type[SwinTransformer] = SwinTransformer,
+    **changes: Any,
+) -> list[SwinTransformer]:
     """Swins of three stages that are alike but for the way of computing; changes are for all."""
     made = []
     for way in ways:
         torch.manual_seed(0)
-        net = SwinTransformer(embed_dims=8, depths=(2, 2, 2), num_heads=(1, 2, 4), strides=(4, 2, 2),
-                              out_indices=(0, 1, 2), **{**way, **changes})  # fmt: skip
+        net = network(embed_dims=8, depths=(2, 2, 2), num_heads=(1, 2, 4), strides=(4, 2, 2), out_indices=(0, 1, 2),
+                      **{**way, **changes})  # fmt: skip
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
         made.append(net.to(dtype))

@@ -9,6 +9,15 @@ swin_t = dict(
 )
 swin_t_channels = [96, 192, 384, 768]
 
+# Trained for no published detector; the rate is Swin-T's. The released classifier's windows are 8 in all stages.
+swin_v2_t = dict(
+    type='mmswin.SwinTransformerV2',
+    arch='tiny',
+    window_size=8,
+    drop_path_rate=0.2,
+    init_cfg=dict(type='Pretrained', checkpoint=_base_.pretrained.v2_tiny),
+)
+
 # The paper does not give DeiT-S a rate of its own, nor another schedule: it trains as Swin-T does.
 deit_s = dict(
     type='mmswin.ViTPyramid',

@@ -12,8 +12,13 @@ pretrained = dict(
     large_22k=f'{pretrained_dir}/swin_large_patch4_window7_224_22k.pth',
 )
 
-# Those that Swin is compared with: where they are by default (short names are mmengine's), and the files' names.
-compared = dict(
+# Swin V2, and those that Swin is compared with: where they are by default (short names are mmengine's), and the files'
+# names.
+elsewhere = dict(
+    v2_tiny=(
+        'https://github.com/SwinTransformer/storage/releases/download/v2.0.0/swinv2_tiny_patch4_window8_256.pth',
+        'swinv2_tiny_patch4_window8_256.pth',
+    ),
     deit_small=(
         'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth',
         'deit_small_patch16_224-cd65a155.pth',
@@ -26,6 +31,6 @@ compared = dict(
 pretrained.update(
     {
         name: default if pretrained_dir == swin_release else f'{pretrained_dir}/{file}'
-        for name, (default, file) in compared.items()
+        for name, (default, file) in elsewhere.items()
     }
 )

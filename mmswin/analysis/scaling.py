@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from mmswin.analysis.counting import META, count
 from mmswin.analysis.protocol import build_on_meta
-from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import WindowAttention
 from mmswin.errors import RunError
 from mmswin.ops.window_attention import resolve_backend, window_attention
@@ -89,12 +88,12 @@ def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
         RunError: The backbone is not this package's Swin.
     """
     backbone = build_on_meta(cfg).backbone
-    if not isinstance(backbone, SwinTransformer):
+    like = next((layer for layer in backbone.modules() if isinstance(layer, WindowAttention)), None)
+    if like is None:
         raise RunError(
             f'--sweep compares window attention with global attention, and the backbone of this config is '
             f'a {type(backbone).__name__}; name a config with a mmswin.SwinTransformer'
         )
-    like = next(layer for layer in backbone.modules() if isinstance(layer, WindowAttention))
     return attention_layer(like.qkv.in_features, like.num_heads, like.window), backbone.patch_embed.patch_size
 
 

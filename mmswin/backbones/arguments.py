@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -37,6 +37,31 @@ def positive_pair(name: str, value: object) -> tuple[int, int]:
     if len(pair) != 2 or not all(_is_int(side) and side > 0 for side in pair):
         raise ArgumentError(f'{name}={value!r} must be a positive integer or a pair of them (rows, columns)')
     return int(pair[0]), int(pair[1])
+
+
+def stage_windows(name: str, value: object, stages: int) -> tuple[tuple[int, int], ...]:
+    """(rows, columns) for each stage, from one window for all or from a list of one for each.
+
+    Two integers are rows and columns, also in a network of two stages.
+
+    Raises:
+        ValueError: Neither a window (a positive integer or a pair of them) nor a list of as many as there are stages.
+    """
+    listed = isinstance(value, (list, tuple)) and len(value) == stages
+    if listed and (stages != 2 or not all(map(_is_int, value))):
+        return tuple(positive_pair(f'{name}[{i}]', window) for i, window in enumerate(value))
+    return (positive_pair(name, value),) * stages
+
+
+def refuse(given: Iterable[str], names: Iterable[str], why: str) -> None:
+    """Refuse arguments of SwinTransformer that a relative of it does not have.
+
+    Raises:
+        ValueError: One of ``names`` is given.
+    """
+    wrong = sorted(set(given) & set(names))
+    if wrong:
+        raise ArgumentError(f'{wrong[0]} {why}: leave it out')
 
 
 def _positive_ints(name: str, values: object) -> tuple[int, ...]:
@@ -78,7 +103,7 @@ class SwinArguments(NamedTuple):
     depths: tuple[int, ...]
     num_heads: tuple[int, ...]
     num_features: list[int]
-    window_size: tuple[int, int]
+    windows: tuple[tuple[int, int], ...]
     patch_size: tuple[int, int]
     position_grid: tuple[int, int]
     out_indices: tuple[int, ...]
@@ -95,9 +120,9 @@ class SwinArguments(NamedTuple):
 
     def attention(self, stage: int, block: int) -> dict[str, Any]:
         """Arguments of the attention of a block: every second one has shifted windows (paper, section 3.2)."""
-        rows, columns = self.window_size
+        rows, columns = window = self.windows[stage]
         shift = (rows // 2, columns // 2) if self.shift_windows and block % 2 else (0, 0)
-        return dict(num_heads=self.num_heads[stage], window=self.window_size, shift=shift, **self.attention_options)
+        return dict(num_heads=self.num_heads[stage], window=window, shift=shift, **self.attention_options)
 
 
 def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArguments:
@@ -127,7 +152,7 @@ def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArgume
         depths=depths,
         num_heads=num_heads,
         num_features=[embed_dims * 2**i for i in range(num_stages)],
-        window_size=positive_pair('window_size', given['window_size']),
+        windows=stage_windows('window_size', given['window_size'], num_stages),
         patch_size=patch,
         position_grid=(height // patch[0], width // patch[1]),
         out_indices=resolve_out_indices(given['out_indices'], num_stages),

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
-from mmswin.checkpoints.loading import LoadReport, load_pretrained
+from mmswin.checkpoints.loading import LoadReport, load_pretrained, translate_in_place
 from mmswin.ops.windows import is_recording
 
 
@@ -37,8 +37,7 @@ def fit_position_embedding(grid: Tensor, height: int, width: int) -> Tensor:
 class Backbone(BaseModule):
     """A backbone whose parts can be frozen and which judges the weights that it is given.
 
-    A subclass says what is frozen, how what is neither a linear layer nor a norm is initialised, and how weights are
-    translated; it calls :meth:`_freeze` when it is built.
+    A subclass says what is frozen and how what is neither a linear layer nor a norm is initialised; it calls :meth:`_freeze` when it is built.
 
     Attributes:
         load_report: What the last load of weights did, a :class:`mmswin.checkpoints.LoadReport`; None before any.
@@ -59,7 +58,7 @@ class Backbone(BaseModule):
 
     def _translate(self, state_dict: dict, prefix: str) -> LoadReport | None:
         """Replace the backbone's part of a state dict by what it can load."""
-        raise NotImplementedError
+        return translate_in_place(self, state_dict, prefix)
 
     def _freeze(self) -> None:
         for module in self._frozen_modules():

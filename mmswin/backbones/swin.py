@@ -15,7 +15,6 @@ from torch.nn.init import trunc_normal_
 
 from mmswin.backbones import arguments
 from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding, pad_to_multiple
-from mmswin.checkpoints.loading import LoadReport, translate_in_place
 from mmswin.ops import execution
 from mmswin.ops.merging import neighbours
 from mmswin.ops.window_attention import resolve_backend, window_attention
@@ -143,13 +142,15 @@ class Mlp(nn.Module):
 class SwinBlock(nn.Module):
     """x + attention(norm(x)), then x + MLP(norm(x)) (paper, equation 3), each branch under stochastic depth."""
 
+    attention: type[WindowAttention] = WindowAttention
+
     def __init__(
         self, dim: int, mlp_ratio: float, drop: float, drop_path: float, act_cfg: dict, norm_cfg: dict, **attention
     ) -> None:
         super().__init__()
         self.drop_path = drop_path
         self.norm1 = arguments.build_norm(norm_cfg, dim)
-        self.attn = WindowAttention(dim, proj_drop=drop, **attention)
+        self.attn = self.attention(dim, proj_drop=drop, **attention)
         self.norm2 = arguments.build_norm(norm_cfg, dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), act_cfg, drop)
 
@@ -189,7 +190,7 @@ class SwinTransformer(Backbone):
         in_channels: Channels of the image.
         embed_dims: Width C of the first stage; the variant's by default.
         patch_size: Patch side in pixels.
-        window_size: Window side in tokens, or (rows, columns).
+        window_size: Window side in tokens, or (rows, columns); or a list of one for each stage.
         mlp_ratio: Hidden width of the MLP over its width.
         depths: Blocks of each stage; the variant's by default.
         num_heads: Heads of each stage; the variant's by default.
@@ -229,6 +230,7 @@ class SwinTransformer(Backbone):
     """
 
     variants = VARIANTS
+    block, merging = SwinBlock, PatchMerging  # a relative of Swin has its own
 
     def __init__(
         self,
@@ -236,7 +238,7 @@ class SwinTransformer(Backbone):
         in_channels: int = 3,
         embed_dims: int | None = None,
         patch_size: int | tuple[int, int] = 4,
-        window_size: int | tuple[int, int] = 7,
+        window_size: int | Sequence[int | tuple[int, int]] = 7,
         mlp_ratio: float = 4,
         depths: Sequence[int] | None = None,
         num_heads: Sequence[int] | None = None,
@@ -265,11 +267,11 @@ class SwinTransformer(Backbone):
         in_channels_policy: str = 'zeros',
         allow_other_depths: bool = False,
     ) -> None:
-        args = arguments.resolve_swin(VARIANTS, locals())
+        args = arguments.resolve_swin(self.variants, locals())
         super().__init__(init_cfg=args.init_cfg)
         self.out_indices, self.frozen_stages = args.out_indices, args.frozen_stages
         self.in_channels_policy, self.allow_other_depths = args.in_channels_policy, args.allow_other_depths
-        self.depths, self.window_size, self.num_features = args.depths, args.window_size, args.num_features
+        self.depths, self.num_heads, self.num_features = args.depths, args.num_heads, args.num_features
         patch_norm_cfg = args.norm_cfg if patch_norm else None
         self.patch_embed = PatchEmbed(in_channels, args.num_features[0], args.patch_size, patch_norm_cfg)
         grid = (1, args.num_features[0], *args.position_grid)
@@ -279,10 +281,10 @@ class SwinTransformer(Backbone):
         self.layers = nn.ModuleList()
         for i, dim in enumerate(self.num_features[: last + 1]):
             blocks = [
-                SwinBlock(dim, mlp_ratio, drop_rate, rate, args.act_cfg, args.norm_cfg, **args.attention(i, j))
+                self.block(dim, mlp_ratio, drop_rate, rate, args.act_cfg, args.norm_cfg, **args.attention(i, j))
                 for j, rate in enumerate(args.drop_paths[i])
             ]
-            merging = PatchMerging(dim, strides[i + 1], patch_norm_cfg) if i < last else None
+            merging = self.merging(dim, strides[i + 1], patch_norm_cfg) if i < last else None
             self.layers.append(SwinStage(blocks, merging, args.with_cp[i]))
         for i in sorted(self.out_indices):
             self.add_module(f'norm{i}', arguments.build_norm(args.norm_cfg, self.num_features[i]))
@@ -298,7 +300,9 @@ class SwinTransformer(Backbone):
             For each of ``out_indices``, in that order, ``B x C_i x H_i x W_i`` with C_i = C * 2^i and, at the default
             strides, H_i = ceil(H / (4 * 2^i)).
         """
-        x = self.patch_embed(x)
+        return self._of_patches(self.patch_embed(x))
+
+    def _of_patches(self, x: Tensor) -> tuple[Tensor, ...]:
         if self.absolute_pos_embed is not None:
             x = x + fit_position_embedding(self.absolute_pos_embed, x.shape[1], x.shape[2])
         x = self.pos_drop(x)
@@ -323,6 +327,3 @@ class SwinTransformer(Backbone):
 
     def _frozen_parameters(self) -> list[nn.Parameter]:
         return [] if self.frozen_stages < 0 or self.absolute_pos_embed is None else [self.absolute_pos_embed]
-
-    def _translate(self, state_dict: dict, prefix: str) -> LoadReport | None:
-        return translate_in_place(self, state_dict, prefix)

@@ -2,7 +2,7 @@
 
 Dosovitskiy et al., arXiv 2010.11929 (ViT); Touvron et al., arXiv 2012.12877 (DeiT). Every block attends over the whole
 image, so that the cost grows with the square of the number of pixels. Parameters bear the names that DeiT's authors
-and timm use; their files load as they are.
+and timm use; their files, MAE's and mmpretrain's load as they are.
 """
 
 from __future__ import annotations
@@ -59,8 +59,20 @@ class Attention(nn.Module):
         return x.transpose(1, 2).flatten(2)
 
 
+class LayerScale(nn.Module):
+    """A learned factor for each channel of a branch (Touvron et al., arXiv 2103.17239), which DeiT III has; 0 for none."""
+
+    def __init__(self, dim: int, init_value: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), init_value)) if init_value else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``... x C`` to the same."""
+        return x if self.gamma is None else x * self.gamma
+
+
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + MLP(norm(x)), each branch under stochastic depth."""
+    """x + attention(norm(x)), then x + MLP(norm(x)), each branch perhaps scaled, and under stochastic depth."""
 
     def __init__(
         self,
@@ -73,9 +85,11 @@ class Block(nn.Module):
         drop_path_rate: float,
         act_cfg: dict,
         norm_cfg: dict,
+        layer_scale: float,
     ) -> None:
         super().__init__()
         self.drop_path = drop_path_rate
+        self.ls1, self.ls2 = LayerScale(dim, layer_scale), LayerScale(dim, layer_scale)
         self.norm1 = arguments.build_norm(norm_cfg, dim)
         self.attn = Attention(dim, num_heads, qkv_bias, attn_drop, drop)
         self.norm2 = arguments.build_norm(norm_cfg, dim)
@@ -83,11 +97,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x N x C`` to the same."""
-        x = x + drop_path(self.attn(self.norm1(x)), self.drop_path, self.training)
-        return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
+        x = x + drop_path(self.ls1(self.attn(self.norm1(x))), self.drop_path, self.training)
+        return x + drop_path(self.ls2(self.mlp(self.norm2(x))), self.drop_path, self.training)
 
 
-execution.register(Attention, Block)
+execution.register(Attention, Block, LayerScale)
 
 
 class Upsample(nn.ConvTranspose2d):
@@ -151,6 +165,8 @@ class ViTPyramid(Backbone):
         frozen_stages: -1 freezes nothing, 0 the patch embedding with position embedding and class token, n > 0 also
             the first n blocks. Frozen from construction.
         init_cfg: mmengine's initialisation, a dict or a list of dicts.
+        layer_scale_init_value: What the factors of each channel of a branch start at; 0 (the default) for no factors.
+            Files of DeiT III want some, whatever the value.
         arch: Variant, 'deit-tiny', 'deit-small' (the default), 'vit-base-patch16' or 'vit-base-patch32', which fills
             in embed_dims, patch_size, depth and num_heads where they are not given.
 
@@ -183,11 +199,12 @@ class ViTPyramid(Backbone):
         frozen_stages: int = -1,
         init_cfg: dict | list[dict] | None = None,
         *,
+        layer_scale_init_value: float = 0.0,
         arch: str = 'deit-small',
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         given = dict(embed_dims=embed_dims, patch_size=patch_size, depth=depth, num_heads=num_heads)
-        variant = dict(arguments.find_variant(VARIANTS, arch), **{k: v for k, v in given.items() if v is not None})
+        variant = dict(arguments.find_variant(self.variants, arch), **{k: v for k, v in given.items() if v is not None})
         dim, patch, depth, heads = (arguments.positive_int(name, variant[name]) for name in given)
         arguments.check_plain_structure(dim, patch, heads, mlp_ratio, in_channels)
         arguments.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
@@ -198,19 +215,37 @@ class ViTPyramid(Backbone):
         norm_cfg = norm_cfg or dict(type='LN', eps=1e-6)
         act_cfg = act_cfg or dict(type='GELU')
 
-        self.patch_embed = PatchEmbed(in_channels, dim, (patch, patch), norm_cfg=None)
+        self.patch_embed = self._build_embedding(in_channels, dim, patch)
         self.grid = arguments.patch_grid(pretrain_img_size, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         # As in the files: the class token's, then the patches' row by row.
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
         self.pos_drop = nn.Dropout(drop_rate)
         self.blocks = nn.ModuleList(
-            Block(dim, heads, mlp_ratio, qkv_bias, drop_rate, attn_drop_rate, rate, act_cfg, norm_cfg)
+            Block(
+                dim,
+                heads,
+                mlp_ratio,
+                qkv_bias,
+                drop_rate,
+                attn_drop_rate,
+                rate,
+                act_cfg,
+                norm_cfg,
+                layer_scale_init_value,
+            )
             for rate in torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
         )
         self.norm = arguments.build_norm(norm_cfg, dim)
-        self.pyramid = nn.ModuleList(pyramid_level(dim, patch, STRIDES[i]) for i in self.out_indices)
+        self.pyramid = nn.ModuleList(pyramid_level(dim, patch, STRIDES[i]) for i in self._own_levels())
         self._freeze()
+
+    def _build_embedding(self, in_channels: int, dim: int, patch: int) -> nn.Module:
+        return PatchEmbed(in_channels, dim, (patch, patch), norm_cfg=None)
+
+    def _own_levels(self) -> Sequence[int]:
+        """The maps that are made of the transformer's."""
+        return self.out_indices
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of an image batch.
@@ -223,18 +258,21 @@ class ViTPyramid(Backbone):
             stride s of that map.
         """
         sides = x.shape[2:]
-        x = self.patch_embed(x)  # B x H' x W' x C
-        height, width = x.shape[1:3]
-        x = self.pos_drop(self._with_positions(x))
-        for block in self.blocks:
-            x = execution.run(block, x, self.with_cp)
-        x = self.norm(x)[:, 1:].unflatten(1, (height, width)).permute(0, 3, 1, 2).contiguous()
+        x = self._transformed(self.patch_embed(x))
         outs = []
         for i, level in zip(self.out_indices, self.pyramid):
             # A patch that only the padding fills up gives places beyond the image.
             rows, columns = (-(-side // STRIDES[i]) for side in sides)
             outs.append(level(x)[:, :, :rows, :columns].contiguous())
         return tuple(outs)
+
+    def _transformed(self, x: Tensor) -> Tensor:
+        """The patches ``B x H x W x C`` after all blocks, ``B x C x H x W``."""
+        height, width = x.shape[1:3]
+        x = self.pos_drop(self._with_positions(x))
+        for block in self.blocks:
+            x = execution.run(block, x, self.with_cp)
+        return self.norm(x)[:, 1:].unflatten(1, (height, width)).permute(0, 3, 1, 2).contiguous()
 
     def _with_positions(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to ``B x (1 + H W) x C``, the class token first."""

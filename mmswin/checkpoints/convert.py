@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mmswin.checkpoints import resize
 from mmswin.checkpoints.formats import (
     AVERAGED,
     CLASSIFIER,
@@ -16,10 +17,13 @@ from mmswin.checkpoints.formats import (
     DERIVED,
     FORMATS,
     HEADS,
+    NETWORKS,
     OPENMMLAB,
     OTHER_NETWORKS,
     OTHER_SWINS,
     PRETRAINING,
+    V1,
+    V2,
     WRAPPERS,
     Format,
 )
@@ -31,8 +35,9 @@ _ROW_MAJOR = (0, 2, 1, 3)
 
 # Of tensors under the authors' names, how many dimensions each has.
 _DIMENSIONS = re.compile(
-    r'(?P<d34>^absolute_pos_embed$)|(?P<d4>^patch_embed\.proj\.weight$)|(?P<d1>\.bias$|norm[^.]*\.weight$)'
-    r'|(?P<d2>(qkv|attn\.proj|fc1|fc2|reduction)\.weight$|relative_position_bias_table$)'
+    r'(?P<d34>^absolute_pos_embed$)|(?P<d4>^patch_embed\.proj\.weight$)|(?P<d1>\.([qv]_)?bias$|norm[^.]*\.weight$)'
+    r'|(?P<d2>(qkv|attn\.proj|fc1|fc2|reduction|cpb_mlp\.[02])\.weight$|relative_position_bias_table$)'
+    r'|(?P<d3>logit_scale$|spatial_mlp\.weight$)'
 )
 # An optimizer's own state dict.
 _OPTIMIZER = {'state', 'param_groups'}
@@ -131,6 +136,33 @@ def split_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return split
 
 
+def part_bias(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The bias of a Swin V2's queries and values as ``attn.q_bias`` and ``attn.v_bias``; keys have none."""
+    parted: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        before, found, part = name.partition('.attn.')
+        if found and part == 'qkv.bias':  # as torchvision has it, which does not use the third of the keys
+            query, _, value = tensor.chunk(3)
+            parted |= {f'{before}.attn.q_bias': query, f'{before}.attn.v_bias': value}
+        else:
+            parted[f'{before}.attn.{part[0]}_bias' if found and part in ('q.bias', 'v.bias') else name] = tensor
+    return parted
+
+
+def join_bias(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
+    """The inverse of :func:`part_bias`, as a format has them."""
+    joined: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        before, found, part = name.partition('.attn.')
+        if not found or part not in ('q_bias', 'v_bias') or not (form.separate_qkv or form.joined_bias):
+            joined[name] = tensor
+        elif form.separate_qkv:
+            joined[f'{before}.attn.{part[0]}.bias'] = tensor
+        elif part == 'q_bias':
+            joined[f'{before}.attn.qkv.bias'] = torch.cat([tensor, 0 * tensor, tensors[f'{before}.attn.v_bias']])
+    return joined
+
+
 def _bare(name: str) -> str:
     for wrapper in WRAPPERS:
         name = name.replace(wrapper, '')
@@ -167,12 +199,24 @@ def _to_ours(inner: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
     tensors = {rename(name, form.templates): tensor for name, tensor in inner.items()}
     if form.separate_qkv:
         tensors = fuse_qkv(tensors)
+    second = network_of(tensors) == V2
     if form.channel_major:
         tensors = {
-            name: channel_major_to_blocks(tensor) if '.downsample.' in name else tensor
+            name: channel_major_to_blocks(tensor) if _is_merged(name, second) else tensor
             for name, tensor in tensors.items()
         }
-    return tensors
+    return part_bias(tensors) if second else tensors
+
+
+def _is_merged(name: str, second: bool) -> bool:
+    """Whether the last axis of a tensor runs over 2x2 neighbours; the norm of a Swin V2 stands behind the reduction."""
+    return '.downsample.reduction.' in name or ('.downsample.norm.' in name and not second)
+
+
+def network_of(names: Iterable[str]) -> str:
+    """The class of the network whose tensors bear these names, the authors'."""
+    names = list(names)
+    return next((network for network, end in NETWORKS if any(name.endswith(end) for name in names)), V1)
 
 
 def translate(state_dict: Mapping[str, Any]) -> Translation:
@@ -254,24 +298,33 @@ def variant_of(tensors: Mapping[str, Tensor]) -> Variant:
             depths[stage] = max(depths.get(stage, 0), block + 1)
             if name.endswith('relative_position_bias_table'):
                 heads[stage] = tensor.shape[1]
+            elif name.endswith('logit_scale'):
+                heads[stage] = tensor.shape[0]
+            elif name.endswith('spatial_mlp.weight'):  # one matrix for each head, tokens x tokens
+                heads[stage] = tensor.shape[0] // max(tensor.shape[1], 1)
     width = tensors['patch_embed.proj.weight'].shape[0]
     return Variant(width, tuple(depths[i] for i in sorted(depths)), tuple(heads[i] for i in sorted(heads)))
+
+
+def offset_windows_of(translation: Translation, stage: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Window and pretrained window of a stage of a Swin V2, where the file tells them."""
+    offsets = translation.derived.get(f'layers.{stage}.blocks.0.attn.relative_coords_table')
+    return None if offsets is None else resize.offset_windows(offsets)
 
 
 def to_format(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
     """A backbone's tensors with the authors' names under those of another format, in its orders and shapes."""
     ordered = {}
+    second = network_of(tensors) == V2
     for name, tensor in tensors.items():
-        if form.channel_major and '.downsample.' in name:
+        if form.channel_major and _is_merged(name, second):
             tensor = blocks_to_channel_major(tensor)
         elif form.flat_positions and name == 'absolute_pos_embed' and tensor.dim() == 4:
             tensor = tensor.flatten(2).transpose(1, 2).contiguous()
         ordered[name] = tensor
     backward = reverse(form.templates)
-    return {
-        rename(name, backward): tensor
-        for name, tensor in (split_qkv(ordered) if form.separate_qkv else ordered).items()
-    }
+    ordered = split_qkv(ordered) if form.separate_qkv else ordered
+    return {rename(name, backward): tensor for name, tensor in join_bias(ordered, form).items()}
 
 
 def to_openmmlab(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

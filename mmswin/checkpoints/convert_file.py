@@ -17,7 +17,13 @@ from mmswin.checkpoints.reference_libraries import LIBRARIES
 from mmswin.errors import CheckpointError, RunError, nearest
 
 # Which library reads files of a format, to run next to mmswin.
-SOURCES = {'openmmlab': 'mmdet', 'timm': 'timm', 'torchvision': 'torchvision', 'transformers': 'transformers'}
+SOURCES = {
+    'openmmlab': 'mmdet',
+    'mmpretrain': 'mmpretrain',
+    'timm': 'timm',
+    'torchvision': 'torchvision',
+    'transformers': 'transformers',
+}
 
 
 def _contents(exported: Export, as_safetensors: bool) -> bytes:

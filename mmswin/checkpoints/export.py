@@ -27,6 +27,7 @@ class Target(NamedTuple):
         container: Where the weights of a classifier or backbone lie in its files; '' for the file itself.
         always_inside: Whether a backbone alone is written as part of a network, below ``backbone.``.
         positions: Whether its Swin can have an absolute position embedding.
+        networks: Which of our classes it has.
     """
 
     format: Format
@@ -35,13 +36,15 @@ class Target(NamedTuple):
     container: str = ''
     always_inside: bool = False
     positions: bool = True
+    networks: tuple[str, ...] = (formats.V1, formats.V2)
 
 
+_ALL = (formats.V1, formats.V2, formats.MLP)
 TARGETS = {
-    'mmswin': Target(formats.AUTHORS, 'mmswin', ('dense', 'classifier'), 'state_dict'),
-    'authors': Target(formats.AUTHORS, "the authors' code", ('dense', 'classifier'), 'model'),
-    'mmdet': Target(formats.OPENMMLAB, 'mmdet', ('dense',), 'state_dict', always_inside=True),
-    'mmseg': Target(formats.OPENMMLAB, 'mmseg', ('dense',), 'state_dict', always_inside=True),
+    'mmswin': Target(formats.AUTHORS, 'mmswin', ('dense', 'classifier'), 'state_dict', networks=_ALL),
+    'authors': Target(formats.AUTHORS, "the authors' code", ('dense', 'classifier'), 'model', networks=_ALL),
+    'mmdet': Target(formats.OPENMMLAB, 'mmdet', ('dense',), 'state_dict', always_inside=True, networks=(formats.V1,)),
+    'mmseg': Target(formats.OPENMMLAB, 'mmseg', ('dense',), 'state_dict', always_inside=True, networks=(formats.V1,)),
     'mmpretrain': Target(formats.OPENMMLAB, 'mmpretrain', ('classifier',), 'state_dict', always_inside=True),
     'timm': Target(formats.TIMM, 'timm', ('classifier',), positions=False),
     'torchvision': Target(formats.TORCHVISION, 'torchvision', ('classifier',), positions=False),
@@ -86,14 +89,18 @@ def window_of(translation: Translation, table: str) -> tuple[int, int] | None:
 
 
 def _indices(translation: Translation, how: str) -> dict[str, Tensor]:
-    """The relative position indices that a library saves, by the authors' names."""
-    found = {}
-    for name, table in translation.tensors.items():
-        if how and name.endswith('relative_position_bias_table'):
-            window = window_of(translation, name)
-            if window:
-                index = relative_position_index(window, table)
-                found[name.replace('bias_table', 'index')] = (index.flatten() if how == 'flat' else index).clone()
+    """The relative position indices, and a Swin V2's offsets, that a library saves, by the authors' names."""
+    windows = {name.replace('bias_table', 'index'): window_of(translation, name)
+               for name in translation.tensors if name.endswith('relative_position_bias_table')}  # fmt: skip
+    offsets = {name: value for name, value in translation.derived.items() if name.endswith('relative_coords_table')}
+    for name, value in offsets.items():
+        known = resize.offset_windows(value)
+        windows[name.replace('coords_table', 'position_index')] = known[0] if known else None
+    found = dict(offsets) if how else {}
+    for name, window in windows.items():
+        if how and window:
+            index = relative_position_index(window, next(iter(translation.tensors.values())))
+            found[name] = (index.flatten() if how == 'flat' else index).clone()
     return found
 
 
@@ -131,15 +138,18 @@ def _norms(translation: Translation, kind: str, target: str) -> tuple[dict[str, 
     return kept, [name for name in behind if name.replace(f'norm{last}.', 'norm.') not in kept]
 
 
-def _shape(target: str, kind: str, others: Mapping[str, Any], norms: Mapping[str, Tensor]) -> tuple[str, str, bool]:
+def _shape(
+    target: str, kind: str, others: Mapping[str, Any], norms: Mapping[str, Tensor], second: bool
+) -> tuple[str, str, bool]:
     """What network the target's file is for, what stands before its backbone's names, and whether heads come along."""
     dense = kind in ('detector', 'segmenter')
     if target == 'transformers':
         if kind == 'segmenter' and any(name.startswith('decode_head.psp_modules.') for name in others):
             return 'UperNetForSemanticSegmentation', 'backbone.', True
+        swin = 'Swinv2' if second else 'Swin'
         if kind == 'classifier':
-            return 'SwinForImageClassification', 'swin.', False
-        return ('SwinModel' if set(norms) <= {'norm.weight', 'norm.bias'} else 'SwinBackbone'), '', False
+            return f'{swin}ForImageClassification', f'{swin.lower()}.', False
+        return f'{swin}Model' if set(norms) <= {'norm.weight', 'norm.bias'} else f'{swin}Backbone', '', False
     whole = dense and 'dense' in TARGETS[target].heads
     fits = whole or kind in TARGETS[target].heads
     return kind if fits else 'backbone', 'backbone.' if whole or TARGETS[target].always_inside else '', whole
@@ -147,6 +157,9 @@ def _shape(target: str, kind: str, others: Mapping[str, Any], norms: Mapping[str
 
 def _check(translation: Translation, target: str) -> None:
     form = TARGETS[target]
+    network = convert.network_of(translation.tensors)
+    if network not in form.networks:
+        raise CheckpointError(f'{form.title} has no {network}, which the file is')
     if not form.positions and 'absolute_pos_embed' in translation.tensors:
         raise CheckpointError(f"{form.title}'s Swin has no absolute position embedding, and the file's has one")
     channels = translation.tensors['patch_embed.proj.weight'].shape[1]
@@ -169,8 +182,10 @@ def export(checkpoint: Mapping[str, Any], target: str) -> Export:
     translation = convert.translate(convert.weights_of(checkpoint))
     _check(translation, target)
     form, kind = TARGETS[target].format, kind_of(translation)
+    second = convert.network_of(translation.tensors) == formats.V2
+    form = formats.OPENMMLAB_V2 if second and form is formats.OPENMMLAB else form
     norms, dropped = _norms(translation, kind, target)
-    model, inside, whole = _shape(target, kind, translation.others, norms)
+    model, inside, whole = _shape(target, kind, translation.others, norms, second)
     backbone = {name: value for name, value in translation.tensors.items() if not name.startswith('norm')} | norms
     if form is formats.AUTHORS:
         backbone = _with_positions(backbone, spread=target == 'mmswin' or kind in ('detector', 'segmenter'))
@@ -197,8 +212,8 @@ def _notes(checkpoint: Mapping[str, Any], translation: Translation, form: Format
     training = [key for key in checkpoint if str(key).startswith(('optimizer', 'lr_scheduler', 'param_schedulers'))]
     if training:
         notes.append(f'the training state ({", ".join(training)}) stays behind: the new file is to load, not to resume')
-    tables = [name for name in translation.tensors if name.endswith('relative_position_bias_table')]
-    if form.writes_index and any(window_of(translation, name) is None for name in tables):
+    tables = [name for name in translation.tensors if name.endswith(('relative_position_bias_table', 'logit_scale'))]
+    if form.writes_index and len(_indices(translation, 'square')) < len(tables):
         notes.append('no relative position index is written: the file does not tell the sides of its window')
     return notes
 

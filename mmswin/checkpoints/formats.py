@@ -28,6 +28,7 @@ class Format(NamedTuple):
             over the four neighbours.
         separate_qkv: Whether query, key and value are apart; they bear the names ``attn.q``, ``attn.k``, ``attn.v``
             until they are fused.
+        joined_bias: Whether the bias of a Swin V2's queries, keys and values is one tensor.
         flat_positions: Whether the absolute position embedding is ``1 x (H W) x C`` and not ``1 x C x H x W``.
         beside: What the prefix ends with where output norms lie beside the backbone, and how their names begin there.
         writes_index: How the family saves relative position indices: '' not at all, 'square' as ``N x N``, 'flat'.
@@ -43,6 +44,7 @@ class Format(NamedTuple):
     outer: Templates = ()
     channel_major: bool = False
     separate_qkv: bool = False
+    joined_bias: bool = False
     flat_positions: bool = False
     beside: tuple[str, str] | None = None
     writes_index: str = ''
@@ -52,8 +54,12 @@ AUTHORS = Format(
     'authors',
     "the authors' names (mmswin, the authors' repositories, timm before 0.9, detectron2)",
     patch=('patch_embed.proj.weight',),
-    attention=('layers.0.blocks.0.attn.qkv.weight',),
-    templates=(),
+    attention=('layers.0.blocks.0.attn.qkv.weight', 'layers.0.blocks.0.spatial_mlp.weight'),
+    templates=(
+        ('layers.{n}.blocks.{n}.attn.cpb_mlp.{*}', 'layers.{n}.blocks.{n}.attn.cpb_mlp.{*}'),
+        # As the first encoders of SimMIM have it.
+        ('layers.{n}.blocks.{n}.attn.rpe_mlp.{*}', 'layers.{n}.blocks.{n}.attn.cpb_mlp.{*}'),
+    ),
 )
 
 OPENMMLAB = Format(
@@ -73,6 +79,14 @@ OPENMMLAB = Format(
     channel_major=True,
     flat_positions=True,
     writes_index='square',
+)
+
+# There patch merging opens a stage.
+OPENMMLAB_V2 = OPENMMLAB._replace(
+    name='mmpretrain',
+    title="mmpretrain's names for Swin V2",
+    needs=('stages.0.blocks.0.attn.w_msa.logit_scale',),
+    templates=(('stages.{n+1}.downsample.{*}', 'layers.{n}.downsample.{*}'), *OPENMMLAB.templates),
 )
 
 # Patch merging opens a stage from 0.9 on, where it closed one before. features_only=True spells layers_0.
@@ -106,6 +120,7 @@ TORCHVISION = Format(
         ('features.{2n+1}.{n}.{*}', 'layers.{n}.blocks.{n}.{*}'),
         ('features.{2n+2}.{*}', 'layers.{n}.downsample.{*}'),
     ),
+    joined_bias=True,
     writes_index='flat',
 )
 
@@ -127,6 +142,7 @@ _HF_NAMES = (
     (_HF_BLOCK + 'attention.o_proj.{*}', _BLOCK + 'attn.proj.{*}'),
     (_HF_BLOCK + 'attention.relative_position_bias.relative_position_bias_table',
      _BLOCK + 'attn.relative_position_bias_table'),
+    (_HF_BLOCK + 'attention.self.continuous_position_bias_mlp.{*}', _BLOCK + 'attn.cpb_mlp.{*}'),
     (_HF_BLOCK + 'attention.self.{*}', _BLOCK + 'attn.{*}'),
     (_HF_BLOCK + 'layernorm_before.{*}', _BLOCK + 'norm1.{*}'),
     (_HF_BLOCK + 'layernorm_after.{*}', _BLOCK + 'norm2.{*}'),
@@ -137,19 +153,20 @@ _HF_NAMES = (
     ('layernorm.{*}', 'norm.{*}'),
 )  # fmt: skip
 _HF_ATTENTION = ('attention.self.query.weight', 'attention.q_proj.weight')
+# Classifiers and masked-image models hold the backbone as `swin`, and so does SwinBackbone in release 5.
+_HF_MODELS = ('', 'swin.', 'swinv2.')
 _HF_PATCH = 'embeddings.patch_embeddings.projection.weight'
 
 TRANSFORMERS = Format(
     'transformers',
     "transformers' names",
-    patch=(_HF_PATCH, 'swin.' + _HF_PATCH),
+    patch=tuple(model + _HF_PATCH for model in _HF_MODELS),
     attention=tuple(
-        f'{model}encoder.layers.0.blocks.0.{name}' for model in ('', 'swin.') for name in _HF_ATTENTION
+        f'{model}encoder.layers.0.blocks.0.{name}' for model in _HF_MODELS for name in _HF_ATTENTION
     ),
     templates=(
         *_HF_NAMES,
-        # Classifiers and masked-image models hold the backbone as `swin`, and so does SwinBackbone in release 5.
-        *(('swin.' + theirs, ours) for theirs, ours in _HF_NAMES),
+        *((model + theirs, ours) for model in _HF_MODELS[1:] for theirs, ours in _HF_NAMES),
         ('hidden_states_norms.stage{n+1}.{*}', 'norm{n}.{*}'),
         ('hidden_states_norms.{n}.{*}', 'norm{n}.{*}'),
         ('classifier.{*}', 'head.{*}'),
@@ -168,7 +185,33 @@ TRANSFORMERS = Format(
 )  # fmt: skip
 
 # Where several fit, the first one is it.
-FORMATS = (TIMM, AUTHORS, OPENMMLAB, TORCHVISION, TRANSFORMERS)
+FORMATS = (TIMM, AUTHORS, OPENMMLAB_V2, OPENMMLAB, TORCHVISION, TRANSFORMERS)
+
+# Which network tensors with the authors' names are for, by the end of a name; the class without one is the first Swin.
+V1, V2, MLP = 'SwinTransformer', 'SwinTransformerV2', 'SwinMLP'
+NETWORKS = ((V2, '.attn.logit_scale'), (MLP, '.spatial_mlp.weight'))
+
+# A plain vision transformer's, to timm's and MAE's names, which are ours. A norm of averaged tokens stands in for the final
+# one where that is missing.
+VIT_TIMM: Templates = (
+    ('blocks.{n}.gamma_{n}', 'blocks.{n}.ls{n}.gamma'),  # DeiT III of its authors
+)
+VIT_MMPRETRAIN: Templates = (
+    ('patch_embed.projection.{*}', 'patch_embed.proj.{*}'),
+    ('layers.{n}.ln{n}.{*}', 'blocks.{n}.norm{n}.{*}'),
+    ('layers.{n}.attn.gamma1.weight', 'blocks.{n}.ls1.gamma'),
+    ('layers.{n}.attn.{*}', 'blocks.{n}.attn.{*}'),
+    ('layers.{n}.ffn.layers.0.0.{*}', 'blocks.{n}.mlp.fc1.{*}'),
+    ('layers.{n}.ffn.layers.1.{*}', 'blocks.{n}.mlp.fc2.{*}'),
+    ('layers.{n}.ffn.gamma2.weight', 'blocks.{n}.ls2.gamma'),
+    ('ln1.{*}', 'norm.{*}'),
+    ('ln2.{*}', 'fc_norm.{*}'),
+)
+# By format: the patch projection and the first attention, by which it is recognised, and its names.
+VIT_FORMATS = {
+    'timm': ('patch_embed.proj.weight', 'blocks.0.attn.qkv.weight', VIT_TIMM),
+    'mmpretrain': ('patch_embed.projection.weight', 'layers.0.attn.qkv.weight', VIT_MMPRETRAIN),
+}
 
 # Rebuilt from the window size, never loaded.
 DERIVED = ('relative_position_index', 'attn_mask', 'relative_coords_table')
@@ -197,11 +240,8 @@ HEADS = (
 
 # Relatives that bear Swin's names, as fragments of names that must all be there.
 OTHER_SWINS = (
-    ('a Swin V2, which mmswin does not support yet: take a Swin V1 file (swin_..., not swinv2_...)',
-     ('.logit_scale', '.cpb_mlp.')),
-    ('a Swin V2, which mmswin does not support yet: take a Swin V1 file (swin-..., not swinv2-...)',
-     ('.logit_scale', '.continuous_position_bias_mlp.')),
-    ('a Swin-MLP, another network than Swin', ('.spatial_mlp.weight',)),
+    ("timm's swinv2_cr, another network than Swin V2: take a file named swinv2_..., without cr",
+     ('.attn.meta_mlp.fc1.weight', '.attn.logit_scale')),
 )  # fmt: skip
 
 # Networks that are often mistaken for a Swin.

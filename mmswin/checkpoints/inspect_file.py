@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmswin.atomic import size_text
 from mmswin.checkpoints import inspection, load_file
@@ -13,12 +11,12 @@ from mmswin.checkpoints.untrusted import notes_of
 from mmswin.errors import CheckpointError
 
 
-def inspect_file(file: str | os.PathLike, variants: Mapping[str, Mapping[str, Any]]) -> inspection.Rows:
+def inspect_file(file: str | os.PathLike, variants: inspection.Variants) -> inspection.Rows:
     """Rows of (what, value) that describe a file.
 
     Args:
         file: File or URL.
-        variants: The paper's, as :data:`mmswin.backbones.swin.VARIANTS` has them.
+        variants: Structures by name, by the class of the backbone.
 
     Raises:
         CheckpointError: The file cannot be read, or holds no Swin.

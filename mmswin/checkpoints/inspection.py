@@ -14,11 +14,16 @@ from torch import Tensor
 from mmswin.checkpoints import convert
 from mmswin.checkpoints.convert import Translation, Variant
 from mmswin.checkpoints.export import kind_of, window_of
+from mmswin.checkpoints.formats import MLP, V1, V2
 from mmswin.checkpoints.loading import name_of, shape_of
 from mmswin.checkpoints.report import not_finite
 from mmswin.errors import printable
 
 Rows = list[tuple[str, str]]
+# By the class of the network the structures that it knows by name.
+Variants = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+NAMES = {V1: 'Swin', V2: 'Swin V2', MLP: 'Swin-MLP'}
 
 # Entries of a file's own dictionary that say how far its training was.
 _TRAINING = ('epoch', 'iter', 'iteration', 'global_step', 'global_steps', 'max_accuracy', 'best_acc', 'metric')
@@ -39,12 +44,30 @@ def _sides(size: tuple[int, ...] | None) -> str:
     return 'x'.join(map(str, size)) if size else 'cannot be told'
 
 
-def _variant_row(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
+def _variant_row(network: str, variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
     structure = shape_of(variant)
     arch = name_of(variant, variants)
+    kind = '' if network == V1 else f"type='mmswin.{network}', "
     if arch:
-        return f"Swin-{arch[0].upper()}: set arch='{arch}' ({structure})"
-    return f'none of the paper: {structure}'
+        return f"{NAMES[network]}-{arch[0].upper()}: set {kind}arch='{arch}' ({structure})"
+    return f'none of the paper: {kind}{structure}'
+
+
+def _window_row(translation: Translation) -> str:
+    tables = [name for name in translation.tensors if name.endswith('relative_position_bias_table')]
+    windows = [window_of(translation, name) for name in tables]
+    stages = range(len(convert.variant_of(translation.tensors).depths))
+    offsets = [convert.offset_windows_of(translation, stage) for stage in stages]
+    windows += [found[0] for found in offsets if found]
+    for stage in stages if convert.network_of(translation.tensors) == MLP else ():
+        side = math.isqrt(translation.tensors[f'layers.{stage}.blocks.0.spatial_mlp.weight'].shape[1])
+        windows.append((side, side))
+    shown = list(dict.fromkeys(windows))
+    row = ', '.join(map(_sides, shown)) or 'any: the file does not tell its own'
+    if len(shown) == 1 and shown[0] and shown[0][0] == shown[0][1]:
+        row += f': window_size={shown[0][0]}'
+    pretrained = [found[1][0] for found in offsets if found]
+    return row + (f', pretrained_window_sizes={pretrained}' if pretrained else '')
 
 
 def _image_size(translation: Translation) -> str | None:
@@ -100,22 +123,20 @@ def _provenance(meta: Mapping[str, Any]) -> str | None:
     return ', '.join(facts) or None
 
 
-def _backbone(translation: Translation, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
+def _backbone(translation: Translation, variants: Variants) -> Rows:
     tensors = translation.tensors
-    variant = convert.variant_of(tensors)
-    tables = [name for name in tensors if name.endswith('relative_position_bias_table')]
-    windows = list(dict.fromkeys(window_of(translation, name) for name in tables))
+    variant, network = convert.variant_of(tensors), convert.network_of(tensors)
+    bias = 'layers.0.blocks.0.attn.qkv.bias', 'layers.0.blocks.0.attn.q_bias'
     weight = tensors['patch_embed.proj.weight']
     hidden = tensors.get('layers.0.blocks.0.mlp.fc1.weight')
     ratio = math.nan if hidden is None else hidden.shape[0] / variant.embed_dims
     norms = [name[4:-7] for name in tensors if re.fullmatch(r'norm[0-9]+\.weight', name)]
     return [
-        ('variant', _variant_row(variant, variants)),
-        ('window', ', '.join(map(_sides, windows)) + ''.join(f': window_size={w[0]}' for w in windows[:1]
-                                                             if w and w[0] == w[1] and len(windows) == 1)),
+        ('variant', _variant_row(network, variant, variants.get(network, {}))),
+        ('window', _window_row(translation)),
         ('images', f'{weight.shape[1]} channels, patches of {_sides(tuple(weight.shape[2:]))}, made for '
                    f'{_image_size(translation) or "a size that the file does not tell"}'),
-        ('else', f'mlp_ratio={ratio:g}, qkv_bias={"layers.0.blocks.0.attn.qkv.bias" in tensors}, '
+        ('else', f'mlp_ratio={ratio:g}, qkv_bias={any(name in tensors for name in bias)}, '
                  f'use_abs_pos_embed={"absolute_pos_embed" in tensors}, output norms: {", ".join(norms) or "none"}'),
     ]  # fmt: skip
 
@@ -125,14 +146,12 @@ def _parts(translation: Translation) -> str:
     return ', '.join(f'{printable(part, 40)} ({count})' for part, count in parts.most_common(6))
 
 
-def inspect(
-    checkpoint: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]], notes: Mapping[str, Any] | None = None
-) -> Rows:
+def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[str, Any] | None = None) -> Rows:
     """Rows of (what, value) that describe a loaded file.
 
     Args:
         checkpoint: What :func:`mmswin.checkpoints.load_file` gave.
-        variants: Structures by name, as the backbone has them.
+        variants: Structures by name, by the class of the backbone.
         notes: What the file says of itself elsewhere (the header of a safetensors file).
 
     Raises:

@@ -65,6 +65,30 @@ def _fit(module: nn.Module, name: str, translation: Translation, wanted: Tensor)
     return tensor, ''
 
 
+def _check_network(module: nn.Module, translation: Translation) -> None:
+    """Make sure that a file is for this version of Swin, and its position bias for these windows.
+
+    Raises:
+        CheckpointError: It is not; the message lacks the file's name.
+    """
+    theirs, ours = convert.network_of(translation.tensors), convert.network_of(module.state_dict())
+    if theirs != ours:
+        raise CheckpointError(f"the weights are a {theirs}'s and not a {ours}'s: set type='mmswin.{theirs}'")
+    known = [convert.offset_windows_of(translation, stage) for stage in range(len(module.layers))]
+    for found, layer in zip(known, module.layers):
+        if found and tuple(found[1]) != tuple(layer.blocks[0].attn.pretrained_window):
+            windows = [_short(pair[1]) if pair else layer.blocks[0].attn.pretrained_window for pair in known]
+            raise CheckpointError(
+                f'the position bias was trained with windows of {", ".join(map(str, windows))}, and the network measures '
+                f'offsets in windows of {_short(layer.blocks[0].attn.pretrained_window)}: set '
+                f'pretrained_window_sizes={windows} (and window_size as you like)'
+            )
+
+
+def _short(window: tuple[int, int]) -> int | tuple[int, int]:
+    return window[0] if window[0] == window[1] else window
+
+
 def shape_of(variant: Variant) -> str:
     """The arguments that make it."""
     return f'embed_dims={variant.embed_dims}, depths={variant.depths}, num_heads={variant.num_heads}'
@@ -91,7 +115,7 @@ def _cause(theirs: Variant, ours: Variant, variants: Mapping[str, Mapping[str, A
     if theirs != ours:
         return f'the file has {shape_of(theirs)}, the config says {shape_of(ours)}{deeper}'
     arguments = {'mlp.fc': 'mlp_ratio', 'patch_embed.proj': 'patch_size', 'position_bias_table': 'window_size',
-                 'absolute_pos_embed': 'pretrain_img_size'}  # fmt: skip
+                 'spatial_mlp': 'window_size', 'absolute_pos_embed': 'pretrain_img_size'}  # fmt: skip
     named = [argument for part, argument in arguments.items() if any(part in misfit for misfit in misfits)]
     look = f'look at {" and ".join(named)}' if named else 'look at the arguments of the backbone'
     return f'the structure agrees but the shapes of single tensors do not: {look}'
@@ -149,7 +173,7 @@ def _adapt(module: nn.Module, translation: Translation, report: LoadReport) -> d
     theirs = theirs._replace(depths=theirs.depths[:built], num_heads=theirs.num_heads[:built])
     ours = convert.variant_of(module.state_dict())
     # Without bias tables the shapes of the tensors do not tell the number of heads, but the attention depends on it.
-    heads = tuple(layer.blocks[0].attn.num_heads for layer in module.layers)
+    heads = module.num_heads[:built]
     other_heads = bool(theirs.num_heads) and theirs.num_heads != heads
     ours = ours._replace(num_heads=heads)
     check_match(report, misfits, lambda: _cause(theirs, ours, module.variants, misfits), other_heads)
@@ -178,8 +202,13 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
     source = getattr(module, 'load_source', None) or 'a state dict'
     try:
         translation = convert.translate(own)
+        _check_network(module, translation)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from None
+    token = translation.others.get('mask_token')
+    if token is not None and hasattr(module, 'mask_token'):  # it is pretrained, or the run goes on
+        translation.tensors['mask_token'] = token
+        translation.unused[:] = [name for name in translation.unused if not name.endswith('mask_token')]
     report = LoadReport(translation.format.name, source, translation.prefix, unused=list(translation.unused))
     fitted = _adapt(module, translation, report)
     for name in own:

@@ -28,7 +28,9 @@ from mmswin.errors import CheckpointError
 TOLERANCE = 1e-5
 _DISTRIBUTIONS = {'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'), 'mmdet': ('mmdet', 'onedl-mmdetection')}
 # Networks that do not shift windows on maps that are no larger than one, where the reference does.
-_NO_SHIFT_ON_SMALL_MAPS = ('timm', 'torchvision', 'mmpretrain', 'SwinModel', 'SwinForImageClassification')
+_NO_SHIFT_ON_SMALL_MAPS = (
+    'timm', 'torchvision', 'mmpretrain', 'SwinModel', 'SwinForImageClassification', 'Swinv2Model',
+    'Swinv2ForImageClassification', 'Swinv2Backbone')  # fmt: skip
 
 
 class NotVerifiedError(Exception):
@@ -81,7 +83,7 @@ def our_model(translation: Translation, structure: Structure) -> nn.Module:
     """mmswin's backbone with a file's weights, in float32."""
     from mmswin.registry import MODELS
 
-    model = MODELS.build(dict(type='mmswin.SwinTransformer', **arguments_of(structure), attn_backend='reference'))
+    model = MODELS.build(dict(type=f'mmswin.{structure.network}', **arguments_of(structure), attn_backend='reference'))
     model.load_state_dict({**translation.tensors, **translation.derived}, strict=False)
     return model.float().eval()
 

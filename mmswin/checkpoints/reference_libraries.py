@@ -18,13 +18,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmswin.checkpoints.convert import Translation, variant_of
+from mmswin.checkpoints.convert import Translation, network_of, offset_windows_of, variant_of
 from mmswin.checkpoints.export import window_of
+from mmswin.checkpoints.formats import V1, V2
 from mmswin.errors import CheckpointError
+
+ANY_WINDOW = (8, 8)
+# What a library saves and a file without the windows of a Swin V2 cannot hold.
+_UNTOLD = {V1: '', V2: r'|.*relative_(position_index|coords_table)$'}
 
 
 class Structure(NamedTuple):
-    """What it takes to build a Swin: arguments of mmswin's class, and the number of classes of a classifier."""
+    """What it takes to build a Swin: arguments of mmswin's class, its name, and the number of classes of a classifier.
+
+    ``pretrained`` is a Swin V2's pretrained window, 0 for its own.
+    """
 
     embed_dims: int
     depths: tuple[int, ...]
@@ -37,6 +45,8 @@ class Structure(NamedTuple):
     patch_norm: bool
     grid: tuple[int, int] | None
     num_classes: int
+    network: str = V1
+    pretrained: int = 0
 
     @property
     def image(self) -> tuple[int, int]:
@@ -55,10 +65,16 @@ def structure_of(translation: Translation) -> Structure:
     """
     tensors = translation.tensors
     variant = variant_of(tensors)
-    tables = [name for name in tensors if name.endswith('relative_position_bias_table')]
-    windows = {window_of(translation, name) for name in tables}
-    if len(windows) != 1 or None in windows:
-        raise CheckpointError('its tensors do not tell the window size')
+    network = network_of(tensors)
+    if network == V1:
+        tables = [name for name in tensors if name.endswith('relative_position_bias_table')]
+        known = {(window_of(translation, name), 0) for name in tables}
+    else:  # any will do where the file does not tell
+        found = [offset_windows_of(translation, stage) for stage in range(len(variant.depths))]
+        known = {(pair[0], pair[1][0]) if pair else (ANY_WINDOW, 0) for pair in found}
+    if len(known) != 1 or None in next(iter(known)):
+        raise CheckpointError('its tensors do not tell the window size, or stages have different ones')
+    window, pretrained = known.pop()
     weight = tensors['patch_embed.proj.weight']
     head = translation.classifier.get('head.weight')
     embedding = tensors.get('absolute_pos_embed')
@@ -69,14 +85,16 @@ def structure_of(translation: Translation) -> Structure:
     block = 'layers.0.blocks.0.'
     return Structure(
         *variant,
-        window=windows.pop(),
+        window=window,
         patch=weight.shape[2],
         channels=weight.shape[1],
         mlp_ratio=tensors[block + 'mlp.fc1.weight'].shape[0] / variant.embed_dims,
-        qkv_bias=block + 'attn.qkv.bias' in tensors,
+        qkv_bias=any(block + name in tensors for name in ('attn.qkv.bias', 'attn.q_bias')),
         patch_norm='patch_embed.norm.weight' in tensors,
         grid=grid,
         num_classes=1000 if head is None else head.shape[0],
+        network=network,
+        pretrained=0 if pretrained == window[0] else pretrained,
     )
 
 
@@ -105,12 +123,13 @@ def _load(model: nn.Module, tensors: Mapping[str, Tensor] | None, optional: str)
 
 def arguments_of(s: Structure) -> dict[str, Any]:
     """Arguments of mmswin's, mmdet's and mmseg's class."""
+    more = dict(pretrained_window_sizes=s.pretrained) if s.pretrained else {}
     return dict(
         embed_dims=s.embed_dims, depths=s.depths, num_heads=s.num_heads, in_channels=s.channels, patch_size=s.patch,
         strides=(s.patch, *[2] * (len(s.depths) - 1)), out_indices=tuple(range(len(s.depths))),
         window_size=s.window if s.window[0] != s.window[1] else s.window[0], mlp_ratio=_whole(s.mlp_ratio),
         qkv_bias=s.qkv_bias, patch_norm=s.patch_norm, use_abs_pos_embed=s.grid is not None, pretrain_img_size=s.image,
-        drop_path_rate=0.0,
+        drop_path_rate=0.0, **more,
     )  # fmt: skip
 
 
@@ -130,19 +149,25 @@ def _openmmlab(module: str) -> Callable[..., nn.Module]:
 
 
 def _mmpretrain(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
-    from mmpretrain.models import SwinTransformer
+    from mmpretrain import models
 
-    network = SwinTransformer(
-        arch=dict(embed_dims=s.embed_dims, depths=list(s.depths), num_heads=list(s.num_heads)), img_size=s.image,
+    arch, more = dict(embed_dims=s.embed_dims, depths=list(s.depths), num_heads=list(s.num_heads)), {}
+    if s.network == V2:
+        arch['extra_norm_every_n_blocks'] = 0
+        more['pretrained_window_sizes'] = [s.pretrained] * len(s.depths)
+    network = getattr(models, s.network)(
+        arch=arch, img_size=s.image,
         patch_size=s.patch, in_channels=s.channels, window_size=s.window[0], use_abs_pos_embed=s.grid is not None,
-        out_indices=tuple(range(len(s.depths))), drop_path_rate=0.0)  # fmt: skip
-    return _load(network, _backbone_of(tensors), r'norm\d')
+        out_indices=tuple(range(len(s.depths))), drop_path_rate=0.0, **more)  # fmt: skip
+    return _load(network, _backbone_of(tensors), r'norm\d' + _UNTOLD[s.network])
 
 
 def _timm(s: Structure, tensors: Mapping[str, Tensor] | None, model: str, **options: Any) -> nn.Module:
-    from timm.models.swin_transformer import SwinTransformer
+    from timm.models import swin_transformer, swin_transformer_v2
 
-    network = SwinTransformer(
+    if s.network == V2:
+        options |= dict(pretrained_window_sizes=(s.pretrained,) * len(s.depths))
+    network = (swin_transformer_v2.SwinTransformerV2 if s.network == V2 else swin_transformer.SwinTransformer)(
         img_size=s.image, patch_size=s.patch, in_chans=s.channels, num_classes=s.num_classes, embed_dim=s.embed_dims,
         depths=s.depths, num_heads=s.num_heads, window_size=s.window, mlp_ratio=s.mlp_ratio,
         qkv_bias=s.qkv_bias, drop_path_rate=0.0, **options)  # fmt: skip
@@ -150,13 +175,14 @@ def _timm(s: Structure, tensors: Mapping[str, Tensor] | None, model: str, **opti
 
 
 def _torchvision(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
-    from torchvision.models.swin_transformer import SwinTransformer
+    from torchvision.models import swin_transformer
 
-    network = SwinTransformer(
+    second = dict(block=swin_transformer.SwinTransformerBlockV2, downsample_layer=swin_transformer.PatchMergingV2)
+    network = swin_transformer.SwinTransformer(
         patch_size=[s.patch] * 2, embed_dim=s.embed_dims, depths=list(s.depths), num_heads=list(s.num_heads),
         window_size=list(s.window), mlp_ratio=s.mlp_ratio, num_classes=s.num_classes,
-        stochastic_depth_prob=0.0)  # fmt: skip
-    return _load(network, tensors, '$' if model == 'classifier' else 'head|norm')
+        stochastic_depth_prob=0.0, **(second if s.network == V2 else {}))  # fmt: skip
+    return _load(network, tensors, ('$' if model == 'classifier' else 'head|norm') + _UNTOLD[s.network])
 
 
 def _transformers(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
@@ -164,11 +190,12 @@ def _transformers(s: Structure, tensors: Mapping[str, Tensor] | None, model: str
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    config = transformers.SwinConfig(
+    more = dict(pretrained_window_sizes=(s.pretrained,) * len(s.depths)) if s.network == V2 else {}
+    config = (transformers.Swinv2Config if s.network == V2 else transformers.SwinConfig)(
         image_size=s.image, patch_size=s.patch, num_channels=s.channels, embed_dim=s.embed_dims, depths=list(s.depths),
         num_heads=list(s.num_heads), window_size=s.window[0], mlp_ratio=s.mlp_ratio, qkv_bias=s.qkv_bias,
         use_absolute_embeddings=s.grid is not None, num_labels=s.num_classes, hidden_act='gelu', drop_path_rate=0.0,
-        out_features=[f'stage{i + 1}' for i in range(len(s.depths))])  # fmt: skip
+        out_features=[f'stage{i + 1}' for i in range(len(s.depths))], **more)  # fmt: skip
     if tensors is None:
         return getattr(transformers, model)(config).eval()
     if model == 'UperNetForSemanticSegmentation':
@@ -183,9 +210,9 @@ def _transformers(s: Structure, tensors: Mapping[str, Tensor] | None, model: str
     wrong = {
         what: sorted(info[what])
         for what in ('missing_keys', 'unexpected_keys', 'mismatched_keys', 'error_msgs')
-        if [name for name in info[what] if 'relative_position_index' not in str(name)]
+        if [name for name in info[what] if not re.search('relative_(position_index|coords_table)', str(name))]
     }
-    if model == 'SwinModel' and not any(name.startswith('layernorm') for name in tensors):
+    if model.endswith('Model') and not any(name.startswith('layernorm') for name in tensors):
         wrong.pop('missing_keys', None)
     if wrong:
         raise CheckpointError(f'{model} reports {wrong}')

@@ -33,6 +33,23 @@ def table_window(rows: int, index: Tensor | None = None) -> tuple[int, int] | No
     return ((side + 1) // 2,) * 2 if side * side == rows and side % 2 else None
 
 
+def offset_windows(offsets: Tensor) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """The window of a Swin V2's ``relative_coords_table`` and the pretrained window that its offsets are measured in.
+
+    Args:
+        offsets: ``1 x (2 Mr - 1) x (2 Mc - 1) x 2``; see :func:`mmswin.ops.windows.log_spaced_offsets`.
+
+    Returns:
+        Both as (rows, columns); None if the tensor is no such table. Windows of one token tell no pretrained one.
+    """
+    if offsets.dim() != 4 or offsets.shape[3] != 2 or not offsets.is_floating_point() or offsets.is_meta:
+        return None
+    window = (offsets.shape[1] + 1) // 2, (offsets.shape[2] + 1) // 2
+    largest = [8.0 ** float(side) - 1 for side in offsets[0, -1, -1]]
+    known = [round(1 + 8 * (side - 1) / most) if most > 0 else side for side, most in zip(window, largest)]
+    return window, (known[0], known[1])
+
+
 def _window_of_index(index: Tensor, rows: int) -> tuple[int, int] | None:
     if not index.numel() or index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
         return None

@@ -1,7 +1,6 @@
-"""Weights for a plain vision transformer: files of DeiT's authors and of timm, and a backbone's own.
+"""Weights for a plain vision transformer: files of the authors of DeiT, DeiT III and MAE, of timm and mmpretrain, and own.
 
-All of them use the names that the backbone has; what differs is where the weights lie, what else is there, and the grid
-of the position embedding.
+What differs is how the parts are called, where the weights lie, what else is there, and the grid of the position embedding.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
+from mmswin.checkpoints.formats import VIT_FORMATS
+from mmswin.checkpoints.naming import rename
 from mmswin.checkpoints.report import LoadReport, check_match, not_finite
 from mmswin.errors import CheckpointError
 
-FORMAT = 'timm'
 PATCH_WEIGHT = 'patch_embed.proj.weight'
-ATTENTION_WEIGHT = 'blocks.0.attn.qkv.weight'
-# Of a classifier or of its training, and of no use to dense prediction: the second token of distilled DeiTs.
-UNUSED = ('head.', 'head_dist.', 'fc_norm.', 'pre_logits.', 'dist_token')
+# Of a classifier or of its training, and of no use to dense prediction: the second token of distilled DeiTs, MAE's decoder.
+UNUSED = ('head.', 'head_dist.', 'fc_norm.', 'pre_logits.', 'dist_token', 'mask_token', 'decoder_')
 # What a classifier's file cannot hold.
 ADDED = 'pyramid.'
 
@@ -42,16 +41,21 @@ def structure_of(tensors: Mapping[str, Tensor]) -> Structure:
     return Structure(width, len(blocks), patch)
 
 
-def _locate(state_dict: Mapping[str, Any]) -> str:
-    """The prefix under which the ViT lies, the shortest where there are several.
+def _locate(state_dict: Mapping[str, Any]) -> tuple[str, str]:
+    """The prefix under which the ViT lies, the shortest where there are several, and its format.
 
     Raises:
         CheckpointError: There is none.
     """
-    prefixes = (name.removesuffix(PATCH_WEIGHT) for name in state_dict if name.endswith(PATCH_WEIGHT))
-    found = [prefix for prefix in prefixes if prefix[-1:] in ('', '.') and prefix + ATTENTION_WEIGHT in state_dict]
+    found = [
+        (name.removesuffix(patch), form)
+        for form, (patch, attention, _) in VIT_FORMATS.items()
+        for name in state_dict
+        if name.endswith(patch) and name.removesuffix(patch) + attention in state_dict
+    ]
+    found = [pair for pair in found if pair[0][-1:] in ('', '.')]
     if found:
-        return min(found, key=len)
+        return min(found, key=lambda pair: len(pair[0]))
     try:
         what = f'a Swin ({convert.translate(state_dict).format.name} format)'
     except CheckpointError:
@@ -66,15 +70,22 @@ def _fit_positions(embedding: Tensor, extra: int, own: Tensor, grid: tuple[int, 
     """A file's position embedding for the backbone: one class token, then ``grid``.
 
     Args:
-        embedding: ``1 x (extra + patches) x C``.
+        embedding: ``1 x (extra + patches) x C``, or over the patches alone, as DeiT III has it.
         extra: Tokens in front of the patches: none, the class token, or also the distillation token.
         own: What the backbone has; gives the class token its position where the file has none.
         grid: Rows and columns of patches wanted.
     """
-    first = embedding[:, :1] if extra else own[:, :1].to(embedding)
-    patches = embedding[:, extra:]
-    if patches.shape[1] != grid[0] * grid[1] and math.isqrt(patches.shape[1]) ** 2 != patches.shape[1]:
+
+    def covers(count: int) -> bool:
+        return count == grid[0] * grid[1] or (count > 0 and math.isqrt(count) ** 2 == count)
+
+    count = embedding.shape[1]
+    if not covers(count - extra) and not covers(count):
         return embedding  # to be reported as of another shape
+    first = embedding[:, :1] if extra else own[:, :1].to(embedding)
+    if not covers(count - extra):  # the class token has no position: its own is 0
+        first, extra = torch.zeros_like(first), 0
+    patches = embedding[:, extra:]
     patches = resize.resize_position_embedding(patches, grid).flatten(2).transpose(1, 2)
     return torch.cat([first, patches], dim=1)
 
@@ -98,13 +109,15 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
         return None
     source = getattr(module, 'load_source', None) or 'a state dict'
     try:
-        inner = _locate(own)
+        inner, form = _locate(own)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from None
-    report = LoadReport(FORMAT, source)
-    tensors = {}
+    report = LoadReport(form, source)
+    tensors: dict[str, Tensor] = {}
+    names = {name: rename(name.removeprefix(inner), VIT_FORMATS[form][2]) for name in own}
+    averaged = 'norm.weight' not in names.values()
     for name, tensor in own.items():
-        bare = name.removeprefix(inner)
+        bare = names[name].replace('fc_norm.', 'norm.', 1) if averaged else names[name]
         if not name.startswith(inner) or bare.startswith(UNUSED):
             report.unused.append(name)
         else:
@@ -114,6 +127,7 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
         fitted = _fit_positions(tensors['pos_embed'], extra, module.pos_embed.detach(), module.grid)
         if fitted.shape != tensors['pos_embed'].shape:
             report.resized.append('pos_embed')
+            report.changes.append(f'position embedding of {tensors["pos_embed"].shape[1]} tokens to {fitted.shape[1]}')
         tensors['pos_embed'] = fitted
     loaded = _adapt(module, tensors, report)
     for name in own:
@@ -137,7 +151,13 @@ def _adapt(module: nn.Module, tensors: dict[str, Tensor], report: LoadReport) ->
     report.missing = [n for n in wanted if n not in fitting]
     counted = [n for n in wanted if not n.startswith(ADDED)]
     report.total, report.loaded = len(counted), sum(n in fitting for n in counted)
-    check_match(report, misfits, lambda: _cause(structure_of(tensors), structure_of(wanted), module.variants))
+
+    def cause() -> str:
+        if any('.ls1.' in name for name in report.unexpected):
+            return 'its branches have factors for each channel: set layer_scale_init_value=1e-6'
+        return _cause(structure_of(tensors), structure_of(wanted), module.variants)
+
+    check_match(report, misfits, cause)
     report.not_finite = not_finite(fitting)
     return fitting
 

@@ -22,10 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     file = parse_args(argv).file
 
     def inspect() -> None:
-        from mmswin.backbones.swin import VARIANTS
+        from mmswin.backbones import SwinMLP, SwinTransformer, SwinTransformerV2
         from mmswin.checkpoints.inspect_file import inspect_file
 
-        for what, value in inspect_file(file, VARIANTS):
+        networks = SwinTransformer, SwinTransformerV2, SwinMLP
+        for what, value in inspect_file(file, {network.__name__: network.variants for network in networks}):
             say(f'{what:<10} {value}')
 
     return run_tool(inspect)

@@ -8,14 +8,14 @@ from mmswin.backbones import SwinTransformer
 from mmswin.engine.precision import OptimWrapperConstructor
 from mmswin.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-_STEM = ('patch_embed', 'absolute_pos_embed')
+_STEM = ('patch_embed', 'mask_token', 'absolute_pos_embed')
 
 
 def swin_layer(name: str, depths: list[int]) -> int:
     """Layer number of a parameter of the backbone by its name inside it, from the image upwards.
 
-    0 for the patch embedding and the absolute position embedding, 1 to ``sum(depths)`` for the blocks, the number of its
-    stage's last block for a patch merging, ``sum(depths) + 1`` for the norms of the outputs.
+    0 for the patch embedding, the mask token and the absolute position embedding, 1 to ``sum(depths)`` for the blocks, the
+    number of its stage's last block for a patch merging, ``sum(depths) + 1`` for the norms of the outputs.
 
     Raises:
         ValueError: A name that is none of these.

@@ -45,7 +45,9 @@ def register(*classes: type[nn.Module]) -> None:
     """Declare classes whose forward is what :func:`run` takes it to be.
 
     Blocks are ``x + drop_path(attn(norm1(x)))``, then ``x + drop_path(mlp(norm2(x)))``, with attention as
-    ``proj(mix(qkv(x)))`` and an MLP as ``fc2(act(fc1(x)))``; patch merging is ``reduction(norm(neighbours(x)))``.
+    ``proj(mix(qkv(x)))`` and an MLP as ``fc2(act(fc1(x)))``; patch merging is ``reduction(norm(neighbours(x)))``. What
+    has a true ``norm_after`` normalises what the branch, or the reduction, returns and not what it is given; ``ls1``
+    and ``ls2`` scale what the branches return.
     """
     _KNOWN.update(classes)
 
@@ -67,8 +69,14 @@ def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
     elif x.device.type == 'cpu' and x.numel():
         merges = hasattr(module, 'reduction')
         if (merges or _computes_in_chunks(module)) and _may_replace(module, x):
-            return _run_merging(module, x) if merges else inference.run_block(module, x)
+            if merges:
+                return _run_merging(module, x)
+            return _run_block(module, x) if _norm_after(module) else inference.run_block(module, x)
     return module(x)
+
+
+def _norm_after(module: nn.Module) -> bool:
+    return getattr(module, 'norm_after', False)
 
 
 def is_unmodified(module: nn.Module) -> bool:
@@ -117,21 +125,43 @@ def _layer_norm(eps: float, x: Tensor, weight: Tensor | None, bias: Tensor | Non
     return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
 
 
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
 def _run_block(block: nn.Module, x: Tensor) -> Tensor:
     x = _residual(block, x, _attention)
     return _residual(block, x, _mlp)
 
 
 def _attention(block: nn.Module, x: Tensor) -> Tensor:
+    if not hasattr(block, 'attn'):  # Swin-MLP mixes tokens by a grouped convolution
+        return checkpoint(lambda x: block.mix_tokens(block.norm1(x)), x, use_reentrant=False)
     attn, norm = block.attn, block.norm1
-    qkv = recompute.linear(x, attn.qkv.weight, attn.qkv.bias, partial(_layer_norm, norm.eps), (norm.weight, norm.bias))
-    return recompute.linear(qkv, attn.proj.weight, attn.proj.bias, attn.mix, attn.mix_parameters())
+    qkv = _first_linear(block, norm, attn.qkv, x)
+    x = recompute.linear(qkv, attn.proj.weight, attn.proj.bias, attn.mix, attn.mix_parameters())
+    return _behind(block, 1, x)
 
 
 def _mlp(block: nn.Module, x: Tensor) -> Tensor:
     mlp, norm = block.mlp, block.norm2
-    hidden = recompute.linear(x, mlp.fc1.weight, mlp.fc1.bias, partial(_layer_norm, norm.eps), (norm.weight, norm.bias))
-    return recompute.linear(hidden, mlp.fc2.weight, mlp.fc2.bias, partial(F.gelu, approximate=mlp.act.approximate))
+    hidden = _first_linear(block, norm, mlp.fc1, x)
+    x = recompute.linear(hidden, mlp.fc2.weight, mlp.fc2.bias, partial(F.gelu, approximate=mlp.act.approximate))
+    return _behind(block, 2, x)
+
+
+def _behind(block: nn.Module, number: int, x: Tensor) -> Tensor:
+    """What stands behind a branch: its norm, factors of the channels, or nothing."""
+    module = getattr(block, f'norm{number}' if _norm_after(block) else f'ls{number}', None)
+    return x if module is None else module(x)
+
+
+def _first_linear(block: nn.Module, norm: nn.Module, linear: nn.Module, x: Tensor) -> Tensor:
+    """The first linear layer of a branch, and the norm before it."""
+    if _norm_after(block):
+        return recompute.linear(x, linear.weight, linear.bias, _same)
+    before = partial(_layer_norm, norm.eps)
+    return recompute.linear(x, linear.weight, linear.bias, before, (norm.weight, norm.bias))
 
 
 def _residual(block: nn.Module, x: Tensor, branch: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
@@ -150,6 +180,9 @@ def _run_merging(merging: nn.Module, x: Tensor) -> Tensor:
     norm, reduction = getattr(merging, 'norm', None), merging.reduction
     if norm is None:
         return merging(x)
+
+    if _norm_after(merging):
+        return norm(recompute.linear(x, reduction.weight, reduction.bias, partial(neighbours, step=merging.stride)))
 
     def before(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         return _layer_norm(norm.eps, neighbours(x, merging.stride), weight, bias)

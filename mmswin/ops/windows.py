@@ -334,4 +334,30 @@ def bias_table_rows(window: tuple[int, int]) -> int:
     return (2 * window[0] - 1) * (2 * window[1] - 1)
 
 
+def _log_spaced_offsets(window: tuple[int, int], pretrained: tuple[int, int], device: torch.device) -> Tensor:
+    sides = []
+    for side, known in zip(window, pretrained):
+        offsets = torch.arange(1 - side, side, device=device, dtype=torch.float32)
+        offsets = offsets / max(known - 1, 1) * 8
+        sides.append(offsets.sign() * torch.log2(offsets.abs() + 1) / 3)
+    return torch.cartesian_prod(*sides)
+
+
+_cached_log_spaced_offsets = lru_cache_tensors(CACHE_BYTES)(_log_spaced_offsets)
+
+
+def log_spaced_offsets(window: tuple[int, int], pretrained: tuple[int, int], like: Tensor) -> Tensor:
+    """Offsets between the tokens of a window, from which a network makes its bias table (V2, section 3.3, equation 4).
+
+    An offset of as many tokens as reach from side to side of the pretrained window is 8 before its logarithm is taken, and
+    about 1 after. They are computed in float32, as all implementations keep them.
+
+    Returns:
+        ``bias_table_rows(window) x 2``, in the order of :func:`relative_position_index`, with the type of ``like``.
+    """
+    real = type(like) in (Tensor, torch.nn.Parameter) and not is_recording()
+    make = _cached_log_spaced_offsets if real else _log_spaced_offsets
+    return make(window, pretrained, like.device).to(like.dtype)
+
+
 register_cache(_cached_plan.cache_clear)

@@ -114,10 +114,10 @@ def test_safetensors_need_their_library_and_say_so(source, monkeypatch):
 
 
 def test_inspection_of_a_file(source):
-    rows = dict(inspect_file(source, VARIANTS))
+    rows = dict(inspect_file(source, dict(SwinTransformer=VARIANTS)))
     assert rows['file'].startswith(f'{source}, ')
     assert rows['file'].endswith(' kB, PyTorch (zip)')
     assert rows['holds'] == 'a detector: neck (1)'
     torch.save({'layer1.0.conv1.weight': torch.zeros(1)}, source)
     with pytest.raises(CheckpointError, match=r'source\.pth: the weights are a ResNet'):
-        inspect_file(source, VARIANTS)
+        inspect_file(source, dict(SwinTransformer=VARIANTS))

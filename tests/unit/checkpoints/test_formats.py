@@ -7,7 +7,7 @@ from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import load_weights
 from mmswin.checkpoints.convert import container_of, fuse_qkv, split_qkv, to_format, translate
 from mmswin.checkpoints.export import TARGETS, export, kind_of
-from mmswin.checkpoints.formats import AUTHORS, FORMATS, OPENMMLAB, TIMM, TORCHVISION, TRANSFORMERS
+from mmswin.checkpoints.formats import AUTHORS, FORMATS, OPENMMLAB, OPENMMLAB_V2, TIMM, TORCHVISION, TRANSFORMERS
 
 TINY = dict(embed_dims=12, depths=(1, 2, 2, 1), num_heads=(1, 2, 3, 4), window_size=4)
 # Names that must be just so, in each format; the tensor they are is the authors' on the right.
@@ -51,7 +51,7 @@ def _assert_equal(found, expected):
         assert torch.equal(found[name], value), name
 
 
-@pytest.mark.parametrize('form', FORMATS, ids=lambda form: form.name)
+@pytest.mark.parametrize('form', [form for form in FORMATS if form is not OPENMMLAB_V2], ids=lambda form: form.name)
 @pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.backbone.', 'model.', 'student.', 'encoder.', 'a.b.'])
 def test_recognised_and_translated_to_the_bit(form, prefix, weights):
     foreign = {prefix + name: value for name, value in to_format(weights, form).items()}

@@ -13,7 +13,7 @@ from mmswin.cli import inspect as inspect_command
 
 
 def _rows(checkpoint, notes=None):
-    return dict(inspect(checkpoint, VARIANTS, notes))
+    return dict(inspect(checkpoint, dict(SwinTransformer=VARIANTS), notes))
 
 
 def _detector():
@@ -76,7 +76,7 @@ def test_half_of_it_in_half_precision():
 
 def test_what_is_no_swin_is_refused():
     with pytest.raises(CheckpointError, match='a ResNet'):
-        inspect({'layer1.0.conv1.weight': torch.zeros(1)}, VARIANTS)
+        inspect({'layer1.0.conv1.weight': torch.zeros(1)}, dict(SwinTransformer=VARIANTS))
 
 
 def _printed(path, capsys):

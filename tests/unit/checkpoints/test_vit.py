@@ -1,4 +1,4 @@
-"""Weights for the plain vision transformer: the authors' and timm's files, its own, and what is refused."""
+"""Weights for the plain vision transformer: files of DeiT, timm, MAE, mmpretrain and DeiT III, its own, what is refused."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from mmswin.backbones import SwinTransformer, ViTPyramid
 from mmswin.checkpoints import CheckpointError
+from mmswin.checkpoints.formats import VIT_MMPRETRAIN
+from mmswin.checkpoints.naming import rename, reverse
 
 SMALL = dict(pretrain_img_size=64, embed_dims=24, patch_size=16, depth=3, num_heads=3)
 
@@ -157,3 +159,88 @@ def test_other_networks_are_named() -> None:
 def test_a_swin_refuses_a_vit() -> None:
     with pytest.raises(CheckpointError, match='a ViT, not a Swin'):
         SwinTransformer(depths=(1, 1, 1, 1)).load_state_dict(classifier(), strict=False)
+
+
+DECODER = {
+    'mask_token': torch.zeros(1, 1, 8), 'decoder_embed.weight': torch.zeros(8, 24), 'decoder_pos_embed': torch.zeros(1, 17, 8),
+    'decoder_blocks.0.attn.qkv.weight': torch.zeros(24, 8), 'decoder_norm.weight': torch.ones(8),
+    'decoder_pred.weight': torch.zeros(3, 8)}  # fmt: skip
+
+
+def _encoder(**changes: object) -> dict[str, Tensor]:
+    return {name: value for name, value in classifier(**changes).items() if not name.startswith('head')}
+
+
+def _as_mmpretrain(weights):
+    return {'backbone.' + rename(name, reverse(VIT_MMPRETRAIN)): value for name, value in weights.items()}
+
+
+def _loaded(file, **changes):
+    model = ViTPyramid(**SMALL, **changes)
+    model.load_state_dict(file, strict=False)
+    report = model.load_report
+    assert report.loaded == report.total and not report.unexpected
+    return model
+
+
+def test_mae_with_its_decoder():
+    weights = _encoder()
+    model = _loaded(weights | DECODER)
+    assert_loaded(model, weights)
+    assert model.load_report.unused == list(DECODER)
+
+
+def test_mae_fine_tuned_has_its_norm_after_averaging():
+    weights = _encoder()
+    tuned = {name.replace('norm.', 'fc_norm.') if name.startswith('norm.') else name: v for name, v in weights.items()}
+    assert_loaded(_loaded(tuned), weights)
+    # Where there are both, the final norm is the one of that name.
+    both = weights | {'fc_norm.weight': torch.zeros(24), 'fc_norm.bias': torch.zeros(24)}
+    assert_loaded(_loaded(both), weights)
+
+
+@pytest.mark.parametrize('beside', [{}, {'neck.' + name: value for name, value in DECODER.items()}], ids=['vit', 'mae'])
+def test_mmpretrain(beside):
+    weights = _encoder()
+    file = _as_mmpretrain(weights)
+    anchors = ('patch_embed.projection.weight', 'layers.2.ln1.weight', 'layers.0.ffn.layers.0.0.bias', 'ln1.bias',
+               'layers.1.ffn.layers.1.weight', 'layers.1.attn.proj.weight', 'cls_token', 'pos_embed')  # fmt: skip
+    assert {'backbone.' + name for name in anchors} <= file.keys()
+    model = _loaded(file | beside)
+    assert_loaded(model, weights)
+    assert model.load_report.format == 'mmpretrain'
+
+
+@pytest.mark.parametrize('names', ['timm', 'authors', 'mmpretrain'])
+def test_deit_3(names):
+    """Factors of the channels, and positions of the patches alone."""
+    weights = _encoder(layer_scale_init_value=0.1)
+    file = {**weights, 'pos_embed': weights['pos_embed'][:, 1:]}
+    if names == 'authors':
+        file = {name.replace('.ls1.gamma', '.gamma_1').replace('.ls2.gamma', '.gamma_2'): v for name, v in file.items()}
+    elif names == 'mmpretrain':
+        file = _as_mmpretrain(file)
+        assert 'backbone.layers.0.attn.gamma1.weight' in file and 'backbone.layers.0.ffn.gamma2.weight' in file
+    model = _loaded(file, layer_scale_init_value=1e-6)
+    position = torch.cat([torch.zeros(1, 1, 24), weights['pos_embed'][:, 1:]], dim=1)
+    assert_loaded(model, {**weights, 'pos_embed': position})
+    with pytest.raises(CheckpointError, match='layer_scale_init_value'):
+        ViTPyramid(**SMALL).load_state_dict(file, strict=False)
+
+
+def test_factors_scale_what_the_branches_add():
+    model = build(layer_scale_init_value=0.5).eval()
+    block = model.blocks[0]
+    x = torch.randn(1, 5, 24)
+    middle = x + block.ls1.gamma * block.attn(block.norm1(x))
+    expected = middle + block.ls2.gamma * block.mlp(block.norm2(middle))
+    torch.testing.assert_close(block(x), expected)
+    # And so they do where the memory is saved.
+    image, found = torch.randn(1, 3, 64, 64), []
+    for with_cp in (False, 'selective'):
+        model = build(layer_scale_init_value=0.5, with_cp=with_cp, drop_path_rate=0.0)
+        outs = model(image)
+        sum(out.square().mean() for out in outs).backward()
+        found.append([*outs, *(parameter.grad for parameter in model.parameters())])
+    for mine, expected in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4 * float(expected.detach().abs().max()))

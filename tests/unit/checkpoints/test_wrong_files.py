@@ -9,7 +9,6 @@ from mmswin.checkpoints import CheckpointError, inspection, load_file, load_weig
 from mmswin.checkpoints.export import export
 
 SWIN_BLOCK = ('patch_embed.proj.weight', 'layers.0.blocks.0.attn.qkv.weight')
-V2 = (*SWIN_BLOCK, 'layers.0.blocks.0.attn.logit_scale', 'layers.0.blocks.0.attn.cpb_mlp.0.weight')
 
 
 def _model():
@@ -40,21 +39,8 @@ NETWORKS = {
     'EfficientNet': (_names('blocks.0.0.conv_dw.weight'), 'an EfficientNet or MobileNet,'),
     'VGG': (_names('features.0.weight', 'classifier.6.weight'), 'a VGG,'),
     'YOLO': (_names('model.0.conv.weight', 'model.1.conv.weight'), 'a YOLO,'),
-    'Swin V2 of its authors': (_names(*V2), 'are a Swin V2, which mmswin does not support yet: take a Swin V1'),
-    'Swin V2 of torchvision': (
-        _names('features.0.0.weight', 'features.1.0.attn.qkv.weight', 'features.1.0.attn.logit_scale',
-               'features.1.0.attn.cpb_mlp.0.weight'), 'a Swin V2, which mmswin does not support yet'),
-    'Swin V2 of transformers': (
-        _names('swinv2.embeddings.patch_embeddings.projection.weight',
-               'swinv2.encoder.layers.0.blocks.0.attention.self.query.weight',
-               'swinv2.encoder.layers.0.blocks.0.attention.self.logit_scale',
-               'swinv2.encoder.layers.0.blocks.0.attention.self.continuous_position_bias_mlp.0.weight'),
-        'a Swin V2, which mmswin does not support yet'),
-    'Swin V2 of mmpretrain': (
-        _names('backbone.patch_embed.projection.weight', 'backbone.stages.0.blocks.0.attn.w_msa.qkv.weight',
-               'backbone.stages.0.blocks.0.attn.w_msa.logit_scale',
-               'backbone.stages.0.blocks.0.attn.w_msa.cpb_mlp.0.weight'), 'a Swin V2, which mmswin does not'),
-    'Swin-MLP': (_names(*SWIN_BLOCK, 'layers.0.blocks.0.spatial_mlp.weight'), 'a Swin-MLP, another network than Swin'),
+    'Swin V2 CR of timm': (
+        _names('stages.0.blocks.0.attn.logit_scale', 'stages.0.blocks.0.attn.meta_mlp.fc1.weight'), "are timm's swinv2_cr,"),
     'Video Swin': (
         _names(SWIN_BLOCK[1], **{SWIN_BLOCK[0]: torch.zeros(4, 3, 2, 4, 4)}), 'a Video Swin, which works on clips'),
     'heads of a detector': (
@@ -155,7 +141,9 @@ def test_odd_weights_are_told_or_refused_in_one_line(tmp_path, kind, prefix):
     torch.save({prefix + name: value for name, value in weights.items()}, tmp_path / 'file.pth')
     for use in (
         lambda: load_weights(_model(), tmp_path / 'file.pth').table(),
-        lambda: '\n'.join(map(str, inspection.inspect(load_file(tmp_path / 'file.pth'), VARIANTS))),
+        lambda: '\n'.join(
+            map(str, inspection.inspect(load_file(tmp_path / 'file.pth'), dict(SwinTransformer=VARIANTS)))
+        ),
         lambda: str(export(load_file(tmp_path / 'file.pth'), 'mmdet').notes),
     ):
         try:

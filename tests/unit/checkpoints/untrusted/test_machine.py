@@ -93,10 +93,10 @@ def test_argparse(tmp_path, archive):
 
 def test_a_file_is_told_to_hold_one():
     source = SwinTransformer(**TINY)
-    rows = dict(inspection.inspect(_simmim(source), VARIANTS))
+    rows = dict(inspection.inspect(_simmim(source), dict(SwinTransformer=VARIANTS)))
     assert rows['besides'] == "a configuration of 5 entries, in 'config'"
     assert 'epoch 799' in rows['training']
-    assert 'besides' not in dict(inspection.inspect(source.state_dict(), VARIANTS))
+    assert 'besides' not in dict(inspection.inspect(source.state_dict(), dict(SwinTransformer=VARIANTS)))
 
 
 # ------------------------------------------------------------------ what is refused
