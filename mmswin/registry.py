@@ -28,7 +28,9 @@ MODULE2PACKAGE.setdefault('mmswin', __name__)
 ON_MMDET = {
     'AuxiliaryMaskHead': 'mmswin.dense_heads',
     'BiFPN': 'mmswin.necks',
+    'GlobalBlock': 'mmswin.necks',
     'InclusiveGIoULoss': 'mmswin.losses',
+    'MaskRepPointsV2': 'mmswin.detectors.mask_reppoints_v2',
     'MaskRepPointsV2Head': 'mmswin.dense_heads',
     'NormalizedFocalLoss': 'mmswin.losses',
     'RepPointsV2Head': 'mmswin.dense_heads',

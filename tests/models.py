@@ -116,7 +116,7 @@ def mask_reppointsv2(num_classes: int = 2, **changes: Any) -> dict[str, Any]:
     features = dict(in_channels=16, feat_channels=8, start_level=0, end_level=2, out_channels=8, mask_stride=8)
     return dict(
         model,
-        type='CondInst',
+        type='mmswin.MaskRepPointsV2',
         data_preprocessor=dict(model['data_preprocessor'], pad_mask=True),
         bbox_head=dict(model['bbox_head'], type='mmswin.MaskRepPointsV2Head'),
         mask_head=dict(
@@ -125,6 +125,79 @@ def mask_reppointsv2(num_classes: int = 2, **changes: Any) -> dict[str, Any]:
             loss_mask=dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6),
         ),
         test_cfg=dict(model['test_cfg'], mask_thr=0.5),
+    )
+
+
+def htc(num_classes: int = 2, semantic: bool = True, **changes: Any) -> dict[str, Any]:
+    """The config of HTC++ on the tiny backbone, with few regions; changes are the backbone's."""
+    regions = dict(type='SingleRoIExtractor', out_channels=8, featmap_strides=[4, 8, 16, 32])
+    layer = dict(type='RoIAlign', sampling_ratio=0)
+    anchors = dict(type='AnchorGenerator', scales=[4], ratios=[1.0, 2.0], strides=[4, 8, 16, 32, 64])
+    coder = dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2])
+    heads = dict(num_classes=num_classes, in_channels=8, conv_out_channels=8)
+    assigner = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.3)
+    sampler = dict(type='RandomSampler', num=16, pos_fraction=0.5, add_gt_as_proposals=False)
+    proposals = dict(nms_pre=40, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
+    roi_head = dict(
+        type='HybridTaskCascadeRoIHead',
+        num_stages=2,
+        stage_loss_weights=[1, 0.5],
+        bbox_roi_extractor=dict(regions, roi_layer=dict(layer, output_size=7)),
+        bbox_head=dict(
+            heads,
+            type='Shared4Conv1FCBBoxHead',
+            fc_out_channels=16,
+            norm_cfg=dict(type='SyncBN', requires_grad=True),
+            bbox_coder=coder,
+            reg_class_agnostic=True,
+            reg_decoded_bbox=True,
+            loss_bbox=dict(type='GIoULoss', loss_weight=10.0),
+        ),
+        mask_roi_extractor=dict(regions, roi_layer=dict(layer, output_size=14)),
+        mask_head=[dict(heads, type='HTCMaskHead', num_convs=1, with_conv_res=relay) for relay in (False, True)],
+    )
+    if semantic:
+        roi_head['semantic_roi_extractor'] = dict(regions, featmap_strides=[8], roi_layer=dict(layer, output_size=14))
+        roi_head['semantic_head'] = dict(
+            type='FusedSemanticHead',
+            num_ins=5,
+            fusion_level=1,
+            seg_scale_factor=1 / 8,
+            num_convs=1,
+            in_channels=8,
+            conv_out_channels=8,
+            num_classes=183,
+            loss_seg=dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
+        )
+    return dict(
+        type='HybridTaskCascade',
+        data_preprocessor=dict(
+            type='DetDataPreprocessor',
+            mean=[120.0] * 3,
+            std=[60.0] * 3,
+            pad_size_divisor=32,
+            pad_mask=True,
+            pad_seg=semantic,
+        ),
+        backbone=backbone(**changes),
+        neck=[
+            dict(type='mmswin.GlobalBlock', channels=64, num_heads=4, drop_path_rate=0.1),
+            dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, num_outs=5),
+        ],
+        rpn_head=dict(type='RPNHead', in_channels=8, feat_channels=8, anchor_generator=anchors),
+        roi_head=roi_head,
+        train_cfg=dict(
+            rpn=dict(assigner=assigner, sampler=sampler, allowed_border=0, pos_weight=-1, debug=False),
+            rpn_proposal=proposals,
+            rcnn=[dict(assigner=assigner, sampler=dict(sampler, add_gt_as_proposals=True), mask_size=28, pos_weight=-1)]
+            * 2,
+        ),
+        test_cfg=dict(
+            rpn=proposals,
+            rcnn=dict(
+                score_thr=0.001, nms=dict(type='soft_nms', iou_threshold=0.5), max_per_img=5, mask_thr_binary=0.5
+            ),
+        ),
     )
 
 

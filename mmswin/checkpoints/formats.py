@@ -297,3 +297,16 @@ REPPOINTS_V2_HEAD: Templates = (
         )
     ),
 )
+# The same for the masks, below the detector, and what ours has as an argument.
+REPPOINTS_V2_MASKS: Templates = (
+    *(
+        (
+            f'bbox_head.mask_head.branch.refine.{level}.{{*}}',
+            f'mask_head.mask_feature_head.convs_all_levels.{level}.conv{level}.{{*}}',
+        )
+        for level in range(3)
+    ),
+    ('bbox_head.mask_head.branch.tower.4.{*}', 'mask_head.mask_feature_head.conv_pred.{*}'),
+    ('bbox_head.mask_head.branch.tower.{n}.{*}', 'mask_head.mask_feature_head.conv_branch.{n}.{*}'),
+)
+REPPOINTS_V2_UNUSED = ('bbox_head.mask_head.head.sizes_of_interest',)

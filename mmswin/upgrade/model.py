@@ -6,6 +6,7 @@ from typing import Any
 from mmswin.backbones.swin import SwinTransformer
 from mmswin.engine.types import dicts_in
 from mmswin.upgrade.findings import Report, Section
+from mmswin.upgrade.reppoints_v2 import is_reppoints_v2, upgrade_reppoints_v2
 
 # Argument of the authors' class: argument of ours.
 _RENAMED = {
@@ -44,6 +45,8 @@ def upgrade_model(old: Section, preprocessor: dict[str, Any], pretrained: str | 
         new['backbone'] = backbone.take_rest()
     _set_weights(new['backbone'], weights, pretrained, report)
     new.update(model.take_rest())
+    if is_reppoints_v2(new):
+        upgrade_reppoints_v2(new, report)
     _rename_in_heads(new, report)
     return new
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmswin.upgrade.findings import Report, Section
+from mmswin.upgrade.reppoints_v2 import MAPS, PACKING
 from mmswin.upgrade.tta import main_scale, tta_pipeline
 
 # Turned arrays into tensors and picked keys; the packing transform does it all.
-_PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Collect', 'WrapFieldsToLists')
+_PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Collect', 'WrapFieldsToLists', MAPS, PACKING)
 # Look at the values of pixels, or fill with some, so they see others when images are no longer normalised before them.
 _ON_PIXELS = (
     'PhotoMetricDistortion', 'Expand', 'CutOut', 'RandomCutOut', 'Mosaic', 'RandomMosaic', 'MixUp', 'RandomAffine',

@@ -2,7 +2,7 @@
 _base_ = './reppointsv2_swin_t.py'
 
 model = dict(
-    type='CondInst',
+    type='mmswin.MaskRepPointsV2',
     data_preprocessor=dict(pad_mask=True),
     bbox_head=dict(type='mmswin.MaskRepPointsV2Head'),
     mask_head=dict(

@@ -33,6 +33,14 @@ def head_of(**changes: Any) -> RepPointsV2Head:
     return head
 
 
+def test_the_class_loss_has_the_released_values() -> None:
+    """Class 0 that should learn an IoU of 0.7, and background."""
+    logits = torch.tensor([[0.3, -1.2], [-0.5, 0.8]])
+    target = torch.tensor([0, 2]), torch.tensor([0.7, 0.0])
+    loss = head_of().loss_cls(logits, target, reduction_override='none')
+    assert loss.tolist() == pytest.approx([0.024265, 0.625093], abs=1e-6)
+
+
 def features(seed: int = 0, images: int = 1) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(images, 16, *size, generator=generator) for size in SIZES]

@@ -30,6 +30,11 @@ RELEASED = {
         ('mask_rcnn', '', 'small', '3x', 0.2),
     )
 } | {
+    f'{kind}reppoitsv2_swin_tiny_patch4_window7_mstrain_480_960_giou_gfocal_bifpn_adamw_3x_coco': (
+        f'{kind}reppointsv2_swin_t_coco', 'tiny', 0.2
+    )
+    for kind in ('', 'mask_')
+} | {
     f'upernet_swin_{size}_patch4_window7_512x512_160k_ade20k': (f'upernet_swin_{size[0]}_ade20k', size, 0.3)
     for size in SIZES
 }  # fmt: skip
@@ -88,6 +93,42 @@ model = dict(
         rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100, mask_thr_binary=0.5)))
 """
 
+# RepPoints V2, with masks by conditional convolutions if `masks`.
+POINTS = """
+norm_cfg = dict(type='GN', num_groups=32, requires_grad=True)
+giou = dict(type='GIoULoss')
+head = dict(
+    type='RepPointsV2Head', num_classes=80, in_channels=256, feat_channels=256, point_feat_channels=256, stacked_convs=3,
+    shared_stacked_convs=1, first_kernel_size=3, kernel_size=1, corner_dim=64, num_points=9, gradient_mul=0.1,
+    point_strides=[8, 16, 32, 64, 128], point_base_scale=4, norm_cfg=norm_cfg, transform_method='exact_minmax',
+    loss_cls=dict(type='QualityFocalLoss' if masks else 'RPDQualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0),
+    loss_bbox_init=dict(giou, loss_weight=1.0), loss_bbox_refine=dict(giou, loss_weight=2.0),
+    loss_heatmap=dict(type='GaussianFocalLoss', alpha=2.0, gamma=4.0, loss_weight=0.25),
+    loss_offset=dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
+    loss_sem=dict(type='SEPFocalLoss', gamma=2.0, alpha=0.25, loss_weight=0.1))
+first, near = dict(type='PointAssignerV2', scale=4, pos_num=1), dict(type='ATSSAssignerV2', topk=9)
+if masks:
+    head.update(coord_pos='center', mask_head=dict(type='CondConvMaskHead',
+        branch_cfg=dict(in_channels=256, channels=128, in_features=[0, 1, 2], out_stride=[8, 16, 32], num_convs=4,
+            norm=dict(type='BN', requires_grad=True), out_channels=8, semantic_loss_on=False, num_classes=80,
+            loss_sem=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0, prior_prob=0.01)),
+        head_cfg=dict(channels=8, disable_rel_coords=False, num_layers=3, use_fp16=False, mask_out_stride=4,
+            max_proposals=500, aux_loss=True, mask_loss_weight=[0.0, 0.6, 1.0],
+            sizes_of_interest=[64, 128, 256, 512, 1024])))
+    first.update(mask_center_sample=True, use_center=True)
+    near.update(type='ATSSAssigner', mask_center_sample=True)
+rest = dict(allowed_border=-1, pos_weight=-1, debug=False)
+corners = dict(type='PointHMAssigner', gaussian_bump=True, gaussian_iou=0.7)
+model = dict(
+    type='RepPointsV2MaskDetector' if masks else 'RepPointsV2Detector', pretrained=None,
+    backbone=dict(swin, out_indices=(1, 2, 3)),
+    neck=dict(type='BiFPN', in_channels=[192, 384, 768], out_channels=256, start_level=0, add_extra_convs=False,
+        num_outs=5, no_norm_on_lateral=False, num_repeat=2, norm_cfg=norm_cfg),
+    bbox_head=head,
+    train_cfg=dict(init=dict(rest, assigner=first), heatmap=dict(rest, assigner=corners), refine=dict(rest, assigner=near)),
+    test_cfg=dict(nms_pre=1000, min_bbox_size=0, score_thr=0.05, nms=dict(type='nms', iou_thr=0.6), max_per_img=100))
+"""
+
 UPERNET = """
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 head = dict(dropout_ratio=0.1, num_classes=19, norm_cfg=norm_cfg, align_corners=False)
@@ -127,6 +168,15 @@ data = dict(samples_per_gpu=2, workers_per_gpu=2, train=files('train', train_pip
 evaluation = dict(metric=['bbox', 'segm'])
 """
 
+BOXES = """
+boxes = dict(type='LoadAnnotations', with_bbox=True)
+collect = dict(collect, keys=['img', 'gt_bboxes', 'gt_labels'])
+train_pipeline = [load, boxes, *train_pipeline[2:-1], collect]
+for split in ('train', 'val', 'test'):
+    data[split] = files(split.replace('test', 'val'), train_pipeline if split == 'train' else test_pipeline)
+evaluation = dict(metric='bbox')
+"""
+
 # The training pipeline of the authors' COCO files.
 AUGMENTATION = """
 several = dict(type='Resize', img_scale=[(side, 1333) for side in range(480, 801, 32)], multiscale_mode='value',
@@ -161,7 +211,10 @@ workflow = [('train', 1)]
 BASES = {
     'detection/models/cascade_mask_rcnn_swin_fpn': f'cascade, swin = True, {SWIN}\n{RCNN}',
     'detection/models/mask_rcnn_swin_fpn': f'cascade, swin = False, {SWIN}\n{RCNN}',
+    'detection/models/reppointsv2_swin_bifpn': f'masks, swin = False, {SWIN}\n{POINTS}',
+    'detection/models/mask_reppointsv2_swin_bifpn': f'masks, swin = True, {SWIN}\n{POINTS}',
     'detection/datasets/coco_instance': NORMALIZE + COCO,
+    'detection/datasets/coco_detection': NORMALIZE + COCO + BOXES,
     'detection/schedules/schedule_1x': """
 optimizer = dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001)
 optimizer_config, runner = dict(grad_clip=None), dict(type='EpochBasedRunner', max_epochs=12)
@@ -203,6 +256,20 @@ if {cascade}:
     more = dict(type='ConvFCBBoxHead', num_shared_convs=4, num_shared_fcs=1, conv_out_channels=256, reg_decoded_bbox=True,
         norm_cfg=dict(type='SyncBN', requires_grad=True))
     model['roi_head'] = dict(bbox_head=[{{**head(pair, False, giou), **more}} for pair in stds])
+"""
+POINTS_LEAF = """
+_base_ = [f'../_base_/{{name}}.py' for name in ('models/{kind}_swin_bifpn', 'datasets/{data}',
+    'schedules/schedule_1x', 'default_runtime')]
+model = dict(backbone=backbone, neck=dict(in_channels=widths[1:]))
+several = dict(type='Resize', keep_ratio=True, img_scale=[(side, 1333) for side in range(480, 961, 32)],
+    multiscale_mode='value')
+if 'mask' in {kind!r}:
+    several.update(img_scale=[(1333, 480), (1333, 960)], multiscale_mode='range')
+train_pipeline = [*train_pipeline[:2], several, flip, normalize, pad, dict(type='LoadRPDV2Annotations'),
+    dict(type='RPDV2FormatBundle'), dict(collect, keys=[*collect['keys'], 'gt_sem_map', 'gt_sem_weights'])]
+evaluation = dict(metric=['bbox', 'segm'] if 'mask' in {kind!r} else ['bbox'])
+"""
+RUN = """
 data, optimizer = dict(train=dict(pipeline=train_pipeline)), adamw(1e-4, 0.05)
 lr_config = dict(step={steps})
 runner, fp16 = dict(type='EpochBasedRunnerAmp', max_epochs={epochs}), None
@@ -259,11 +326,17 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         leaf = LEAF.format(depths=depths, width=width, heads=heads, rate=rate)
         if name.startswith('upernet'):
             return write_source(folder / 'segmentation' / 'configs' / 'swin' / f'{name}.py', leaf + SEGMENTATION_LEAF)
-        kind, long = name.split('_swin')[0], '3x' in name
+        target = folder / 'detection' / 'configs' / 'swin' / f'{name}.py'
+        kind, long = name.split('_swin')[0].replace('reppoits', 'reppoints'), '3x' in name
         steps, epochs = ([27, 33], 36) if long else ([8, 11], 12)
-        leaf += DETECTION_LEAF.format(kind=kind, cascade=kind != 'mask_rcnn', steps=steps, epochs=epochs)
-        context = NORMALIZE + COCO + BASES[f'detection/models/{kind}_swin_fpn']
-        return write_source(folder / 'detection' / 'configs' / 'swin' / f'{name}.py', AUGMENTATION + leaf, context)
+        if 'reppoints' in kind:
+            data = 'coco_instance' if 'mask' in kind else 'coco_detection'
+            leaf += POINTS_LEAF.format(kind=kind, data=data)
+            context = BASES[f'detection/datasets/{data}'] + BASES[f'detection/models/{kind}_swin_bifpn']
+        else:
+            leaf = AUGMENTATION + leaf + DETECTION_LEAF.format(kind=kind, cascade=kind != 'mask_rcnn')
+            context = NORMALIZE + COCO + BASES[f'detection/models/{kind}_swin_fpn']
+        return write_source(target, leaf + RUN.format(steps=steps, epochs=epochs), context)
 
     return find
 

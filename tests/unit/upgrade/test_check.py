@@ -41,53 +41,50 @@ def test_an_older_config_in_one_file(upgrade: Callable) -> None:
     assert 'NOT TRANSLATED' not in text and 'random weights' in text
 
 
-def test_reppoints_v2(upgrade: Callable, old_settings: dict[str, Any]) -> None:
-    """The structure of the two released files that no installed library can build."""
+def test_what_other_variants_of_reppoints_v2_ask_for_is_named(upgrade: Callable, old_settings: dict[str, Any]) -> None:
+    """The structure of the released files, with options that they do not take."""
     model = old_settings['model']
     model.update(
         type='RepPointsV2Detector',
-        neck=dict(type='BiFPN', in_channels=[32, 64, 128], out_channels=16, num_outs=5),
+        neck=dict(type='BiFPN', in_channels=[32, 64, 128], out_channels=32, num_outs=5, add_extra_convs=True),
         bbox_head=dict(
             type='RepPointsV2Head',
             num_classes=2,
+            in_channels=32,
+            feat_channels=32,
+            corner_dim=32,
+            shared_stacked_convs=2,
+            transform_method='moment',
             loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
-            loss_sem=dict(type='SEPFocalLoss', gamma=2.0),
+            loss_sem=dict(type='SEPFocalLoss', gamma=2.0, loss_weight=0.2),
         ),
         train_cfg=dict(
-            heatmap=dict(assigner=dict(type='PointHMAssigner', gaussian_bump=True)),
-            refine=dict(assigner=dict(type='ATSSAssigner', topk=9, mask_center_sample=True)),
+            init=dict(assigner=dict(type='PointAssignerV2', scale=4, pos_num=1), pos_weight=-1),
+            heatmap=dict(assigner=dict(type='PointHMAssigner', gaussian_bump=True, gaussian_iou=0.5)),
+            refine=dict(assigner=dict(type='ATSSAssigner', topk=9), pos_weight=-1),
+            contour=dict(weight=1),
         ),
     )
-    data = old_settings['data']
-    load, boxes, resize, normalize, *_ = data['train']['pipeline']
-    data['train'] = dict(
-        data['train'],
-        pipeline=[
-            load,
-            boxes,
-            resize,
-            normalize,
-            dict(type='LoadRPDV2Annotations'),
-            dict(type='RPDV2FormatBundle'),
-            dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels', 'gt_sem_map']),
-        ],
-    )
-    settings, named, text = upgrade(model=model, data=data)
+    model['backbone']['out_indices'] = (1, 2, 3)
+    settings, named, text = upgrade(model=model)
     assert set(named) == {
-        'model.type',
-        'model.neck.type',
-        'model.bbox_head.type',
-        'model.bbox_head.loss_sem.type',
-        'model.train_cfg.heatmap.assigner.type',
-        'model.train_cfg.refine.assigner.mask_center_sample',
-        'train_dataloader.dataset.pipeline.3.type',
-        'train_dataloader.dataset.pipeline.4.type',
+        'model.neck.add_extra_convs',
+        'model.bbox_head.shared_stacked_convs',
+        'model.bbox_head.transform_method',
+        'model.train_cfg.heatmap.assigner.gaussian_iou',
+        'model.train_cfg.contour',
     }
-    assert "model.neck.type = 'BiFPN': mmdet 3.x has no class of this name" in named['model.neck.type']
-    # What there is no better word for stays as it was, and the rest is translated.
-    assert settings['model']['bbox_head']['type'] == 'RepPointsV2Head'
-    assert settings['model']['backbone']['type'] == 'mmswin.SwinTransformer'
-    assert text.count('NOT TRANSLATED') == 1 and 'PointHMAssigner' in text.split('default_scope')[0]
+    assert '= 0.5: here it is always 0.7' in named['model.train_cfg.heatmap.assigner.gaussian_iou']
+    assert settings['model']['bbox_head'] == dict(
+        type='mmswin.RepPointsV2Head',
+        num_classes=2,
+        in_channels=32,
+        feat_channels=32,
+        corner_channels=32,
+        loss_foreground=dict(type='mmswin.NormalizedFocalLoss', gamma=2.0, loss_weight=0.2),
+    )
+    assert settings['model']['neck'] == dict(type='mmswin.BiFPN', in_channels=[32, 64, 128], out_channels=32)
+    assert text.count('NOT TRANSLATED') == 1
 
 
 @pytest.mark.parametrize(
