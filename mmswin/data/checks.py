@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmswin.data.annotations import AnnotationFileError, judge, read_coco
-from mmswin.data.coco_checks import check_classes, check_evaluation, check_ids, check_judgement, explain_useless
+from mmswin.data.coco_checks import (
+    check_classes,
+    check_evaluation,
+    check_evaluators,
+    check_ids,
+    check_judgement,
+    explain_useless,
+)
 from mmswin.data.config_facts import (
     NOT_LABELLING,
     NOT_SEGMENTING,
@@ -39,6 +46,7 @@ from mmswin.data.pictures import (
     sample,
 )
 from mmswin.data.places import check_places
+from mmswin.data.semantic_maps import check_semantic_maps
 from mmswin.errors import plain_message, printable
 
 # Pictures may differ in size from what is said of them in this part of a data set before it is an error.
@@ -126,7 +134,7 @@ def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'va
             alone = len(useless) == len(checks)
             report.add('error' if alone else 'warning', message, split)
         if split != 'train':
-            for level, message in _check_evaluators(
+            for level, message in check_evaluators(
                 cfg, split, [check.facts.ann_file for check in checks if check.is_coco]
             ):
                 report.add(level, message, split)
@@ -176,9 +184,10 @@ class _DatasetCheck:
         except Exception as error:  # its class's own, of any kind
             self.add('error', f'{self.where} cannot be built: {plain_message(error)[:400]}{self._hint_of_classes()}')
             return
-        needed = {'img': 'the directory of the images'} if self.is_coco else {'img_path': 'the directory of the images'}
-        if self.is_map and self._reads()['seg_map_path']:
-            needed['seg_map_path'] = 'the directory of the label maps, which its pipeline loads (LoadAnnotations)'
+        needed = {'img' if self.is_coco else 'img_path': 'the directory of the images'}
+        maps = 'seg' if self.is_coco else 'seg_map_path'
+        if self._reads()[maps]:
+            needed[maps] = 'the directory of the label maps, which its pipeline loads (LoadAnnotations)'
         lacking = [key for key in needed if key not in built.data_prefix]
         for key in lacking:
             self.add(
@@ -327,7 +336,10 @@ class _DatasetCheck:
             self.useless = explain_useless(path, data, judgement, min_size)
         if self.split != 'train':
             faults += check_evaluation(path, data, self.split)
-        faults += self._check_images(judgement.records or judgement.loaded, built.data_prefix['img'])
+        records = judgement.records or judgement.loaded
+        faults += self._check_images(records, built.data_prefix['img'])
+        if self._reads()['seg']:
+            faults += check_semantic_maps(records, built.data_prefix['seg'], self.cfg.get('model') or {}, self.decode)
         for level, message in faults:
             self.add(level, message)
         part = f', {usable} of them usable for training' if self.training else ''
@@ -367,34 +379,3 @@ class _DatasetCheck:
         allowed = max_bad_fraction(self.dataset)
         yield from check_bad_images(bad, len(said), allowed, not self.dataset.get('test_mode'), path)
         yield from check_sizes(wrong, len(chosen), _ODD_SIZES, path)
-
-
-def _check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The metric's annotation file against those of the datasets."""
-    evaluators = cfg.get(f'{split}_evaluator') or ()
-    many = not isinstance(evaluators, Mapping)
-    for index, evaluator in enumerate(evaluators if many else [evaluators]):
-        path = evaluator.get('ann_file') if isinstance(evaluator, Mapping) else None
-        if not isinstance(path, str) or '://' in path:
-            continue
-        key = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
-        local = [other for other in paths if other]
-        advice = option(cfg, key, local[0] if local else 'FILE')
-        if not os.path.isfile(path):
-            if path not in map(os.path.normpath, local) and path not in local:
-                yield 'error', f'the annotation file of the metric, {path!r}, does not exist; set it: {advice}'
-        elif local and os.path.realpath(path) not in map(os.path.realpath, local) and not _same_images(path, local[0]):
-            yield (
-                'error',
-                f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
-                f'annotations of other images. Set it: {advice}',
-            )
-
-
-def _same_images(path: str, other: str) -> bool:
-    """Whether an annotation file holds the images of another (or that cannot be said)."""
-    try:
-        known, wanted = ({image['id'] for image in read_coco(name)['images']} for name in (path, other))
-    except (AnnotationFileError, OSError):
-        return True  # said of the dataset
-    return wanted <= known

@@ -1,11 +1,13 @@
 """Faults of a COCO annotation file, in the words of somebody who has to fix them; see :mod:`mmswin.data.annotations`."""
 
+import os
 import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmswin.data.annotations import Fault, Judgement
+from mmswin.data.annotations import AnnotationFileError, Fault, Judgement, read_coco
+from mmswin.data.config_facts import option
 from mmswin.data.pictures import listing
 
 Entries = Sequence[Mapping[str, Any]]
@@ -192,3 +194,34 @@ def check_evaluation(path: str, data: Mapping[str, Entries], split: str) -> Iter
             f'{path}: an annotation has the id 0, which COCO\'s metric takes for "not matched": that object is never '
             'found, and AP is lower than it should be. Number annotations from 1',
         )
+
+
+def check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The metric's annotation file against those of the datasets."""
+    evaluators = cfg.get(f'{split}_evaluator') or ()
+    many = not isinstance(evaluators, Mapping)
+    for index, evaluator in enumerate(evaluators if many else [evaluators]):
+        path = evaluator.get('ann_file') if isinstance(evaluator, Mapping) else None
+        if not isinstance(path, str) or '://' in path:
+            continue
+        key = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
+        local = [other for other in paths if other]
+        advice = option(cfg, key, local[0] if local else 'FILE')
+        if not os.path.isfile(path):
+            if path not in map(os.path.normpath, local) and path not in local:
+                yield 'error', f'the annotation file of the metric, {path!r}, does not exist; set it: {advice}'
+        elif local and os.path.realpath(path) not in map(os.path.realpath, local) and not _same_images(path, local[0]):
+            yield (
+                'error',
+                f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
+                f'annotations of other images. Set it: {advice}',
+            )
+
+
+def _same_images(path: str, other: str) -> bool:
+    """Whether an annotation file holds the images of another (or that cannot be said)."""
+    try:
+        known, wanted = ({image['id'] for image in read_coco(name)['images']} for name in (path, other))
+    except (AnnotationFileError, OSError):
+        return True  # said of the dataset
+    return wanted <= known

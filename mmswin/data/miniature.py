@@ -1,11 +1,13 @@
 """Toy data in the real layouts of COCO and of ADE20K: small synthetic images with exact labels; nothing is fetched.
 
     COCO      ROOT/annotations/instances_{train,val}2017.json      ROOT/{train,val}2017/000000000001.jpg ...
+              ROOT/stuffthingmaps/{train,val}2017/000000000001.png ...
     ADE20K    ROOT/{images,annotations}/{training,validation}/ADE_{train,val}_00000001.{jpg,png} ...
 
 As in COCO, category numbers have gaps, image sides differ, some images are grey or hold no object, and groups of small
-objects are one ``iscrowd`` annotation with a run-length mask. As in ADE20K, label 0 is "not labelled" (the groups), and
-the classes are numbered from 1, which is what lies behind everything.
+objects are one ``iscrowd`` annotation with a run-length mask. As in the label maps of COCO-stuff, an object's label is its
+category's number less 1, and what lies behind everything is "ground-other". As in ADE20K, label 0 is "not labelled" (the
+groups), and the classes are numbered from 1, which is what lies behind everything.
 """
 
 import json
@@ -25,11 +27,16 @@ DEFAULT_CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 GROUND = 'ground'
 Progress = Callable[[int, int], None]
 # Raised when the same settings would give other images, so that an older data set is not taken for this one.
-_VERSION = 2
+_VERSION = 3
 # What each kind consists of; the word that stands for all of its classes.
-_PARTS = {'COCO': ('annotations', 'train2017', 'val2017'), 'ADE20K': ('images', 'annotations')}
+_PARTS = {
+    'COCO': ('annotations', 'train2017', 'val2017', 'stuffthingmaps/train2017', 'stuffthingmaps/val2017'),
+    'ADE20K': ('images', 'annotations'),
+}
 _ALL = {'COCO': 'coco', 'ADE20K': 'ade'}
 _FOLDERS = {'train': 'training', 'val': 'validation'}
+# COCO-stuff's number of "ground-other" less 1.
+_GROUND_OTHER = 125
 # COCO's 80 categories are numbered from 1 to 90 with these left out.
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 # How often an object has the hue of its class: without such help a transformer needs far more than minutes to learn.
@@ -220,6 +227,17 @@ def _annotation(thing: Thing, height: int, width: int) -> dict[str, Any]:
     return {'segmentation': segmentation, 'area': round(float(area), 4), 'iscrowd': crowd, 'bbox': box}
 
 
+def _label_map(
+    things: Sequence[Thing], label: Callable[[Thing], int], ground: int, size: tuple[int, int]
+) -> np.ndarray:
+    """Labels of what is there, height x width, and of the ground."""
+    labels = np.full(size, ground, np.uint8)
+    for thing in things:
+        for outline in thing.outlines:
+            labels[_covered(outline, *size) >= 0.5] = label(thing)
+    return labels
+
+
 def _write(path: Path, pixels: np.ndarray) -> None:
     if not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else []):
         raise OSError(f'{path} could not be written')
@@ -239,6 +257,8 @@ def _write_coco(root: Path, settings: MiniatureSettings, split: str, names: Sequ
         name = f'{number:012d}.jpg'
         grey = bool((pixels == pixels[..., :1]).all())
         _write(root / f'{split}2017' / name, pixels[..., 0] if grey else pixels[..., ::-1])
+        labels = _label_map(things, lambda thing: numbers[thing.label] - 1, _GROUND_OTHER, (height, width))
+        _write(root / 'stuffthingmaps' / f'{split}2017' / f'{number:012d}.png', labels)
         blank = {'license': 1, 'coco_url': '', 'flickr_url': '', 'date_captured': '2017-01-01 00:00:00'}
         images.append({**blank, 'file_name': name, 'height': height, 'width': width, 'id': number})
         for thing in things:
@@ -256,13 +276,14 @@ def _write_coco(root: Path, settings: MiniatureSettings, split: str, names: Sequ
     path.write_text(json.dumps(content))
 
 
+def _ade_label(thing: Thing) -> int:
+    return thing.label + 2 if len(thing.outlines) == 1 else 0
+
+
 def _write_ade(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str], tick: Callable) -> None:
     for index in range(settings.num_train if split == 'train' else settings.num_val):
         pixels, things = make_scene(settings, split, index, len(names) - 1)
-        labels = np.ones(pixels.shape[:2], np.uint8)
-        for thing in things:
-            for outline in thing.outlines:
-                labels[_covered(outline, *labels.shape) >= 0.5] = thing.label + 2 if len(thing.outlines) == 1 else 0
+        labels = _label_map(things, _ade_label, 1, pixels.shape[:2])
         name = f'ADE_{split}_{index + 1:08d}'
         _write(root / 'images' / _FOLDERS[split] / f'{name}.jpg', pixels[..., ::-1])
         _write(root / 'annotations' / _FOLDERS[split] / f'{name}.png', labels)

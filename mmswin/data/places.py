@@ -15,6 +15,10 @@ _GET = {
     '(or make a miniature to try things out: mmswin miniature ade data/miniature_ade --classes ade). With '
     "this package's configurations, export MMSWIN_ADE_DIR=DIRECTORY names another place for all splits. ",
 }
+_MAPS = (
+    "Get COCO-stuff's label maps (0.7 GB), from http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/"
+    'stuffthingmaps_trainval2017.zip, and unpack them there, or train without them: htc_plus_no_semantic_swin_b_coco. '
+)
 # Names the place of the data in the configurations for one's own.
 _OWN_DIR = 'MMSWIN_DATA_DIR'
 
@@ -60,6 +64,8 @@ def check_places(
             + f'. {remedy}{root} or {where}.ann_file=FILE',
         )
     for key, place in gone.items():
+        if key == 'seg' and type_name(dataset).split('.')[-1] == 'CocoDataset' and 'miniature' not in facts.data_root:
+            remedy = f'{_MAPS}If it is elsewhere: '
         yield (
             levels[key],
             f'the directory {place!r} ({where}.data_prefix.{key}) does not exist. {remedy}{root} or '

@@ -77,6 +77,23 @@ def test_boxes_and_areas_are_those_of_the_masks(coco: COCO) -> None:
             assert entry['area'] == pytest.approx(mask.sum(), rel=0.1, abs=12)
 
 
+def test_label_maps_are_numbered_as_those_of_coco_stuff(root: Path, coco: COCO) -> None:
+    """An object's category less 1, which groups have too, on "ground-other"; they agree with the masks."""
+    grounds, crowds = 0, 0
+    for image in coco.imgs.values():
+        name = Path(image['file_name']).stem
+        labels = cv2.imread(str(root / 'stuffthingmaps' / 'train2017' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
+        expected = np.full((image['height'], image['width']), 125)
+        for entry in coco.loadAnns(coco.getAnnIds(imgIds=[image['id']])):
+            expected[coco.annToMask(entry) > 0] = entry['category_id'] - 1
+            crowds += entry['iscrowd']
+        assert labels.shape == expected.shape and (labels == expected).mean() > 0.97
+        assert set(np.unique(labels)) == set(np.unique(expected))
+        grounds += (labels == 125).sum()
+    assert crowds and grounds
+    assert len(list((root / 'stuffthingmaps' / 'val2017').glob('*.png'))) == 30
+
+
 def test_the_data_are_not_trivial(coco: COCO) -> None:
     entries = list(coco.anns.values())
     assert sum(entry['iscrowd'] for entry in entries) >= 2, 'crowds'
