@@ -1,15 +1,15 @@
 """Test-time augmentation for instance masks: boxes merged by NMS, masks averaged where those boxes lie in each view.
 
-mmdet's ``DetTTAModel`` merges boxes only. Here the boxes of all views are merged in the original image first; then each
-view is asked for the mask of every merged box, and the probabilities are averaged before they are thresholded, as the
-authors of Mask R-CNN do (He et al., arXiv 1703.06870, appendix A, "test-time augmentation"). mmdet is imported when a
-model is built, not with this module.
+mmdet's ``DetTTAModel`` merges boxes only, and what is left of them after an NMS in each view. Here the boxes of all views
+go through one NMS in the original image first; then each view is asked for the mask of every box left, and the
+probabilities are averaged before they are thresholded, as the authors of Mask R-CNN do (He et al., arXiv 1703.06870,
+appendix A, "test-time augmentation"). mmdet is imported when a model is built, not with this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,26 +27,31 @@ _FLIPPED_AXES = {'horizontal': (-1,), 'vertical': (-2,), 'diagonal': (-2, -1)}
 
 @dataclass
 class _View:
-    """One augmentation of a batch of images: its feature maps (B x C x H x W each), and an entry for each image."""
+    """One augmentation of a batch of images: its feature maps (B x C x H x W each), and an entry for each image.
+
+    ``semantic`` holds the features of a semantic branch, if there is one, by the name of an argument. ``boxes`` are N x 4
+    or, with one box for each class, N x 4 C, in the original image; ``scores`` are N x (C + 1).
+    """
 
     features: Sequence[Tensor]
     metas: list[dict[str, Any]]
     boxes: list[InstanceData]
+    semantic: dict[str, Tensor] = field(default_factory=dict)
 
 
 def masks_can_be_merged(detector: type, roi_head: type) -> bool:
-    """Whether a detector predicts masks as mmdet's Mask R-CNN or Cascade Mask R-CNN do, which can be merged.
+    """Whether a detector predicts masks as mmdet's Mask R-CNN, Cascade Mask R-CNN or HTC do, which can be merged.
 
-    A class that changes how masks are predicted (HTC, PointRend, mask scoring, ...) cannot.
+    A class that changes how masks are predicted (PointRend, mask scoring, ...) cannot.
     """
-    from mmdet.models import CascadeRoIHead, StandardRoIHead, TwoStageDetector
+    from mmdet.models import CascadeRoIHead, HybridTaskCascadeRoIHead, StandardRoIHead, TwoStageDetector
 
     if getattr(detector, 'predict', None) is not TwoStageDetector.predict:
         return False
     steps = ('predict', 'predict_bbox', 'predict_mask', '_mask_forward')
     return any(
         all(getattr(roi_head, step, None) is getattr(base, step) for step in steps)
-        for base in (StandardRoIHead, CascadeRoIHead)
+        for base in (StandardRoIHead, CascadeRoIHead, HybridTaskCascadeRoIHead)
     )
 
 
@@ -70,20 +75,22 @@ def _flip_boxes(boxes: Tensor, meta: Mapping[str, Any]) -> Tensor:
 class InstanceTTAModel(BaseTTAModel):
     """Merges the boxes and the masks that a detector of mmdet finds in several views of an image.
 
-    Boxes: those of all views in the original image, through one NMS, at most ``max_per_img`` of them. Masks: the mask
-    head of each view (a cascade's: the mean of its stages) gives probabilities for the merged boxes; they are flipped
-    back and averaged, then pasted into the original image and thresholded once. A detector without masks gets its boxes
-    merged. With one view that is the original image, the result is that of the plain test.
+    Boxes: those of all proposals of all views in the original image, through one NMS, at most ``max_per_img`` of them.
+    Masks: the mask head of each view (a cascade's: the mean of its stages; HTC's: the last stage, which has seen the
+    others) gives probabilities for the merged boxes; they are flipped back and averaged, then pasted into the original
+    image and thresholded once. A detector without masks gets its finished boxes merged. With one view that is the
+    original image, the result is that of the plain test.
 
     The feature maps of all views of a batch are kept until their masks are predicted (about 90 MB for an image of
-    800 x 1333 with 256 channels in float32); of the masks one sum of N x h x w is kept, with h = w = 28 in the recipes.
+    800 x 1333 with 256 channels in float32, a sixth more with a semantic branch); of the masks one sum of N x h x w is
+    kept, with h = w = 28 in the recipes.
 
     Args:
         tta_cfg: ``nms``, as in a detector's ``test_cfg``, and ``max_per_img``.
         kwargs: As for mmengine's ``BaseTTAModel``: ``module``, the detector or its config.
 
     Raises:
-        ValueError: The detector predicts masks in another way than Mask R-CNN and Cascade Mask R-CNN.
+        ValueError: The detector predicts masks in another way than Mask R-CNN, Cascade Mask R-CNN and HTC.
     """
 
     def __init__(self, tta_cfg: Mapping[str, Any], **kwargs: Any) -> None:
@@ -93,8 +100,8 @@ class InstanceTTAModel(BaseTTAModel):
         if module.with_mask and not masks_can_be_merged(type(module), type(getattr(module, 'roi_head', None))):
             head = type(getattr(module, 'roi_head', module)).__name__
             raise ValueError(
-                f'{type(self).__name__} merges the masks of Mask R-CNN and Cascade Mask R-CNN '
-                f'(StandardRoIHead, CascadeRoIHead), and this {type(module).__name__} has {head}'
+                f'{type(self).__name__} merges the masks of Mask R-CNN, Cascade Mask R-CNN and HTC '
+                f'(StandardRoIHead, CascadeRoIHead, HybridTaskCascadeRoIHead), and this {type(module).__name__} has {head}'
             )
 
     def test_step(self, data: dict | list | tuple) -> list[DetDataSample]:
@@ -116,7 +123,7 @@ class InstanceTTAModel(BaseTTAModel):
             view, found = self._detect({key: value[index] for key, value in data.items()})
             views.append(view)
             samples.append(found)
-        results = [self._merge_boxes([view.boxes[image] for view in views]) for image in range(len(samples[0]))]
+        results = [self._select([view.boxes[image] for view in views]) for image in range(len(samples[0]))]
         self._add_masks(views, results)
         for sample, result in zip(samples[0], results, strict=True):
             sample.pred_instances = result
@@ -149,10 +156,28 @@ class InstanceTTAModel(BaseTTAModel):
             proposals = [sample.proposals for sample in samples]
         metas = [sample.metainfo for sample in samples]
         head = module.roi_head
-        boxes = head.predict_bbox(features, metas, proposals, rcnn_test_cfg=head.test_cfg, rescale=False)
+        semantic = {'semantic_feat': head.semantic_head(features)[1]} if getattr(head, 'with_semantic', False) else {}
+        # Without a rule of its own the head gives the boxes and scores of all proposals.
+        boxes = head.predict_bbox(features, metas, proposals, rcnn_test_cfg=None, rescale=False, **semantic)
         for result, meta in zip(boxes, metas, strict=True):
-            result.bboxes = to_original(result.bboxes, meta)
-        return _View(features, metas, boxes), samples
+            shape = result.bboxes.shape
+            result.bboxes = to_original(result.bboxes.reshape(-1, 4), meta).reshape(shape)
+        return _View(features, metas, boxes, semantic), samples
+
+    def _select(self, found: Sequence[InstanceData]) -> InstanceData:
+        """Of one image's boxes and scores of all classes in several views, those that are left after one NMS."""
+        from mmdet.models.layers import multiclass_nms
+
+        some = [result for result in found if len(result)]
+        if not some:
+            none = found[0].bboxes.new_zeros(0, 4)
+            return InstanceData(bboxes=none, scores=none[:, 0], labels=none[:, 0].long())
+        boxes, scores = (torch.cat([getattr(result, name) for result in some]) for name in ('bboxes', 'scores'))
+        rule = self.module.roi_head.test_cfg
+        scored, labels = multiclass_nms(
+            boxes, scores, rule.score_thr, dict(self.tta_cfg['nms']), self.tta_cfg['max_per_img']
+        )
+        return InstanceData(bboxes=scored[:, :4], scores=scored[:, 4], labels=labels)
 
     def _merge_boxes(self, found: Sequence[InstanceData]) -> InstanceData:
         """Boxes of several views of one image, all in the original image, through one NMS."""
@@ -190,17 +215,12 @@ class InstanceTTAModel(BaseTTAModel):
         """Mask probabilities (N x 1 x h x w, not mirrored) of the boxes of all images in one view."""
         from mmdet.structures.bbox import bbox2roi
 
-        head = self.module.roi_head
         rois = bbox2roi([to_view(result.bboxes, meta) for result, meta in zip(results, view.metas, strict=True)])
-        cascade = isinstance(head.mask_head, nn.ModuleList)
-        stages = [(stage,) for stage in range(len(head.mask_head))] if cascade else [()]
         chosen = torch.arange(len(labels), device=labels.device)
-        total: Tensor | float = 0.0
-        for stage in stages:
-            logits = head._mask_forward(*stage, view.features, rois)['mask_preds']
-            own = logits[:, :1] if logits.shape[1] == 1 else logits[chosen, labels][:, None]
-            total = total + own.sigmoid()
-        probabilities = total / len(stages)
+        stages = self._mask_logits(view, rois)
+        probabilities = sum(
+            (logits if logits.shape[1] == 1 else logits[chosen, labels][:, None]).sigmoid() for logits in stages
+        ) / len(stages)
         parts = probabilities.split([len(result) for result in results])
         return torch.cat(
             [
@@ -208,3 +228,15 @@ class InstanceTTAModel(BaseTTAModel):
                 for part, meta in zip(parts, view.metas, strict=True)
             ]
         )
+
+    def _mask_logits(self, view: _View, rois: Tensor) -> list[Tensor]:
+        """Logits (N x C x h x w) of the stages whose mean is the mask."""
+        from mmdet.models import HybridTaskCascadeRoIHead
+
+        head, features = self.module.roi_head, view.features
+        if isinstance(head, HybridTaskCascadeRoIHead):
+            semantic = view.semantic.get('semantic_feat')
+            return head._mask_forward(-1, features, rois, semantic_feat=semantic, training=False)['mask_preds']
+        if isinstance(head.mask_head, nn.ModuleList):
+            return [head._mask_forward(stage, features, rois)['mask_preds'] for stage in range(len(head.mask_head))]
+        return [head._mask_forward(features, rois)['mask_preds']]

@@ -115,8 +115,8 @@ def _check_masks(cfg: Config) -> None:
             return
     found = 'predicts masks in another way' if heads else 'is scored on masks, which it does not predict'
     raise RunError(
-        '--tta merges the masks of Mask R-CNN and Cascade Mask R-CNN (StandardRoIHead, CascadeRoIHead), and '
-        f'this {model.get("type")} {found}: test without --tta, use a config without masks, or name a tta_model of your own'
+        '--tta merges the masks of Mask R-CNN, Cascade Mask R-CNN and HTC (StandardRoIHead, CascadeRoIHead, '
+        f'HybridTaskCascadeRoIHead), and this {model.get("type")} {found}: test without --tta, use a config without masks, or name a tta_model of your own'
     )
 
 

@@ -1,5 +1,5 @@
 """Merging of masks over views: exact where it must be (one view, a mirrored view, the same view twice), and honest
-about what it cannot merge. Tiny Mask R-CNN and Cascade Mask R-CNN with random weights, which find boxes everywhere.
+about what it cannot merge. Tiny Mask R-CNN, Cascade Mask R-CNN and HTC with random weights, which find boxes everywhere.
 """
 
 import copy
@@ -12,12 +12,14 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
+from models import htc
 
 from mmswin.detectors import InstanceTTAModel
 from mmswin.detectors.instance_tta import masks_can_be_merged, to_original, to_view
 
 CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 RULE = {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 12}
+SOFT = {**RULE, 'nms': {'type': 'soft_nms', 'iou_threshold': 0.3, 'min_score': 0.01}}
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +29,10 @@ def mmdet_scope() -> Iterator[None]:
 
 
 def _config(kind: str) -> ConfigDict:
+    if kind.startswith('htc'):
+        cfg = ConfigDict(htc(num_classes=5, semantic=kind == 'htc_semantic'))
+        cfg.test_cfg.rcnn.update(max_per_img=12, nms={'type': 'nms', 'iou_threshold': 0.5}, score_thr=0.05)
+        return cfg
     cfg = Config.fromfile(CONFIGS / 'demo_cascade_mask_rcnn_swin_t_miniature.py').model
     cfg.backbone.update(embed_dims=12, arch=None, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 6), window_size=4)
     cfg.neck.in_channels = [12, 24, 48, 96]
@@ -40,14 +46,16 @@ def _config(kind: str) -> ConfigDict:
     return cfg
 
 
-@pytest.fixture(scope='module', params=['standard', 'agnostic', 'cascade'])
+@pytest.fixture(scope='module', params=['standard', 'agnostic', 'cascade', 'htc', 'htc_semantic'])
 def detector(request: pytest.FixtureRequest) -> torch.nn.Module:
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(_config(request.param)).eval()
         model.init_weights()
     for name, parameter in model.named_parameters():
-        if 'mask_head' in name or 'fc_' in name:  # masks with edges, boxes and scores that differ
+        if any(
+            part in name for part in ('mask_head', 'semantic_head', 'fc_')
+        ):  # masks with edges, boxes and scores that differ
             torch.nn.init.normal_(parameter, std=0.15)
     return model
 
@@ -87,6 +95,13 @@ def _merged(model: torch.nn.Module, *views: tuple[torch.Tensor, dict], rule: dic
     }
     with torch.no_grad():
         return InstanceTTAModel(rule, module=model).test_step(data)[0].pred_instances
+
+
+def test_soft_nms_sees_the_boxes_of_all_views_once(detector: torch.nn.Module) -> None:
+    """Decayed in each view and then again, scores would be lower than those of one view alone."""
+    model, image = copy.deepcopy(detector), _image()
+    model.roi_head.test_cfg.update(SOFT)
+    _assert_same(_merged(model, (image, {}), rule=SOFT), _plain(model, image))
 
 
 def _assert_same(found: InstanceData, wanted: InstanceData, mask_pixels: float = 1.0) -> None:
@@ -152,7 +167,7 @@ def test_masks_are_the_mean_of_the_views(detector: torch.nn.Module) -> None:
     model = copy.deepcopy(detector)
     says = iter([0.8, 0.1, 0.8, 0.3])
 
-    def forward(*args) -> dict:
+    def forward(*args, **kwargs) -> dict:
         rois = args[-1]
         if forward.left == 0:
             forward.value, forward.left = next(says), forward.stages
@@ -161,10 +176,12 @@ def test_masks_are_the_mean_of_the_views(detector: torch.nn.Module) -> None:
         last = head[-1] if isinstance(head, torch.nn.ModuleList) else head
         classes = 1 if last.class_agnostic else last.num_classes
         logit = float(np.log(forward.value / (1 - forward.value)))
-        return {'mask_preds': torch.full((len(rois), classes, 14, 14), logit)}
+        logits = torch.full((len(rois), classes, 14, 14), logit)
+        return {'mask_preds': [logits] if kwargs else logits}
 
     head = model.roi_head.mask_head
-    forward.left, forward.stages = 0, len(head) if isinstance(head, torch.nn.ModuleList) else 1
+    cascade = type(model.roi_head).__name__ == 'CascadeRoIHead'
+    forward.left, forward.stages = 0, len(head) if cascade else 1
     model.roi_head._mask_forward = forward
     assert not _merged(model, (image, {}), (image, {})).masks.any()  # 0.45
     assert _merged(model, (image, {}), (image, {})).masks.any()  # 0.55
@@ -243,13 +260,20 @@ def test_other_ways_to_predict_masks_are_refused() -> None:
         MaskScoringRoIHead,
         PointRendRoIHead,
         RetinaNet,
+        SCNet,
+        SCNetRoIHead,
         StandardRoIHead,
     )
 
-    for detector, head in ((MaskRCNN, StandardRoIHead), (CascadeRCNN, CascadeRoIHead), (MaskRCNN, DoubleHeadRoIHead)):
+    for detector, head in (
+        (MaskRCNN, StandardRoIHead),
+        (CascadeRCNN, CascadeRoIHead),
+        (MaskRCNN, DoubleHeadRoIHead),
+        (HybridTaskCascade, HybridTaskCascadeRoIHead),
+    ):
         assert masks_can_be_merged(detector, head)
     for detector, head in (
-        (HybridTaskCascade, HybridTaskCascadeRoIHead),
+        (SCNet, SCNetRoIHead),
         (MaskScoringRCNN, MaskScoringRoIHead),
         (MaskRCNN, PointRendRoIHead),
         (RetinaNet, StandardRoIHead),
