@@ -4,6 +4,7 @@ Its section 4 and the authors' tools state FLOPs as multiply-adds of one image a
 
 * Two-stage detectors: 1000 proposals through every box stage, 100 boxes through every mask head, and the region
   proposal network over all levels. Sparse R-CNN takes its own number of proposals.
+* Hybrid Task Cascade: the semantic head on all levels once, and every mask head with the features of the one before.
 * CondInst and Mask RepPoints V2: the box head with what gives the weights of mask convolutions. The authors' counter did
   not run the mask branch, so published figures are without it.
 * Segmentation: backbone and decode head. The auxiliary head works in training alone: its parameters count, its
@@ -28,7 +29,7 @@ NUM_MASKS = 100
 MIN_SIDE = 32
 
 # Heads of these take a map of one region and no more; others would be counted in part.
-_ROI_HEADS = ('StandardRoIHead', 'CascadeRoIHead', 'SparseRoIHead')
+_ROI_HEADS = ('StandardRoIHead', 'CascadeRoIHead', 'HybridTaskCascadeRoIHead', 'SparseRoIHead')
 
 
 @dataclass
@@ -143,6 +144,8 @@ def _two_stage_heads(model: nn.Module, features: tuple[Tensor, ...]) -> dict[str
         'rpn_head': count(model.rpn_head, features)[1],
         'roi_head.bbox_head': _stages(roi_head, 'bbox', NUM_PROPOSALS),
     }
+    if getattr(roi_head, 'with_semantic', False):
+        costs['roi_head.semantic_head'] = count(roi_head.semantic_head, features)[1]
     if roi_head.with_mask:
         costs['roi_head.mask_head'] = _stages(roi_head, 'mask', NUM_MASKS)
     return costs
@@ -152,6 +155,7 @@ def _stages(roi_head: nn.Module, kind: str, regions: int, *more: Tensor) -> Mult
     """All box or mask heads, each on the maps of ``regions`` regions."""
     heads = _listed(getattr(roi_head, f'{kind}_head'))
     extractors = _listed(getattr(roi_head, f'{kind}_roi_extractor'))
+    relays = kind == 'mask' and getattr(roi_head, 'mask_info_flow', False)
     total = MultiplyAdds()
     for head, extractor in zip(heads, extractors if len(extractors) > 1 else extractors * len(heads)):
         side = extractor.roi_layers[0].output_size
@@ -159,7 +163,10 @@ def _stages(roi_head: nn.Module, kind: str, regions: int, *more: Tensor) -> Mult
         if roi_head.with_shared_head:
             maps, cost = count(roi_head.shared_head, maps)
             total += cost
-        total += count(head, maps, *more)[1]
+        found, cost = count(head, maps, *more)
+        total += cost
+        if relays:
+            more = (found[-1],)  # logits and features
     return total
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 # The checks and the miniature must work where mmcv is missing; a config that names the transform cannot.
 if find_spec('mmcv') is not None and find_spec('mmengine') is not None:
+    from mmswin.data.insta_boost import InstaBoost
     from mmswin.data.loading import BadImageError, LoadImageFromFile
 
-__all__ = ['BadImageError', 'LoadImageFromFile']
+__all__ = ['BadImageError', 'InstaBoost', 'LoadImageFromFile']
 
 
 def __getattr__(name: str) -> Any:

@@ -78,6 +78,29 @@ def test_mask_reppointsv2_counts_boxes_and_controller_as_published():
     assert count(features, maps)[1].published / 1e9 == pytest.approx(15.6, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ('name', 'params', 'cost', 'block'),
+    [
+        ('htc_plus_swin_b_coco', 159_535_213, 1043.23, 12_596_224),
+        ('htc_plus_swin_l_coco', 283_769_417, 1470.42, 28_331_520),
+    ],
+)
+def test_htc_plus_is_the_published_one(name, params, cost, block):
+    found = measured(name, 800, 1280)
+    parts = {part.name: part for part in found.parts}
+    assert found.params == params and found.cost.published / 1e9 == pytest.approx(cost, abs=0.02)
+    neck = parts['neck'].cost
+    width = (block // 12) ** 0.5 // 32 * 32
+    assert neck.products == 2 * 1000**2 * width  # the extra block: 25 x 40 places of the last map
+    assert parts['neck'].params - block == {1024: 2_852_864, 1536: 3_098_624}[width]
+    heads = {name: parts[f'roi_head.{name}'] for name in ('bbox_head', 'mask_head', 'semantic_head')}
+    assert {name: part.params for name, part in heads.items()} == {
+        'bbox_head': 45_883_647, 'mask_head': 8_061_424, 'semantic_head': 2_802_103
+    }  # fmt: skip
+    costs = {name: part.cost.published / 1e9 for name, part in heads.items()}
+    assert costs == pytest.approx({'bbox_head': 385.77, 'mask_head': 161.81, 'semantic_head': 44.88}, abs=0.01)
+
+
 def test_every_parameter_is_in_one_part():
     for name, size in (('mask_rcnn_swin_t_coco', (256, 320)), ('upernet_swin_t_ade20k', (128, 128))):
         with META:
@@ -119,7 +142,7 @@ def test_channels_of_the_image_are_the_backbone_s():
 @pytest.mark.parametrize(
     ('config', 'said'),
     [
-        ('mmdet::htc/htc-without-semantic_r50_fpn_1x_coco.py', 'HybridTaskCascade with a HybridTaskCascadeRoIHead'),
+        ('mmdet::scnet/scnet_r50_fpn_1x_coco.py', 'SCNet with a SCNetRoIHead'),
         ('mmdet::detr/detr_r50_8xb2-150e_coco.py', 'count a DETR'),
     ],
 )

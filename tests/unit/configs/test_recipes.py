@@ -29,6 +29,8 @@ PARAMETERS = {
     'cascade_mask_rcnn_swin_t_coco': 86,
     'atss_r50_coco': 32,
     'atss_swin_t_coco': 36,
+    'htc_plus_swin_b_coco': 160,
+    'htc_plus_swin_l_coco': 284,
     'mask_reppointsv2_swin_t_coco': 47,
     'reppointsv2_r50_coco': 42,
     'reppointsv2_swin_t_coco': 45,
@@ -198,7 +200,11 @@ def rates_of(name: str, epochs: int, per_epoch: int, times_shorter: int = 1) -> 
 
 @pytest.mark.parametrize(
     ('name', 'epochs', 'first', 'second'),
-    [('cascade_mask_rcnn_swin_t_1x_coco', 12, 8, 11), ('cascade_mask_rcnn_swin_t_coco', 36, 27, 33)],
+    [
+        ('cascade_mask_rcnn_swin_t_1x_coco', 12, 8, 11),
+        ('cascade_mask_rcnn_swin_t_coco', 36, 27, 33),
+        ('htc_plus_swin_b_coco', 72, 63, 69),
+    ],
 )
 def test_rates_of_detection(name: str, epochs: int, first: int, second: int) -> None:
     """Warm-up from a thousandth over 500 iterations, then two steps."""
