@@ -51,35 +51,28 @@ def read_coco(path: str) -> dict[str, list[dict[str, Any]]]:
     finally:
         if was_on:
             gc.enable()
+
+    def other(what: str) -> AnnotationFileError:
+        return AnnotationFileError(f'{path} is not a COCO annotation file: {what}')
+
     if not isinstance(data, dict):
-        raise AnnotationFileError(
-            f'{path} is not a COCO annotation file: it holds a JSON {type(data).__name__}, and COCO is an object with '
-            f'{", ".join(_KEYS)}'
-        )
+        raise other(f'it holds a JSON {type(data).__name__}, and COCO is an object with {", ".join(_KEYS)}')
     for section, keys in _KEYS.items():
-        if section == 'annotations' and section not in data:
-            continue
-        entries = data.get(section)
-        if not isinstance(entries, list):
-            what = (
-                f'{section!r} is a JSON {type(entries).__name__}, expected a list'
-                if section in data
-                else (f'the list {section!r} is missing (found: {listing(data)})')
-            )
-            raise AnnotationFileError(f'{path} is not a COCO annotation file: {what}')
-        for index, entry in enumerate(entries):
+        if section not in data:
+            if section == 'annotations':
+                continue
+            raise other(f'the list {section!r} is missing (found: {listing(data)})')
+        if not isinstance(data[section], list):
+            raise other(f'{section!r} is a JSON {type(data[section]).__name__}, expected a list')
+        for index, entry in enumerate(data[section]):
             if not isinstance(entry, dict):
-                raise AnnotationFileError(
-                    f'{path} is not a COCO annotation file: {section}[{index}] is a JSON {type(entry).__name__}, '
-                    'expected an object'
-                )
+                raise other(f'{section}[{index}] is a JSON {type(entry).__name__}, expected an object')
             for key in keys:
                 if key not in entry:
                     raise AnnotationFileError(f'{path}: the key {key!r} is missing (first in {section}[{index}])')
                 if isinstance(entry[key], list | dict):
-                    raise AnnotationFileError(
-                        f'{path}: {section}[{index}] has {key} {reprlib.repr(entry[key])}, expected a number'
-                    )
+                    wrong = f'{section}[{index}] has {key} {reprlib.repr(entry[key])}'
+                    raise AnnotationFileError(f'{path}: {wrong}, expected a number')
     return data
 
 
@@ -191,12 +184,10 @@ class _Watch:
             # An entry alone is judged as among others.
             record['instances'] = [one for entry in annotations for one in self._one(image, entry)]
         elif self.masks:
-            odd = [entry for entry in annotations if not _plain_mask(entry.get('segmentation'))]
-            if odd:
-                marked = {id(entry) for entry in odd}
-                kept = [one for one, entry in zip(record['instances'], annotations, strict=True)
-                        if id(entry) not in marked]  # fmt: skip
-                record['instances'] = kept + [one for entry in odd for one in self._one(image, entry)]
+            plain = [_plain_mask(entry.get('segmentation')) for entry in annotations]
+            kept = [one for one, known in zip(record['instances'], plain, strict=True) if known]
+            odd = [entry for entry, known in zip(annotations, plain, strict=True) if not known]
+            record['instances'] = kept + [one for entry in odd for one in self._one(image, entry)]
         width, height = image['width'], image['height']
         for one in record['instances']:
             left, top, right, bottom = one['bbox']
@@ -247,12 +238,9 @@ def _plain_mask(segmentation: Any) -> bool:
     if type(segmentation) is not list or not segmentation:
         return False
     for polygon in segmentation:
-        if (
-            type(polygon) is not list
-            or len(polygon) < 6
-            or len(polygon) % 2
-            or not {*map(type, polygon)} <= {int, float}
-        ):
+        if type(polygon) is not list or len(polygon) < 6 or len(polygon) % 2:
+            return False
+        if not {*map(type, polygon)} <= {int, float}:
             return False
         if not (max(polygon) < _MAX_COORDINATE and min(polygon) > -_MAX_COORDINATE and math.isfinite(sum(polygon))):
             return False

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmswin.data.config_facts import option
-from mmswin.data.pictures import check_bad_images, files_below, listing, loaded_size, look_at, missing_files, sample
+from mmswin.data.pictures import check_bad_images, files_below, listing, look_at, missing_files, sample, sizes_as_loaded
 
 Fault = tuple[str, str]
 _COLOUR_MODES = ('RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'LA', 'PA')
@@ -25,48 +25,27 @@ _COLOUR_MODES = ('RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'LA', 'PA')
 
 @dataclass
 class Labels:
-    """Values that occur in label maps.
+    """What is seen in label maps: for each value the first map that holds it, and maps that are none, with the reason."""
 
-    Attributes:
-        maps: For each value the number of maps that hold it.
-        example: For each value the first map that holds it.
-        read: Maps that were read.
-        total: Maps that there are.
-        bad: Maps that do not decode, and why.
-        colour: Maps that have more than one number for each pixel, and their mode or shape.
-    """
-
-    maps: Counter = field(default_factory=Counter)
-    example: dict[int, str] = field(default_factory=dict)
+    total: int
     read: int = 0
-    total: int = 0
+    example: dict[int, str] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
     colour: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SegmentationCheck:
-    """The check of one dataset that mmseg's ``BaseSegDataset`` or a child of it reads.
-
-    Attributes:
-        cfg: The whole configuration.
-        where: The dataset's place in it.
-        dataset: The dataset, built with ``lazy_init``.
-        load: The transform that loads its pictures; None if it is not known.
-        loader: The ``LoadAnnotations`` of its pipeline; None if it loads none.
-        training: Whether it is trained on.
-        decode: Read every image and label map to its end, not only headers and a sample of the label maps.
-        allowed: Fraction of the images that its pipeline may skip.
-    """
+    """The check of one dataset that mmseg's ``BaseSegDataset`` or a child of it reads."""
 
     cfg: Mapping[str, Any]
-    where: str
-    dataset: Any
-    load: Callable[[dict], dict | None] | None
-    loader: Any
+    where: str  # its place in the configuration
+    dataset: Any  # built with lazy_init
+    load: Callable[[dict], dict | None] | None  # loads its pictures, where that is known
+    loader: Any  # the LoadAnnotations of its pipeline, if it has one
     training: bool
-    decode: bool
-    allowed: float
+    decode: bool  # read every image and label map to its end, not only headers and a sample of the label maps
+    allowed: float  # fraction of the images that its pipeline may skip
 
     def run(self) -> tuple[list[Fault], str]:
         """The faults, and a line on what there is."""
@@ -81,19 +60,16 @@ class SegmentationCheck:
         maps = [record.get('seg_map_path') for record in records] if self.loader is not None else []
         paired = [(image, path) for image, path in zip(images, maps, strict=False) if path]
         faults = list(self._check_there(paired)) if paired else []
-        bad: dict[str, str] = {}
-        labels = Labels(total=len(paired))
-        faults += self._check_headers(images, paired, bad, labels)
+        sizes, bad = sizes_as_loaded(images, self.load, self.decode)
         faults += check_bad_images(bad, len(images), self.allowed, self.training, self.dataset.ann_file or image_dir)
         if not paired:
             return faults, summary
+        labels = Labels(total=len(paired))
+        faults += self._check_headers(sizes, paired, labels)
         table = self._table()
-        if isinstance(table, str):
-            faults.append(('error', table))
         self._read([path for _, path in paired], labels)
         faults += self._check_kinds(labels)
-        if not isinstance(table, str):
-            faults += self._check_values(labels, table)
+        faults += [('error', table)] if isinstance(table, str) else self._check_values(labels, table)
         folder = os.path.normpath(self.dataset.data_prefix['seg_map_path'])
         return faults, f'{summary}; values of {labels.read} of {labels.total} label maps in {folder} read'
 
@@ -132,18 +108,9 @@ class SegmentationCheck:
                 )
 
     def _check_headers(
-        self, images: Sequence[str], paired: Sequence[tuple[str, str]], bad: dict[str, str], labels: Labels
+        self, sizes: Mapping[str, tuple[int, int]], paired: Sequence[tuple[str, str]], labels: Labels
     ) -> Iterator[Fault]:
-        """Sizes of images and label maps; what cannot be read is put into ``bad`` and ``labels.bad``."""
-        sizes: dict[str, tuple[int, int]] = {}
-        for path, picture in zip(images, look_at(images, decode=self.decode), strict=True):
-            size = picture.size
-            if picture.fault == 'not an image' and self.load:
-                size = loaded_size(self.load, path) or size  # a format that mmcv knows
-            if picture.fault and size == (0, 0):
-                bad[path] = picture.fault
-            else:
-                sizes[path] = size
+        """Label maps whose size is not that of their image; those that are none are noted."""
         differ = []
         for (image, path), found in zip(paired, look_at([path for _, path in paired], label_map=True), strict=True):
             if found.fault:
@@ -157,7 +124,7 @@ class SegmentationCheck:
         if differ:
             yield (
                 'error',
-                f'{len(differ)} of {len(images)} images of {self.where} differ in size (width x height) from their label '
+                f'{len(differ)} of {len(sizes)} images of {self.where} differ in size (width x height) from their label '
                 f'maps: {listing(differ)}. Make them equal; label maps are resized without interpolation',
             )
 
@@ -190,7 +157,6 @@ class SegmentationCheck:
                 elif found:
                     labels.read += 1
                     for value in found:
-                        labels.maps[value] += 1
                         labels.example.setdefault(value, os.path.basename(path))
 
     def _check_kinds(self, labels: Labels) -> Iterator[Fault]:
@@ -224,14 +190,14 @@ class SegmentationCheck:
     def _check_values(self, labels: Labels, table: np.ndarray) -> Iterator[Fault]:
         """Label values, through mmseg's eyes, against the classes."""
         names, kind = self.dataset.metainfo.get('classes'), type(self.dataset)
-        if not names or not labels.maps:
+        if not names or not labels.example:
             return
         head = (self.cfg.get('model') or {}).get('decode_head')
         ignored = {255, self.dataset.ignore_index, head.get('ignore_index', 255) if isinstance(head, Mapping) else 255}
         # The numbers in the files are those of the class's own classes, if it has some, whatever is trained on.
         classes, reduce = kind.METAINFO.get('classes') or names, bool(self.dataset.reduce_zero_label)
         # mmseg keeps the lower 8 bits: the largest 16-bit number is 255 there, and others become another class.
-        seen = {value: int(table[value % 256]) for value in sorted(labels.maps)}
+        seen = {value: int(table[value % 256]) for value in sorted(labels.example)}
         found, used = list(seen), [value for value, label in seen.items() if label not in ignored]
         beyond = [value for value in used if seen[value] >= len(names)]
         beyond += [value for value in found if value > 255 and value != 65535 and value not in beyond]
@@ -260,7 +226,7 @@ class SegmentationCheck:
                 f'{where}: they hold only 0 and 255, and {rule}: nothing but {classes[0]} would be left. If these are '
                 'black-and-white masks, write 1 in place of 255',
             )
-        elif not reduce and beyond == [last + 1] and labels.maps[0]:
+        elif not reduce and beyond == [last + 1] and 0 in found:
             yield (
                 'error',
                 f'{where}: the values go from 0 to {last + 1}, one more than the {len(classes)} classes. {rule}. If 0 is '

@@ -64,6 +64,22 @@ def loaded_size(load: Callable[[dict], dict | None], path: str) -> tuple[int, in
     return width, height
 
 
+def sizes_as_loaded(
+    paths: Sequence[str], load: Callable[[dict], dict | None] | None, decode: bool
+) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
+    """Width and height of pictures as a transform loads them, and what is wrong with those that do not load."""
+    sizes: dict[str, tuple[int, int]] = {}
+    bad: dict[str, str] = {}
+    for path, picture in zip(paths, look_at(paths, decode=decode), strict=True):
+        foreign = picture.fault == 'not an image' and load  # perhaps of a format that mmcv knows
+        size = loaded_size(load, path) if foreign else None if picture.fault else picture.size
+        if size:
+            sizes[path] = size
+        else:
+            bad[path] = picture.fault
+    return sizes, bad
+
+
 def sample(items: Sequence, every: bool) -> Sequence:
     """All of a sequence, or about ``SAMPLE`` of it, spread evenly."""
     return items if every else items[:: max(1, -(-len(items) // SAMPLE))]
@@ -121,7 +137,7 @@ def check_bad_images(
         total: How many images there are.
         allowed: Fraction of them that may be skipped.
         training: Whether images may be skipped at all.
-        source: What to remove the images from.
+        source: What lists the images.
     """
     if not bad:
         return
