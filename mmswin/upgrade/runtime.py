@@ -19,6 +19,7 @@ _OWN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook')
 # Figures of mmdet's COCO evaluation, whose names have a prefix now.
 _COCO_FIGURES = ('bbox_', 'segm_', 'proposal_')
 _BASE_GPUS = 8
+_BY_EPOCH = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True}
 
 
 def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) -> dict[str, Any]:
@@ -26,28 +27,27 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
     iterations = unit == 'iters'
     kind = 'Det' if scope == 'mmdet' else 'Seg'
     interval, backends = _logging(old)
-    logger: dict[str, Any] = {'type': 'LoggerHook', 'interval': interval}
-    if iterations:
-        logger['log_metric_by_epoch'] = False
-    checkpoint = _checkpoints(old, iterations, evaluation)
     new: dict[str, Any] = {
         'default_hooks': {
             'timer': {'type': 'IterTimerHook'},
-            'logger': logger,
+            'logger': {
+                'type': 'LoggerHook',
+                'interval': interval,
+                **({'log_metric_by_epoch': False} if iterations else {}),
+            },
             'param_scheduler': {'type': 'ParamSchedulerHook'},
-            'checkpoint': checkpoint,
+            'checkpoint': _checkpoints(old, iterations, evaluation),
             'sampler_seed': {'type': 'DistSamplerSeedHook'},
             'visualization': {'type': f'{kind}VisualizationHook'},
-        }
+        },
+        'custom_hooks': [{'type': name} for name in _OWN_HOOKS] + _custom_hooks(old),
+        'env_cfg': _environment(old),
+        'vis_backends': backends,
+        'visualizer': {'type': f'{kind}LocalVisualizer', 'vis_backends': backends, 'name': 'visualizer'},
+        'log_processor': {'by_epoch': False} if iterations else {**_BY_EPOCH},
+        'log_level': old.take('log_level', 'INFO'),
+        **_starting_point(old),
     }
-    new['custom_hooks'] = [{'type': name} for name in _OWN_HOOKS] + _custom_hooks(old)
-    new['env_cfg'] = _environment(old)
-    new['vis_backends'] = backends
-    new['visualizer'] = {'type': f'{kind}LocalVisualizer', 'vis_backends': backends, 'name': 'visualizer'}
-    by_epoch = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True}
-    new['log_processor'] = {'by_epoch': False} if iterations else by_epoch
-    new['log_level'] = old.take('log_level', 'INFO')
-    new.update(_starting_point(old))
     for name in ('find_unused_parameters', 'work_dir', 'custom_imports'):
         if old.peek(name) is not None:
             new[name] = old.peek(name)

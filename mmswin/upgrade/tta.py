@@ -3,28 +3,23 @@
 from typing import Any
 
 
-def main_scale(views: dict[str, Any]) -> tuple[int, int] | None:
-    """The scale of a test of one view: the only one, or the first of several, unscaled."""
-    sizes, ratios = _scales(views), _ratios(views)
-    if not sizes:
-        return None
-    return _scaled(sizes[0], ratios[0]) if len(ratios) == 1 else sizes[0]
-
-
-def _scales(views: dict[str, Any]) -> list[tuple[int, int]]:
-    scale = views.get('img_scale')
-    if not scale:
-        return []
-    return [tuple(one) for one in scale] if isinstance(scale[0], (list, tuple)) else [tuple(scale)]
-
-
-def _ratios(views: dict[str, Any]) -> list[float]:
-    ratios = views.get('img_ratios')
-    return [ratios] if isinstance(ratios, (int, float)) else list(ratios or [1.0])
+def _views(step: dict[str, Any]) -> tuple[list[tuple[int, int]], list[float]]:
+    """Sizes, none if they are relative to each image, and the ratios that each is scaled by."""
+    scale, ratios = step.get('img_scale') or (), step.get('img_ratios') or 1.0
+    sizes = [
+        tuple(one) for one in (scale if scale and isinstance(scale[0], (list, tuple)) else [scale] if scale else [])
+    ]
+    return sizes, [ratios] if isinstance(ratios, (int, float)) else list(ratios)
 
 
 def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:
     return int(size[0] * ratio), int(size[1] * ratio)
+
+
+def main_scale(step: dict[str, Any]) -> tuple[int, int] | None:
+    """The scale of a test of one view: the only one, or the first of several, unscaled."""
+    sizes, ratios = _views(step)
+    return _scaled(sizes[0], ratios[0] if len(ratios) == 1 else 1) if sizes else None
 
 
 def tta_pipeline(
@@ -37,8 +32,8 @@ def tta_pipeline(
         steps: The new test pipeline up to the resizing, for one view.
         end: What loads the annotations and packs.
     """
-    ratios = _ratios(views)
-    sizes = [_scaled(size, ratio) for size in _scales(views) for ratio in ratios]
+    scales, ratios = _views(views)
+    sizes = [_scaled(size, ratio) for size in scales for ratio in ratios]
     flip = views.get('flip', False)
     if max(len(sizes), len(ratios)) < 2 and not flip:
         return None
@@ -47,13 +42,12 @@ def tta_pipeline(
     else:
         resize = next((step for step in steps if step['type'] == 'Resize'), {'type': 'Resize', 'keep_ratio': True})
         resizes = [{**resize, 'scale': size} for size in sizes]
-    flips = [{'type': 'RandomFlip', 'prob': 0.0}]
-    if flip:
-        directions = views.get('flip_direction', 'horizontal')
-        for direction in [directions] if isinstance(directions, str) else directions:
-            flips.append(
-                {'type': 'RandomFlip', 'prob': 1.0, **({'direction': direction} if direction != 'horizontal' else {})}
-            )
+    flips: list[dict[str, Any]] = [{'type': 'RandomFlip', 'prob': 0.0}]
+    directions = views.get('flip_direction', 'horizontal') if flip else ()
+    for direction in [directions] if isinstance(directions, str) else directions:
+        flips.append({'type': 'RandomFlip', 'prob': 1.0})
+        if direction != 'horizontal':
+            flips[-1]['direction'] = direction
     *load, pack = end
     if 'meta_keys' in pack:
         pack = {**pack, 'meta_keys': (*pack['meta_keys'], 'flip', 'flip_direction')}
