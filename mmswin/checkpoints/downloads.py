@@ -8,12 +8,11 @@ the habit of putting the beginning of a file's SHA-256 into its name (``swin-012
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
@@ -21,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout  # torch needs it, too
 
 from mmswin.checkpoints.report import log
-from mmswin.checkpoints.transfer import Failed, Interrupted, beside, state, transfer
+from mmswin.checkpoints.transfer import Failed, Interrupted, beside, state, told_length, transfer
 from mmswin.checkpoints.untrusted.other_files import kind_of_other
 from mmswin.errors import CheckpointError, UnsafeCheckpointError
 
@@ -139,7 +138,7 @@ def _download(url: str, target: Path, wanted: str) -> None:
                 rest = f'; the {kept} bytes that arrived are kept, and the next try goes on from there' if kept else ''
                 raise Failed(f'{error}{rest}') from error
             time.sleep(PAUSE * 2 ** (attempt - 1))
-    problem = _problem(part, wanted) or _unfinished(part, wanted)
+    problem = _problem(part, wanted)
     if problem:
         part.unlink()
         raise Failed(problem)
@@ -150,32 +149,22 @@ def _download(url: str, target: Path, wanted: str) -> None:
 
 
 def _problem(part: Path, wanted: str) -> str | None:
-    """What is wrong with a whole download, if anything."""
+    """What is wrong with a whole download, if anything; without a length and a checksum its end may be missing."""
+    from mmswin.checkpoints.untrusted import load_file
+
     with part.open('rb') as file:
         other = kind_of_other(file.read(512), part.stat().st_size)
     if other:
         return f'what came {other}'
-    found = _sha256(part) if wanted else ''
-    if not found.startswith(wanted):
-        return (
-            f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its '
-            'way or has been exchanged'
-        )
-    return None
-
-
-def _unfinished(part: Path, wanted: str) -> str | None:
-    """What is wrong with a download of which neither length nor checksum was told: its end may be missing."""
-    from mmswin.checkpoints.untrusted import load_file
-
-    with suppress(OSError, ValueError):
-        told = json.loads(beside(part, '.json').read_text(encoding='utf-8')).get('told')
-        if wanted or told is not None:
-            return None
-    try:
-        load_file(part)
-    except UnsafeCheckpointError:
-        return None  # which is said when it is loaded
-    except CheckpointError as error:
-        return f'the server told no length, and what came {str(error).partition(str(part))[2][2:]}'
+    if wanted:
+        found = _sha256(part)
+        fault = f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its way'
+        return None if found.startswith(wanted) else f'{fault} or has been exchanged'
+    if told_length(part) is None:
+        try:
+            load_file(part)
+        except UnsafeCheckpointError:
+            pass  # which is said when it is loaded
+        except CheckpointError as error:
+            return f'the server told no length, and what came {str(error).partition(str(part))[2][2:]}'
     return None

@@ -54,13 +54,24 @@ def beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
+def _note(part: Path) -> dict[str, Any]:
+    """What was noted when the transfer of a part began."""
+    try:
+        return dict(json.loads(beside(part, '.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def state(url: str, part: Path) -> tuple[int, str]:
     """Bytes of an earlier attempt, and the server's mark of that version of the file; (0, '') to begin anew."""
-    try:
-        note = json.loads(beside(part, '.json').read_text(encoding='utf-8'))
-        return (part.stat().st_size, note['version']) if note['url'] == url and note['version'] else (0, '')
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, ''
+    note = _note(part)
+    known = note.get('url') == url and note.get('version') and part.is_file()
+    return (part.stat().st_size, note['version']) if known else (0, '')
+
+
+def told_length(part: Path) -> int | None:
+    """How many bytes the server said that the file has."""
+    return _note(part).get('told')
 
 
 def transfer(url: str, part: Path) -> None:
@@ -112,11 +123,8 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
     if start and (not given or int(given[1]) != start):
         part.unlink(missing_ok=True)
         raise Interrupted('the server sent another part of the file than was asked for')
-    log(
-        f'downloading {url} to {part.parent}'
-        + (f' ({total / 1e6:.1f} MB)' if total else '')
-        + (f', from byte {start}' if start else '')
-    )
+    size = f' ({total / 1e6:.1f} MB)' if total else ''
+    log(f'downloading {url} to {part.parent}{size}' + (f', from byte {start}' if start else ''))
     try:
         if (total or 0) > MAX_SIZE:
             raise Failed(f'it is said to have {total} bytes, and {MAX_SIZE} are the most that is fetched')
@@ -126,15 +134,10 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
                 f'it needs {needed} bytes, and {free} are free in {part.parent}; make room, or export '
                 'TORCH_HOME=DIR to put the cache elsewhere'
             )
-        beside(part, '.json').write_text(
-            json.dumps({'url': url, 'version': _version(response), 'told': total}), encoding='utf-8'
-        )
-        with (
-            part.open('ab' if start else 'wb') as file,
-            torch.hub.tqdm(
-                total=total, initial=start, disable=not sys.stderr.isatty(), unit='B', unit_scale=True
-            ) as bar,
-        ):
+        note = {'url': url, 'version': _version(response), 'told': total}
+        beside(part, '.json').write_text(json.dumps(note), encoding='utf-8')
+        shown = dict(total=total, initial=start, disable=not sys.stderr.isatty(), unit='B', unit_scale=True)
+        with part.open('ab' if start else 'wb') as file, torch.hub.tqdm(**shown) as bar:
             begun, written = time.monotonic(), 0
             while chunk := _next_chunk(response):
                 file.write(chunk)
@@ -153,9 +156,8 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
             f'{part.parent} cannot be written to: {reason}; make room, or export TORCH_HOME=DIR to put the '
             'cache elsewhere'
         ) from error
-    size = part.stat().st_size
-    if total is not None and size < total:
-        raise Interrupted(f'the connection ended after {size} of {total} bytes')
+    if total is not None and part.stat().st_size < total:
+        raise Interrupted(f'the connection ended after {part.stat().st_size} of {total} bytes')
 
 
 def _next_chunk(response: Any) -> bytes:
@@ -163,10 +165,10 @@ def _next_chunk(response: Any) -> bytes:
     try:
         return response.read1(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
-        reason = f'the connection broke ({error})'
-        if isinstance(error, TimeoutError):
-            reason = f'no byte came for {SILENCE:.0f} s'
-        raise Interrupted(reason) from error
+        silent = isinstance(error, TimeoutError)
+        raise Interrupted(
+            f'no byte came for {SILENCE:.0f} s' if silent else f'the connection broke ({error})'
+        ) from error
 
 
 def _explain_status(error: urllib.error.HTTPError, part: Path, have: int) -> None:
