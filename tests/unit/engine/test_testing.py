@@ -78,7 +78,12 @@ def test_own_tta_of_the_config_is_kept():
 
 @pytest.mark.parametrize(
     'kind, head',
-    [('MaskRCNN', 'StandardRoIHead'), ('CascadeRCNN', 'CascadeRoIHead'), ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead')],
+    [
+        ('MaskRCNN', 'StandardRoIHead'),
+        ('CascadeRCNN', 'CascadeRoIHead'),
+        ('HybridTaskCascade', 'HybridTaskCascadeRoIHead'),
+        ('mmdet.MaskRCNN', 'mmdet.StandardRoIHead'),
+    ],
 )
 def test_masks_are_merged_by_the_detectors_own_rule(kind, head):
     rule = {'nms': {'type': 'nms', 'iou_threshold': 0.6}, 'max_per_img': 20, 'score_thr': 0.1}
@@ -99,7 +104,7 @@ def test_the_class_that_merges_boxes_alone_is_replaced():
 @pytest.mark.parametrize(
     'cfg',
     [
-        detection(type='HybridTaskCascade', roi_head={'type': 'HybridTaskCascadeRoIHead', 'mask_head': {'type': 'X'}}),
+        detection(type='SCNet', roi_head={'type': 'SCNetRoIHead', 'mask_head': {'type': 'X'}}),
         detection(type='MaskRCNN', roi_head={'type': 'PointRendRoIHead', 'mask_head': {'type': 'X'}}),
         detection(type='MaskRCNN', roi_head={'type': 'NoSuchHead', 'mask_head': {'type': 'X'}}),
         detection(type='SOLO', mask_head={'type': 'SOLOHead'}),
