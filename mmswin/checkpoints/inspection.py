@@ -7,17 +7,20 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from mmswin.atomic import size_text
 from mmswin.checkpoints import convert
 from mmswin.checkpoints.convert import Translation, Variant
 from mmswin.checkpoints.export import kind_of, window_of
 from mmswin.checkpoints.formats import MLP, V1, V2
 from mmswin.checkpoints.loading import name_of, shape_of
 from mmswin.checkpoints.report import not_finite
-from mmswin.errors import printable
+from mmswin.checkpoints.untrusted import load_file, notes_of
+from mmswin.errors import CheckpointError, printable
 
 Rows = list[tuple[str, str]]
 # By the class of the network the structures that it knows by name.
@@ -188,10 +191,22 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
     return rows
 
 
-def container_format(path: str | os.PathLike) -> str:
-    """How a file stores its tensors, told by its first bytes."""
-    with open(path, 'rb') as file:
-        head = file.read(16)
-    if head[:2] == b'PK':
-        return 'PyTorch (zip)'
-    return 'safetensors' if head[8:9] == b'{' else 'PyTorch (before 1.6)'
+def inspect_file(file: str | os.PathLike, variants: Variants) -> Rows:
+    """The same of a file or URL, with what the file itself is.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds no Swin.
+    """
+    checkpoint = load_file(file)
+    path = Path(os.fspath(file)).expanduser()
+    row, notes = str(file), {}
+    if path.is_file():
+        with path.open('rb') as opened:
+            head = opened.read(16)
+        other = 'safetensors' if head[8:9] == b'{' else 'PyTorch (before 1.6)'
+        row += f', {size_text(path.stat().st_size)}, {"PyTorch (zip)" if head[:2] == b"PK" else other}'
+        notes = notes_of(path)
+    try:
+        return [('file', row), *inspect(checkpoint, variants, notes)]
+    except CheckpointError as error:
+        raise CheckpointError(f'{file}: {error}') from None

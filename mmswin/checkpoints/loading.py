@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation, Variant
-from mmswin.checkpoints.report import LoadReport, check_match, log, not_finite
+from mmswin.checkpoints.report import LoadReport, check_match, log
 from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
 
@@ -176,8 +176,7 @@ def _adapt(module: nn.Module, translation: Translation, report: LoadReport) -> d
     heads = module.num_heads[:built]
     other_heads = bool(theirs.num_heads) and theirs.num_heads != heads
     ours = ours._replace(num_heads=heads)
-    check_match(report, misfits, lambda: _cause(theirs, ours, module.variants, misfits), other_heads)
-    report.not_finite = not_finite(fitted)
+    check_match(report, fitted, misfits, lambda: _cause(theirs, ours, module.variants, misfits), other_heads)
     return fitted
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,7 +26,6 @@ from mmswin.errors import CheckpointError
 
 # Of the largest value of a stage: float32 adds up in another order in each library.
 TOLERANCE = 1e-5
-_DISTRIBUTIONS = {'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'), 'mmdet': ('mmdet', 'onedl-mmdetection')}
 # Networks that do not shift windows on maps that are no larger than one, where the reference does.
 _NO_SHIFT_ON_SMALL_MAPS = (
     'timm', 'torchvision', 'mmpretrain', 'SwinModel', 'SwinForImageClassification', 'Swinv2Model',
@@ -100,15 +99,6 @@ def _without_shift_on_small_maps(model: nn.Module, structure: Structure) -> nn.M
     return model
 
 
-def _version(library: str) -> str:
-    for name in _DISTRIBUTIONS.get(library, (library,)):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return 'of an unknown version'
-
-
 def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor], model: str) -> str:
     """Run a library's network and mmswin's on one image, stage by stage.
 
@@ -145,14 +135,15 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         ours = _without_shift_on_small_maps(ours, structure)
     image = torch.rand(1, structure.channels, *structure.image, generator=torch.Generator().manual_seed(0)) * 4 - 2
     expected, found = stage_outputs(ours, OUR_BLOCKS, image), stage_outputs(theirs, blocks, image)
+    named = f'{library} {import_module(library).__version__}'
     worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(expected, found, strict=True))
     if not worst <= TOLERANCE:
         raise CheckpointError(
-            f'{library} {_version(library)} computes other features from what was converted: they differ by '
+            f'{named} computes other features from what was converted: they differ by '
             f'{worst:.1e} of the largest, {TOLERANCE:.0e} is allowed. Nothing is written; please report it'
         )
     size = 'x'.join(map(str, structure.image))
     return (
-        f'{library} {_version(library)} computes the same features as mmswin in all {len(found)} stages, on an image '
+        f'{named} computes the same features as mmswin in all {len(found)} stages, on an image '
         f'of {size} (they differ by {worst:.0e} of the largest value)'
     )

@@ -38,11 +38,14 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return spoilt
 
 
-def check_match(report: LoadReport, misfits: list[str], cause: Callable[[], str], other: bool = False) -> None:
-    """Refuse weights of another network.
+def check_match(
+    report: LoadReport, fitted: Mapping[str, Tensor], misfits: list[str], cause: Callable[[], str], other: bool = False
+) -> None:
+    """Refuse weights of another network; note those that are not finite.
 
     Args:
         report: What the load would do.
+        fitted: The tensors that it would load.
         misfits: Tensors of another shape, with the two shapes.
         cause: Gives the likeliest reason why they do not fit.
         other: Whether they are another network's although they fit.
@@ -56,6 +59,7 @@ def check_match(report: LoadReport, misfits: list[str], cause: Callable[[], str]
         text += f'; {len(report.unexpected)} of the file find no place' if report.unexpected else ''
         text += f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
         raise CheckpointError(f'{text}. {cause()}')
+    report.not_finite = not_finite(fitted)
 
 
 @dataclass

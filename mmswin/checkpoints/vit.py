@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.formats import VIT_FORMATS
 from mmswin.checkpoints.naming import rename
-from mmswin.checkpoints.report import LoadReport, check_match, not_finite
+from mmswin.checkpoints.report import LoadReport, check_match
 from mmswin.errors import CheckpointError
 
 PATCH_WEIGHT = 'patch_embed.proj.weight'
@@ -157,8 +157,7 @@ def _adapt(module: nn.Module, tensors: dict[str, Tensor], report: LoadReport) ->
             return 'its branches have factors for each channel: set layer_scale_init_value=1e-6'
         return _cause(structure_of(tensors), structure_of(wanted), module.variants)
 
-    check_match(report, misfits, cause)
-    report.not_finite = not_finite(fitting)
+    check_match(report, fitting, misfits, cause)
     return fitting
 
 

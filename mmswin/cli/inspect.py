@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def inspect() -> None:
         from mmswin.backbones import SwinMLP, SwinTransformer, SwinTransformerV2
-        from mmswin.checkpoints.inspect_file import inspect_file
+        from mmswin.checkpoints.inspection import inspect_file
 
         networks = SwinTransformer, SwinTransformerV2, SwinMLP
         for what, value in inspect_file(file, {network.__name__: network.variants for network in networks}):

@@ -9,7 +9,7 @@ from models import TINY
 from mmswin.backbones.swin import VARIANTS, SwinTransformer
 from mmswin.checkpoints import CheckpointError, load_file
 from mmswin.checkpoints.convert_file import convert_file
-from mmswin.checkpoints.inspect_file import inspect_file
+from mmswin.checkpoints.inspection import inspect_file
 from mmswin.errors import RunError
 
 
