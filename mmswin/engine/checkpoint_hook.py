@@ -2,8 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -79,14 +79,12 @@ class CheckpointHook(_CheckpointHook):
             self.best_ckpt_path_dict = {key: own(path) for key, path in self.best_ckpt_path_dict.items()}
 
     def _save_checkpoint(self, runner: Runner) -> None:
-        with self._agreed(runner):
-            super()._save_checkpoint(runner)
+        _agree(runner, partial(super()._save_checkpoint, runner))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         backend, self.file_backend = self.file_backend, _DeferredRemoval(self.file_backend)
         try:
-            with self._agreed(runner):
-                super()._save_best_checkpoint(runner, metrics)
+            _agree(runner, partial(super()._save_best_checkpoint, runner, metrics))
             new = {getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()}
             self.file_backend.carry_out(kept=new)
         finally:
@@ -102,7 +100,8 @@ class CheckpointHook(_CheckpointHook):
         if self.max_keep_ckpts > 0:
             # With those that are about to go: should this process not live to delete them, the next one will.
             runner.message_hub.update_info('keep_ckpt_ids', steps)
-        fault = self._try_to_write(runner, name, meta)
+        # The states of processes may be parts of one, so all must try again.
+        fault = _fault_of_any(partial(self._write, runner, name, meta))
         if fault:
             if not outdated or len(kept) < 2:
                 raise SavingError(fault)
@@ -117,15 +116,6 @@ class CheckpointHook(_CheckpointHook):
             steps = steps[-self.max_keep_ckpts :]
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', steps)
-
-    def _try_to_write(self, runner: Runner, name: str, meta: dict) -> str:
-        """What kept any process from it, known to all: their states may be parts of one, so all must try again."""
-        fault = ''
-        try:
-            self._write(runner, name, meta)
-        except SavingError as error:
-            fault = str(error)
-        return next((text for text in gather(fault) if text), '')
 
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
         runner.save_checkpoint(
@@ -152,16 +142,21 @@ class CheckpointHook(_CheckpointHook):
             elif self.file_backend.isdir(path):  # deepspeed's
                 self.file_backend.rmtree(path)
 
-    @contextmanager
-    def _agreed(self, runner: Runner) -> Iterator[None]:
-        """Make what one process could not save the end of all of them; all must come here."""
-        fault = None
-        try:
-            yield
-        except SavingError as error:
-            fault = str(error)
-        faults = [text for text in gather(fault) if text]
-        if faults:
-            message = f'{faults[0]}. Training stops; {resume_hint(runner.work_dir)}'
-            runner.logger.error(message)
-            raise SavingError(message)
+
+def _fault_of_any(save: Callable[[], None]) -> str:
+    """What kept any process from saving, known to all, '' if nothing did; all must call."""
+    fault = ''
+    try:
+        save()
+    except SavingError as error:
+        fault = str(error)
+    return next((text for text in gather(fault) if text), '')
+
+
+def _agree(runner: Runner, save: Callable[[], None]) -> None:
+    """Make what one process could not save the end of all of them; all must call."""
+    fault = _fault_of_any(save)
+    if fault:
+        message = f'{fault}. Training stops; {resume_hint(runner.work_dir)}'
+        runner.logger.error(message)
+        raise SavingError(message)
