@@ -56,7 +56,7 @@ class _Linear(torch.autograd.Function):
     def forward(
         before: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None, *parameters: Any
     ) -> Tensor:
-        return products.linear(before(x, *parameters).to(product_dtype(x)), weight, bias, changing=True)
+        return products.linear(before(x, *parameters).to(product_dtype(x)), weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -121,7 +121,7 @@ def _gradients(ctx: Any, tensors: Sequence[Tensor | None], needed: Sequence[bool
             grad_bias = rows.sum(0, dtype=bias.dtype)
         grads = [None] * len(inputs)
         if any(asked):
-            grad_y = products.linear(rows, weight.to(grad.dtype).t(), None, changing=True).view(y.shape)
+            grad_y = products.linear(rows, weight.to(grad.dtype).t(), None).view(y.shape)
             grads = _gradients_of(y, inputs, asked, grad_y)
     return [grads[0], grad_weight, grad_bias, *grads[1:]]
 

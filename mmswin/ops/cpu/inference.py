@@ -26,10 +26,10 @@ def run_block(block: nn.Module, x: Tensor) -> Tensor:
     tokens = x.reshape(-1, x.shape[-1])
     plan = window_plan(x.shape[1], x.shape[2], block.attn.window, block.attn.shift)
     _attention(block, tokens, out.view_as(tokens), plan, len(x))
+    mlp = block.mlp
+    fc1, fc2 = (products.layer(x, fc.weight, fc.bias, len(tokens)) for fc in (mlp.fc1, mlp.fc2))
     for part in out.view_as(tokens).tensor_split(max(1, round(len(tokens) / TOKENS_PER_CHUNK))):
-        mlp = block.mlp
-        hidden = products.linear(block.norm2(part), mlp.fc1.weight, mlp.fc1.bias, gelu=mlp.act.approximate)
-        part += products.linear(hidden, mlp.fc2.weight, mlp.fc2.bias)
+        part += fc2(fc1(block.norm2(part), mlp.act.approximate), None)
     return out
 
 
@@ -43,6 +43,7 @@ def _attention(block: nn.Module, tokens: Tensor, out: Tensor, plan: WindowPlan, 
     if len(padding):
         is_padding = torch.zeros_like(source, dtype=torch.bool).index_fill_(0, padding, True)
     regions = region_ids(plan, tokens.device) if plan.shifted else None
+    to_qkv, project = (products.layer(tokens, fc.weight, fc.bias, len(source)) for fc in (attn.qkv, attn.proj))
     slots = torch.arange(len(source), device=source.device).view(-1, plan.tokens)
     chunks = min(len(slots), max(1, round(len(source) / TOKENS_PER_CHUNK)))  # none of them empty
     for chunk in slots.tensor_split(chunks):
@@ -52,7 +53,7 @@ def _attention(block: nn.Module, tokens: Tensor, out: Tensor, plan: WindowPlan, 
             inside = is_padding[first:last].logical_not().nonzero().flatten()
             inside, index = (None, index) if len(inside) == len(index) else (inside, index[inside])
         given = tokens.index_select(0, index)
-        qkv = products.linear(block.norm1(given), attn.qkv.weight, attn.qkv.bias)
+        qkv = to_qkv(block.norm1(given), None)
         if inside is not None:  # a padded token is a zero before the projection: its bias
             whole = qkv.new_zeros(last - first, qkv.shape[1])
             if attn.qkv.bias is not None:
@@ -69,4 +70,4 @@ def _attention(block: nn.Module, tokens: Tensor, out: Tensor, plan: WindowPlan, 
         mixed = mixed.transpose(1, 2).reshape(len(qkv), -1).to(dtype)
         if inside is not None:
             mixed = mixed.index_select(0, inside)
-        out.index_copy_(0, index, given.add_(products.linear(mixed, attn.proj.weight, attn.proj.bias)))
+        out.index_copy_(0, index, given.add_(project(mixed, None)))

@@ -5,7 +5,7 @@ processor                 what is done                                         m
 ========================  ===================================================  =====================================
 AVX-512                   float32 by oneDNN with a packed weight, GELU in the  float32: 385 to 495 GFLOP/s where
                           same pass; bfloat16 too where it has instructions    torch's own linear (MKL) has 165 to 220
-                          for it and a weight serves more than once            (two Zen 5 cores), 130 to 215 where it
+                          for it and a weight serves several chunks            (two Zen 5 cores), 130 to 215 where it
                                                                                has 95 to 190 (two Zen 4 cores);
                                                                                bfloat16: 240 to 430, not 160 to 405
 no bf16/fp16 instruction  products of these types in float32, rounded to the   8 times faster than torch's plain loops
@@ -13,25 +13,23 @@ no bf16/fp16 instruction  products of these types in float32, rounded to the   8
 all else                  torch's own linear                                   packing gains nothing on AVX2
 ========================  ===================================================  =====================================
 
-In training, where a weight is packed for one step, bfloat16 gains nothing and float32 4 %. oneDNN sums all products of a number one after the other: at 3072 of them its rounding error is 5.2e-7 (relative, root
+A weight is packed for one product, or for all chunks of a map. oneDNN sums all products of a number one after the other: at 3072 of them its rounding error is 5.2e-7 (relative, root
 mean square), where MKL has 2.5e-7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmswin.ops.autocast import autocast_to, product_dtype
-from mmswin.ops.caches import ForkSafeLock, register_cache
 
-# With fewer rows, reordering the numbers costs more than it gains.
-MIN_ROWS = 64
+# With fewer rows, packing a weight costs more than it gains (measured on two Zen 4 cores: 500 to 1000).
+MIN_ROWS = 1000
 
 
 def _unsupported_dtypes() -> frozenset[torch.dtype]:
@@ -54,18 +52,13 @@ _PACKABLE = frozenset((torch.float32, torch.bfloat16))
 UNSUPPORTED_DTYPES = _unsupported_dtypes()
 PACKED_DTYPES = _packed_dtypes()
 
-# weight -> (its version, address and type, its packed copy)
-_packed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-_lock = ForkSafeLock()
-register_cache(_packed.clear)
-
 
 def needs_float32(x: Tensor) -> bool:
     """Whether products with ``x`` are taken in float32, because the processor has no instruction for their type."""
     return bool(UNSUPPORTED_DTYPES) and x.device.type == 'cpu' and product_dtype(x) in UNSUPPORTED_DTYPES
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = None, changing: bool = False) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = None) -> Tensor:
     """``F.linear(x, weight, bias)`` without a graph, then perhaps a GELU; on any device.
 
     Args:
@@ -73,27 +66,48 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = No
         weight: ``out x in``.
         bias: ``out`` numbers, or None.
         gelu: ``approximate`` of a GELU to follow ('none' or 'tanh'); None for none.
-        changing: The weight is in training, and another one in the next step.
 
     Returns:
         ``... x out`` in the type that autocast or ``x`` gives.
     """
-    dtype = product_dtype(x)
-    if needs_float32(x):
-        with autocast_to('cpu', None):
-            y = linear(x.float(), weight.float(), None if bias is None else bias.float(), gelu).to(dtype)
-        return y
-    if dtype in PACKED_DTYPES and not (changing and dtype != torch.float32) and _is_packable(x, weight, bias):
-        rows = x.reshape(-1, x.shape[-1]).to(dtype).contiguous()
-        bias = None if bias is None else bias.to(dtype)
-        activation = 'none' if gelu is None else 'gelu'
-        y = torch.ops.mkldnn._linear_pointwise(rows, _pack(weight, dtype), bias, activation, [], gelu)
-    else:
+    packed = PACKED_DTYPES & {torch.float32}  # in bfloat16 packing gains less than it costs for one product
+    return _layer(x, weight, bias, x.shape[:-1].numel(), packed)(x, gelu)
+
+
+def layer(like: Tensor, weight: Tensor, bias: Tensor | None, rows: int) -> Callable[[Tensor, str | None], Tensor]:
+    """:func:`linear` as a function of ``x`` and ``gelu``, for chunks: what is done to the weight is done once.
+
+    Args:
+        like: A chunk, or what has its type and device.
+        weight: The weight, which may not change before the last chunk.
+        bias: The bias, or None.
+        rows: Those of all chunks together.
+    """
+    return _layer(like, weight, bias, rows, PACKED_DTYPES)
+
+
+def _layer(
+    like: Tensor, weight: Tensor, bias: Tensor | None, rows: int, packed_dtypes: frozenset[torch.dtype]
+) -> Callable[[Tensor, str | None], Tensor]:
+    dtype = product_dtype(like)
+    computed = torch.float32 if needs_float32(like) else dtype
+    packs = computed in packed_dtypes and rows >= MIN_ROWS and _is_packable(like, weight, bias)
+    weight, bias = weight.to(computed), None if bias is None else bias.to(computed)
+    # Packed weights are not kept: what is written to a parameter's .data, as moving averages do, leaves no trace.
+    packed = _pack(weight) if packs else None
+
+    def apply(x: Tensor, gelu: str | None) -> Tensor:
         with autocast_to(x.device.type, None):  # autocast would keep the converted weights, without a graph
-            y = F.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
-        if gelu is not None:
-            y = torch.ops.aten.gelu_(y, approximate=gelu)
-    return unsafe_view(y, (*x.shape[:-1], len(weight)))
+            x = x.to(computed)
+            if packed is not None:
+                rows, activation = x.reshape(-1, x.shape[-1]).contiguous(), 'none' if gelu is None else 'gelu'
+                y = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, activation, [], gelu)
+            else:
+                y = F.linear(x, weight, bias)
+                y = y if gelu is None else torch.ops.aten.gelu_(y, approximate=gelu)
+        return unsafe_view(y, (*x.shape[:-1], len(weight))).to(dtype)
+
+    return apply
 
 
 def unsafe_view(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -109,27 +123,13 @@ def product(left: Tensor, right: Tensor) -> Tensor:
         return left @ right
 
 
-def _is_packable(x: Tensor, *others: Tensor | None) -> bool:
-    tensors = [x, *(t for t in others if t is not None)]
-    return (
-        torch.backends.mkldnn.enabled
-        and x.numel() >= MIN_ROWS * x.shape[-1] > 0
-        and all(type(t) in (Tensor, Parameter) and t.dtype in _PACKABLE and t.is_cpu for t in tensors)
+def _is_packable(*tensors: Tensor | None) -> bool:
+    return torch.backends.mkldnn.enabled and all(
+        type(t) in (Tensor, Parameter) and t.dtype in _PACKABLE and t.is_cpu and t.numel()
+        for t in tensors
+        if t is not None
     )
 
 
-def _pack(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weight in a type, as oneDNN reads it fastest; that of a parameter is kept until the parameter changes."""
-    if type(weight) is not Parameter or weight.is_inference():
-        return _reorder(weight, dtype)
-    state = weight._version, weight.data_ptr(), dtype
-    with _lock:
-        known = _packed.get(weight)
-        if known is None or known[0] != state:
-            with torch.inference_mode(False):
-                known = _packed[weight] = state, _reorder(weight, dtype)
-    return known[1]
-
-
-def _reorder(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
+def _pack(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())

@@ -241,7 +241,8 @@ def test_checkpoint_is_that_of_plain_processes(runs, kind):
     model = Tiny()
     model.load_state_dict(saved['state_dict'], strict=True)
     for name, value in plain['state_dict'].items():
-        torch.testing.assert_close(saved['state_dict'][name], value, rtol=1e-5, atol=1e-6, msg=name)
+        # AdamW makes steps of 0.01 out of gradients of any size, rounding included: a thousandth of one step.
+        torch.testing.assert_close(saved['state_dict'][name], value, rtol=1e-5, atol=1e-5, msg=name)
     optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
     optimizer.load_state_dict(saved['optimizer'])
     assert len(optimizer.state) == len(list(model.parameters()))

@@ -272,6 +272,7 @@ def test_types_without_an_instruction_are_multiplied_in_float32(monkeypatch, dty
 def test_packed_weights_in_whole_networks(monkeypatch):
     packed = products._PACKABLE if hasattr(torch.ops.mkldnn, '_linear_pointwise') else frozenset()
     monkeypatch.setattr(products, 'PACKED_DTYPES', packed)
+    monkeypatch.setattr(products, 'MIN_ROWS', 64)
     x = torch.randn(2, 3, 101, 133)
     plain, lean = nets(torch.float32, drop_path_rate=0.0)
     for mine, expected in zip(_gradients(lean, x), _gradients(plain, x), strict=True):
@@ -279,4 +280,3 @@ def test_packed_weights_in_whole_networks(monkeypatch):
     with torch.inference_mode():
         for mine, expected in zip(lean.eval()(x), plain.eval()(x), strict=True):
             torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
-    clear_caches()
