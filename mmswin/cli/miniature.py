@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f'error: {error}', sys.stderr)
         return 1
     if args.kind == 'coco':
-        print(f'{root}: annotations/instances_{{train,val}}2017.json, train2017/, val2017/')
+        print(f'{root}: annotations/instances_{{train,val}}2017.json, train2017/, val2017/, stuffthingmaps/')
     else:
         names = settings.names(kind)
         print(

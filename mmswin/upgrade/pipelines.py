@@ -80,6 +80,7 @@ class PipelineUpgrade:
             'Pad': self._pad,
             'AutoAugment': self._choice,
             'Albu': self._albu,
+            'InstaBoost': self._insta_boost,
             'Mosaic': self._swap_sides,
             'MixUp': self._swap_sides,
             'RandomAffine': self._swap_sides,
@@ -242,6 +243,11 @@ class PipelineUpgrade:
             old.put('bbox_params', {**boxes, 'label_fields': list(dict.fromkeys([*labels, 'gt_ignore_flags']))})
         old.drop('update_pad_shape')
         return [old.take_rest()]
+
+    def _insta_boost(self, old: Section) -> list[dict[str, Any]]:
+        """mmdet's needs a package that stops at objects of several parts."""
+        self.report.done('InstaBoost -> mmswin.InstaBoost')
+        return [{**old.take_rest(), 'type': 'mmswin.InstaBoost'}]
 
     def _swap_sides(self, old: Section) -> list[dict[str, Any]]:
         """(height, width) became (width, height)."""

@@ -54,6 +54,7 @@ def upgrade(*steps: dict[str, Any], scope: str = 'mmdet') -> tuple[list[dict[str
             dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600)),
             dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600)),
         ),
+        (dict(type='InstaBoost', aug_ratio=0.3), dict(type='mmswin.InstaBoost', aug_ratio=0.3)),
         (dict(type='Mosaic', img_scale=(480, 640), prob=1.0), dict(type='Mosaic', img_scale=(640, 480), prob=1.0)),
         (dict(type='RandomAffine', border=(-240, -320)), dict(type='RandomAffine', border=(-320, -240))),
         (dict(type='Pad', size=(480, 640)), dict(type='Pad', size=(640, 480))),
