@@ -71,11 +71,12 @@ def polygons_of(bitmap: np.ndarray) -> list[list[float]]:
 class InstaBoost(BaseTransform):
     """Moves, turns and scales objects a little; what they leave is inpainted. It stands before ``LoadAnnotations``.
 
-    Objects whose boxes overlap move together. A group within 10 pixels of a border neither shrinks nor turns, and moves
-    outwards only. An object's mask is then what is seen of it, as polygons, its box that mask's; one of which nothing is
-    left is dropped. Crowds, other ignored objects and those without a mask stay as they are; label maps do not follow.
+    Objects whose masks' boxes overlap move together. A group within 10 pixels of a border neither shrinks nor turns, and
+    moves outwards only. An object's mask is then what is seen of it, as polygons, its box that mask's; one of which nothing
+    is left is dropped. Crowds, other ignored objects and those without a mask stay as they are; label maps do not follow.
 
-    Required keys: ``img`` (H x W x 3, uint8), ``instances`` with ``bbox``, ``mask`` and ``ignore_flag``. Modified: both.
+    Required keys: ``img`` (H x W x 3, uint8), ``instances`` with ``mask`` and ``ignore_flag``. Modified: both; the boxes
+    that a file has for the objects are not read.
 
     Args:
         action_candidate: What may happen to a group: 'normal' it moves, 'horizontal' and 'vertical' it moves and is
@@ -145,23 +146,21 @@ class InstaBoost(BaseTransform):
                 moved.append((instance, mask))
         masks: Sequence[np.ndarray] = []
         if moved:
-            boxes = np.array([instance['bbox'] for instance, _ in moved], float)
-            image, masks = self._move(image, np.stack([mask for _, mask in moved]), boxes)
+            image, masks = self._move(image, np.stack([mask for _, mask in moved]))
         if np.random.random() < self.color_prob:
             image = _recolour(image)
         kept = []
         for (instance, _), mask in zip(moved, masks, strict=True):
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            if len(rows):
-                box = [float(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
-                kept.append({**instance, 'bbox': box, 'mask': polygons_of(mask)})
+            if mask.any():
+                kept.append({**instance, 'bbox': _box_of(mask), 'mask': polygons_of(mask)})
         results['img'] = image.astype(dtype)
         results['instances'] = kept + left
         return results
 
-    def _move(self, image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _move(self, image: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The image and the masks (N x H x W, uint8) with every group at its new place, the later ones on top."""
         height, width = image.shape[:2]
+        boxes = np.array([_box_of(mask) for mask in masks])
         canvas = cv2.inpaint(image, masks.any(0).astype(np.uint8), _INPAINTING_RADIUS, cv2.INPAINT_NS)
         result = np.zeros_like(masks)
         for group in groups_of(boxes):
@@ -212,6 +211,12 @@ class InstaBoost(BaseTransform):
             f'scale={self.scale}, dx={self.dx}, dy={self.dy}, theta={self.theta}, color_prob={self.color_prob}, '
             f'aug_ratio={self.aug_ratio})'
         )
+
+
+def _box_of(mask: np.ndarray) -> list[float]:
+    """The box (x1, y1, x2, y2) of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return [float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
 
 
 def _window_of(box: np.ndarray, matrix: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
