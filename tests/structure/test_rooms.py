@@ -48,6 +48,7 @@ ROOM_LINES = {
     'engine': 3_950,
     'environment': 920,
     'errors': 150,
+    'export': 400,
     'inference': 1_600,
     'necks': 235,
     'ops': 2_290,
