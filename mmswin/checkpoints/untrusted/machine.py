@@ -64,10 +64,7 @@ class Machine(pickle._Unpickler):
         gc.disable()  # it would go through all that is built, again and again
         try:
             result = self._run()
-            for made, name in self.made.values():
-                need(name != ARRAY, 'holds a damaged numpy array')
-                if name == HISTORY_BUFFER:
-                    names.check_log(made)
+            need(all(name != ARRAY for _, name in self.made.values()), 'holds a damaged numpy array')
             check_structure(result)
         except (FileRefused, MemoryError):
             raise
@@ -182,7 +179,7 @@ class Machine(pickle._Unpickler):
             self.spend(100 * len(state))
             target.update(state)
         elif name == HISTORY_BUFFER:
-            names.fill_log(target, state)
+            names.fill_log(self, target, state)
         elif name == ARRAY:
             del self.made[id(target)]
             names.fill_array(self, target, state)

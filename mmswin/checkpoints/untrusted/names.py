@@ -223,18 +223,14 @@ def empty_log() -> Any:
     return HistoryBuffer()
 
 
-def fill_log(log: Any, state: Any) -> None:
-    """Give a HistoryBuffer the file's values, which may be filled themselves later on."""
+def fill_log(machine: Machine, log: Any, state: Any) -> None:
+    """Give a HistoryBuffer the file's values."""
     need(type(state) is dict, 'is damaged: the state of a log buffer is no dictionary')
-    log._log_history, log._count_history = state.get('_log_history'), state.get('_count_history')
-    log.max_length = state.get('max_length', 1000000)
-
-
-def check_log(log: Any) -> None:
-    """Make sure that a HistoryBuffer holds numbers, when all that the file fills is filled."""
-    values, counts = log._log_history, log._count_history
-    arrays = all(isinstance(part, np.ndarray) and part.ndim == 1 for part in (values, counts))
-    need(arrays and len(values) == len(counts) and is_count(log.max_length), 'is damaged: a log buffer of no numbers')
+    parts, length = [state.get(name) for name in ('_log_history', '_count_history')], state.get('max_length', 1000000)
+    arrays = all(isinstance(part, np.ndarray) and part.ndim == 1 and id(part) not in machine.made for part in parts)
+    proper = arrays and len(parts[0]) == len(parts[1]) and is_count(length)
+    need(proper, 'is damaged: a log buffer of no numbers')
+    log._log_history, log._count_history, log.max_length = *parts, length
 
 
 # Full names: what is built of a call's arguments.
