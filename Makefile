@@ -18,12 +18,13 @@ BIN = $(VENV)/bin
 # Linters need nothing of the environment, and are there in seconds.
 LINT = .venv-lint/bin
 
-.PHONY: help setup peers demo test test-fast test-stack lint types docs site doctor
+.PHONY: help setup peers pretrain demo test test-fast test-stack lint types docs site doctor
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make setup      an environment with torch, mmcv, mmdet, mmseg and mmswin in $(VENV)'
 	@echo 'make peers      timm, torchvision and transformers for the tests that compare with them, in $(VENV)/peers'
+	@echo 'make pretrain   mmpretrain for classification and pretraining, in $(VENV)/pretrain'
 	@echo 'make demo       set up, then train and test a small detector and a segmentation model on synthetic data'
 	@echo 'make test       set up, then run all tests'
 	@echo 'make test-fast  set up, then run the unit tests'
@@ -42,17 +43,21 @@ setup:
 peers: setup
 	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD) --peers
 
+# Classification and pretraining: mmpretrain apart from the rest, which torchvision could break (docs/classify.md).
+pretrain: setup
+	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD) --pretrain
+
 demo: setup
 	@$(BIN)/python tools/demo.py $(ARGS)
 
-test: setup peers
+test: setup peers pretrain
 	@$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 test-fast: setup
 	@$(BIN)/python -m pytest $(SHARED) tests/structure tests/unit $(ARGS)
 
 # Values beside mmdet's and mmseg's, what is registered and built, runs, files of checkpoints, and each tool once.
-test-stack: setup
+test-stack: setup pretrain
 	@$(BIN)/python -m pytest $(SHARED) -m 'not slow' tests/e2e tests/parity \
 		tests/structure/test_imports.py tests/unit/engine tests/unit/checkpoints tests/unit/detectors tests/unit/configs $(ARGS)
 

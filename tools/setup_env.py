@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument('--torch', default=stacks.TORCH, help='release of torch (%(default)s)')
     parser.add_argument('--build', default='auto', help='of torch: cpu, cuda, or auto, what the machine can use')
     parser.add_argument('--peers', action='store_true', help='also the libraries that the tests compare with')
+    parser.add_argument('--pretrain', action='store_true', help='also mmpretrain, in a folder of its own')
     args = parser.parse_args()
     stack = stacks.STACKS[args.stack]
     wanted = plan.Plan(
@@ -43,6 +44,8 @@ def main() -> int:
             shell.say(f'{wanted.venv} is ready. To use it: source {os.path.relpath(wanted.venv)}/bin/activate')
         if args.peers:
             provision.install_reference_libraries(wanted, shell)
+        if args.pretrain:
+            provision.install_mmpretrain(wanted, shell)
         shell.log.unlink(missing_ok=True)
     except stacks.SetupError as error:
         print(f'error: {error}', file=sys.stderr)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import convert, reference_libraries
 from mmswin.checkpoints.export import export
+from mmswin.environment.importable import make_torchvision_importable
 from mmswin.ops.window_attention import BACKENDS
 from swinbench.cases import VARIANTS, Case, Network
 
@@ -136,7 +137,7 @@ def _other(library: str, weights: Mapping[str, Tensor]) -> nn.Module:
     if library == 'mmdet':
         _import_mmdets_swin()
     elif library == 'timm':  # with images of any size, a shift in every stage, and torch's fused attention
-        reference_libraries.make_torchvision_importable()
+        make_torchvision_importable()
         importlib.import_module('timm.layers').set_fused_attn(True, experimental=True)
         options = dict(strict_img_size=False, always_partition=True)
     written = export(weights, library)

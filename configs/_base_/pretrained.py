@@ -9,7 +9,9 @@ pretrained = dict(
     small=f'{pretrained_dir}/swin_small_patch4_window7_224.pth',
     base=f'{pretrained_dir}/swin_base_patch4_window7_224.pth',
     base_22k=f'{pretrained_dir}/swin_base_patch4_window7_224_22k.pth',
+    base_22k_384=f'{pretrained_dir}/swin_base_patch4_window12_384_22k.pth',
     large_22k=f'{pretrained_dir}/swin_large_patch4_window7_224_22k.pth',
+    large_22k_384=f'{pretrained_dir}/swin_large_patch4_window12_384_22k.pth',
 )
 
 # Swin V2, and those that Swin is compared with: where they are by default (short names are mmengine's), and the files'

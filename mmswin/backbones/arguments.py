@@ -166,6 +166,7 @@ def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArgume
             attn_drop=given['attn_drop_rate'],
             relative_bias=given['use_rel_pos_bias'],
             backend=given['attn_backend'],
+            shift_small_maps=given['shift_small_maps'],
         ),
         norm_cfg=given['norm_cfg'] or dict(type='LN'),
         act_cfg=given['act_cfg'] or dict(type='GELU'),

@@ -15,6 +15,7 @@ from torch.nn.init import trunc_normal_
 
 from mmswin.backbones import arguments
 from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding, pad_to_multiple
+from mmswin.checkpoints.loading import translate_classifier
 from mmswin.ops import execution
 from mmswin.ops.merging import neighbours
 from mmswin.ops.window_attention import resolve_backend, window_attention
@@ -83,19 +84,16 @@ class WindowAttention(nn.Module):
         proj_drop: float,
         relative_bias: bool,
         backend: str,
+        shift_small_maps: bool = True,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.window = window
-        self.shift = shift
+        self.window, self.shift, self.shift_small_maps = window, shift, shift_small_maps
         self.scale = (dim // num_heads) ** -0.5 if qk_scale is None else qk_scale
-        self.attn_drop = attn_drop
-        self.backend = backend
+        self.attn_drop, self.backend = attn_drop, backend
         self.attend = resolve_backend(backend, dim // num_heads, window)
-        if relative_bias:
-            self.relative_position_bias_table = nn.Parameter(torch.zeros(bias_table_rows(window), num_heads))
-        else:
-            self.register_parameter('relative_position_bias_table', None)
+        table = nn.Parameter(torch.zeros(bias_table_rows(window), num_heads)) if relative_bias else None
+        self.register_parameter('relative_position_bias_table', table)
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
@@ -121,6 +119,7 @@ class WindowAttention(nn.Module):
             pad_value=pad_value,
             dropout=self.attn_drop if self.training else 0.0,
             backend=self.attend,
+            shift_small_maps=self.shift_small_maps,
         )
 
 
@@ -213,6 +212,7 @@ class SwinTransformer(Backbone):
         init_cfg: mmengine's initialisation, a dict or a list of dicts.
         arch: Variant, 'tiny' (default), 'small', 'base' or 'large': embed_dims, depths and num_heads if not given.
         shift_windows: False leaves out the shift (paper, table 4).
+        shift_small_maps: False leaves it out on maps that are no larger than a window, as the authors' classifiers do.
         use_rel_pos_bias: False leaves out the relative position bias (paper, table 4).
         use_content_term: False multiplies Q K^T by 0: attention is softmax(bias) V (table 4, "rel. pos. w/o app.").
         attn_backend: Name of the attention backend, see :mod:`mmswin.ops.window_attention`.
@@ -231,6 +231,7 @@ class SwinTransformer(Backbone):
 
     variants = VARIANTS
     block, merging = SwinBlock, PatchMerging  # a relative of Swin has its own
+    _checkpoint_filter = staticmethod(translate_classifier)  # mmpretrain's classifiers have it see a file first
 
     def __init__(
         self,
@@ -261,6 +262,7 @@ class SwinTransformer(Backbone):
         *,
         arch: str | None = None,
         shift_windows: bool = True,
+        shift_small_maps: bool = True,
         use_rel_pos_bias: bool = True,
         use_content_term: bool = True,
         attn_backend: str = 'auto',
@@ -277,8 +279,7 @@ class SwinTransformer(Backbone):
         grid = (1, args.num_features[0], *args.position_grid)
         self.register_parameter('absolute_pos_embed', nn.Parameter(torch.zeros(grid)) if use_abs_pos_embed else None)
         self.pos_drop = nn.Dropout(drop_rate)
-        last = max(self.out_indices)
-        self.layers = nn.ModuleList()
+        last, self.layers = max(self.out_indices), nn.ModuleList()
         for i, dim in enumerate(self.num_features[: last + 1]):
             blocks = [
                 self.block(dim, mlp_ratio, drop_rate, rate, args.act_cfg, args.norm_cfg, **args.attention(i, j))

@@ -16,7 +16,7 @@ from mmswin.checkpoints.report import LoadReport, check_match, log
 from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
 
-__all__ = ['LoadReport', 'load_pretrained', 'load_weights', 'translate_in_place']
+__all__ = ['LoadReport', 'load_pretrained', 'load_weights', 'translate_classifier', 'translate_in_place']
 
 _BLOCK = re.compile(r'layers\.[0-9]{1,4}\.blocks\.[0-9]{1,4}(?=\.)')
 
@@ -180,6 +180,45 @@ def _adapt(module: nn.Module, translation: Translation, report: LoadReport) -> d
     return fitted
 
 
+def _final_norm(module: nn.Module, translation: Translation) -> dict[str, Tensor]:
+    """A classifier's norm behind its stages, under the name that it has here in a backbone that returns the last alone.
+
+    A detector's backbone norms several stages and trains these norms anew.
+    """
+    last = len(module.layers) - 1
+    if tuple(getattr(module, 'out_indices', ())) != (last,) or f'norm{last}.weight' in translation.tensors:
+        return {}
+    if len(convert.variant_of(translation.tensors).depths) != last + 1:
+        return {}
+    parts = {part: translation.classifier.get(f'norm.{part}') for part in ('weight', 'bias')}
+    return {f'norm{last}.{part}': value for part, value in parts.items() if value is not None}
+
+
+def translate_classifier(state_dict: dict[str, Any], prefix: str = '', *_hook: Any) -> None:
+    """Give a whole classifier of another library the layout of mmpretrain's ImageClassifier; called by its load hook.
+
+    What has the layout already stays as it is: the backbone translates its own part.
+
+    Args:
+        state_dict: Where the classifier's tensors lie under ``prefix``; changed to ``backbone.`` and ``head.fc.``.
+        prefix: The classifier's name with a dot, or ''.
+
+    Raises:
+        CheckpointError: There is no Swin among the tensors.
+    """
+    own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+    if not own or any(name.startswith(('backbone.', 'head.fc.')) for name in own):
+        return
+    translation = convert.translate(own)
+    head = {name: value for name, value in translation.classifier.items() if name.startswith('head.')}
+    norm = {name: value for name, value in translation.classifier.items() if name.startswith('norm.')}
+    for name in own:
+        del state_dict[prefix + name]
+    backbone = {**translation.tensors, **norm}
+    state_dict.update({f'{prefix}backbone.{name}': value for name, value in backbone.items()})
+    state_dict.update({f'{prefix}head.fc.{name.removeprefix("head.")}': value for name, value in head.items()})
+
+
 def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> LoadReport | None:
     """Replace the backbone's part of a state dict by what the module can load; called by its load hook.
 
@@ -208,6 +247,10 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
     if token is not None and hasattr(module, 'mask_token'):  # it is pretrained, or the run goes on
         translation.tensors['mask_token'] = token
         translation.unused[:] = [name for name in translation.unused if not name.endswith('mask_token')]
+    norm = _final_norm(module, translation)
+    if norm:
+        translation.tensors.update(norm)
+        translation.unused[:] = [name for name in translation.unused if not name.endswith(('norm.weight', 'norm.bias'))]
     report = LoadReport(translation.format.name, source, translation.prefix, unused=list(translation.unused))
     fitted = _adapt(module, translation, report)
     for name in own:

@@ -10,9 +10,6 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +18,7 @@ from torch import Tensor, nn
 from mmswin.checkpoints.convert import Translation, network_of, offset_windows_of, variant_of
 from mmswin.checkpoints.export import window_of
 from mmswin.checkpoints.formats import V1, V2
+from mmswin.environment.importable import make_mmpretrain_importable, make_torchvision_importable
 from mmswin.errors import CheckpointError
 
 ANY_WINDOW = (8, 8)
@@ -259,9 +257,6 @@ def stage_outputs(model: nn.Module, blocks: str, image: Tensor) -> list[Tensor]:
     return [found[stage] for stage in sorted(found, key=int)]
 
 
-_DECLARED = re.compile(r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"')
-
-
 def build(
     library: str, structure: Structure, tensors: Mapping[str, Tensor] | None, model: str, **options: Any
 ) -> nn.Module:
@@ -279,33 +274,8 @@ def build(
         ImportError: The library is not installed.
         CheckpointError: It does not take the tensors.
     """
-    if library in ('timm', 'torchvision', 'transformers'):
+    if library == 'mmpretrain':
+        make_mmpretrain_importable()
+    elif library in ('timm', 'torchvision', 'transformers'):
         make_torchvision_importable()
     return LIBRARIES[library][0](structure, tensors, model, **options)
-
-
-def make_torchvision_importable() -> None:
-    """Declare torchvision's operators where its compiled part cannot be loaded.
-
-    A package index has one build of torchvision for a version, often for CUDA; next to a torch without it, importing it
-    fails at the first operator that it describes and cannot find, and timm and transformers fail with it. Swins use none
-    of these operators. For processes that compare with other libraries: mmswin itself never imports torchvision.
-    """
-    found = find_spec('torchvision')
-    if found is not None and found.origin is not None:
-        _torchvision_operators(Path(found.origin).parent)
-
-
-@lru_cache(maxsize=1)  # holds the declarations, which end with the library
-def _torchvision_operators(folder: Path) -> torch.library.Library | None:
-    try:
-        for part in sorted(folder.glob('_C*.so')):
-            torch.ops.load_library(part)
-        return None
-    except OSError:
-        pass
-    described = folder / '_meta_registrations.py'
-    library = torch.library.Library('torchvision', 'DEF')
-    for name in sorted({*_DECLARED.findall(described.read_text())} if described.is_file() else ()):
-        library.define(f'{name}(Tensor a) -> Tensor')
-    return library

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmswin.data import class_folders
 from mmswin.data.annotations import AnnotationFileError, judge, read_coco
 from mmswin.data.coco_checks import (
     check_classes,
@@ -155,6 +156,7 @@ class _DatasetCheck:
         # A class of another scope is known where its module is.
         self.is_coco = 'CocoDataset' in self.ancestors and 'CocoPanopticDataset' not in self.ancestors
         self.is_map = 'BaseSegDataset' in self.ancestors and self.kind.__module__.split('.')[0] != 'mmdet'
+        self.is_classes = 'CustomDataset' in self.ancestors and self.kind.__module__.split('.')[0] == 'mmpretrain'
         self.training = split == 'train' and not dataset.get('test_mode', False)
         self.useless = ''
 
@@ -167,13 +169,15 @@ class _DatasetCheck:
             self.add('warning', f'{self.where} reads from {facts.remote}, which cannot be checked from here')
             return
         places = list(
-            check_places(self.cfg, self.where, self.dataset, facts, self._reads(), self.is_coco or self.is_map)
+            check_places(
+                self.cfg, self.where, self.dataset, facts, self._reads(), self.is_coco or self.is_map or self.is_classes
+            )
         )
         for level, message in places:
             self.add(level, message)
         if any(level == 'error' for level, _ in places):
             return
-        if not self.is_coco and not self.is_map:
+        if not self.is_coco and not self.is_map and not self.is_classes:
             reason = f' ({self.unknown})' if self.unknown else ''
             self.report.summaries.append(
                 f'{self.split}: the contents of {self.where}, a {type_name(self.dataset)}, are not checked{reason}'
@@ -183,6 +187,9 @@ class _DatasetCheck:
             built = build_dataset(self.dataset, self.scope)
         except Exception as error:  # its class's own, of any kind
             self.add('error', f'{self.where} cannot be built: {plain_message(error)[:400]}{self._hint_of_classes()}')
+            return
+        if self.is_classes:
+            self._check_classes(built)
             return
         needed = {'img' if self.is_coco else 'img_path': 'the directory of the images'}
         maps = 'seg' if self.is_coco else 'seg_map_path'
@@ -273,6 +280,17 @@ class _DatasetCheck:
                 f'the classes in metainfo of every data set: '
                 + option(self.cfg, f'{self.where}.metainfo.classes', '"(...)"'),
             )
+
+    def _check_classes(self, built: Any) -> None:
+        faults, summary, number = class_folders.check(
+            self.cfg, self.where, self.dataset, built, self.training, self.decode
+        )
+        names = built.CLASSES or [str(label) for label in range(number)]
+        faults += self._check_num_classes(built, names) if summary and built.with_label else ()
+        for level, message in faults:
+            self.add(level, message)
+        if summary:
+            self.report.summaries.append(f'{self.split}: {summary}')
 
     def _check_maps(self, built: Any) -> None:
         own, reduce = (type(built).METAINFO or {}).get('classes'), bool(built.reduce_zero_label)

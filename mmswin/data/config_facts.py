@@ -34,9 +34,10 @@ def dataset_facts(dataset: Mapping[str, Any]) -> DatasetFacts:
     """Where a dataset's files are."""
     root = dataset.get('data_root') or ''
     ann_file = _join(root, dataset.get('ann_file') or '')
+    given = dataset.get('data_prefix') or {}
     prefixes = {
         key: _join(root, prefix) if prefix else root
-        for key, prefix in (dataset.get('data_prefix') or {}).items()
+        for key, prefix in ({'img_path': given} if isinstance(given, str) else given).items()  # mmpretrain's spelling
         if isinstance(prefix, str)
     }
     places = [root, ann_file, *prefixes.values()]

@@ -86,7 +86,8 @@ def _source(cfg: Mapping[str, Any], dataset: Mapping[str, Any], facts: DatasetFa
         variable = ''
         if _OWN_DIR in str(getattr(cfg, 'text', '')):
             variable = f', or export {_OWN_DIR}=DIRECTORY (see docs/finetune.md)'
-        places = listing([ann_file] * bool(ann_file) + list(prefixes.values()))
+        folders = [prefixes] if isinstance(prefixes, str) else list(prefixes.values())
+        places = listing([ann_file] * bool(ann_file) + folders)
         return f'It is to hold your own data, {places}: set data_root in the config{variable}. '
     return _GET.get(kind, '') + _variable_unheeded(cfg, facts)
 

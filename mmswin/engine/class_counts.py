@@ -1,6 +1,6 @@
 """Numbers that must agree with the number of classes, before a run that they would end.
 
-Weights of losses, things and stuff, and how many boxes the queries of a transformer can give. The classes of data sets
+Weights of losses, things and stuff, how many boxes the queries of a transformer can give, the k of a top-k accuracy. The classes of data sets
 and heads (``num_classes``) are compared by :mod:`mmswin.data.checks`.
 """
 
@@ -20,7 +20,7 @@ def check(cfg: Config, model: nn.Module) -> None:
     Raises:
         RunError: All that is wrong, a line each, with both numbers and the option.
     """
-    faults = [*_class_weights(model), *_things_and_stuff(cfg), *_queries(cfg, model)]
+    faults = [*_class_weights(model), *_things_and_stuff(cfg), *_queries(cfg, model), *_top_k(cfg, model)]
     if faults:
         faults.append('If that is as it should be, go on all the same with --skip-data-check')
         raise RunError('\n       '.join(faults))
@@ -86,6 +86,21 @@ def _queries(cfg: Config, model: nn.Module) -> Iterator[str]:
                 f'{path}.{name}={limit}, and {queries} queries of {classes} classes give at most {queries * classes} '
                 f'boxes: --cfg-options {path}.{name}={queries * classes}'
             )
+
+
+def _top_k(cfg: Config, model: nn.Module) -> Iterator[str]:
+    """mmpretrain's accuracy among the best k classes, which it refuses after the first epoch where there are fewer."""
+    number = getattr(getattr(model, 'head', None), 'num_classes', None)
+    for name in ('val_evaluator', 'test_evaluator') if isinstance(number, int) else ():
+        evaluators = cfg.get(name) or ()
+        for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+            given = evaluator.get('topk') if isinstance(evaluator, dict) else None
+            many = max(given) if isinstance(given, (list, tuple)) and given else given
+            if isinstance(many, int) and many > number:
+                yield (
+                    f'{name}.topk={given}, and model.head has num_classes={number}: the best {many} of {number} classes are '
+                    f'all of them. Set it: --cfg-options {name}.topk="(1,)"'
+                )
 
 
 def _training_classes(cfg: Config) -> tuple[str, ...] | None:

@@ -17,6 +17,7 @@ from mmswin import shipped
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
 from mmswin.engine.types import dicts_in, resolve_type, short_name
+from mmswin.environment.importable import make_mmpretrain_importable, mmpretrain_folder
 from mmswin.errors import RunError, nearest
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
@@ -33,10 +34,14 @@ def load_config(path: str, cfg_options: dict[str, Any] | Sequence[str] | None, w
     path = shipped.resolve(path)
     if not Path(path).is_file():
         raise RunError(f'config {path} does not exist{nearest(Path(path).stem, shipped.names())}')
+    if 'mmpretrain::' in Path(path).read_text(encoding='utf-8', errors='replace'):
+        find_mmpretrain(path)
     try:
         cfg = Config.fromfile(path)
     except (SyntaxError, FileNotFoundError, NameError, KeyError, OSError) as error:
         raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    if cfg.get('default_scope') == 'mmpretrain':
+        find_mmpretrain(path)
     drop_scope(cfg)
     merge_options(cfg, cfg_options)
     if work_dir is not None:
@@ -45,6 +50,19 @@ def load_config(path: str, cfg_options: dict[str, Any] | Sequence[str] | None, w
         cfg.work_dir = str(Path('./work_dirs') / Path(path).stem)
     fit_loaders(cfg)
     return cfg
+
+
+def find_mmpretrain(path: str) -> None:
+    """Make mmpretrain importable for a config of it, which lies at ``path``.
+
+    Raises:
+        RunError: It is not installed.
+    """
+    if not make_mmpretrain_importable():
+        raise RunError(
+            f'config {path} is for mmpretrain, which is neither installed nor in {mmpretrain_folder()}: make pretrain in '
+            'a checkout puts it there, apart from the rest (docs/classify.md says how to do it without)'
+        )
 
 
 def drop_scope(cfg: Config) -> None:

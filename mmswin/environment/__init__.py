@@ -7,4 +7,5 @@
 ``provision``  the steps of ``make setup``, which uv does
 ``probe``      runs inside an environment and reports what can be imported
 ``doctor``     judges that report, and says what to do
+``importable`` makes mmpretrain, which lies apart, importable for a process that needs it
 """

@@ -82,6 +82,15 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
         f'mmcv was built without its ops, or for another torch. Rebuild it for this one: pip uninstall {stack.mmcv}; '
         f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir {stack.pin(stack.mmcv)}; or {_INSTALL}'
     )
+    torchvision = (
+        "torchvision is for another torch. mmdet and mmseg import it because it, or mmpretrain, is among the environment's "
+        'own packages: pip uninstall torchvision mmpretrain, then make pretrain, which puts both into a folder apart; or '
+        'install the torchvision that belongs to this torch'
+    )
+
+    def remedy(name: str, usual: str) -> str:
+        return torchvision if says(name, 'torchvision') else build if says(name, 'MMCV') else usual
+
     mmcv = link('mmcv', build)
     if 'mmcv-lite' in installed:
         remedy = f'pip uninstall mmcv-lite, then install {stack.pin(stack.mmcv)}: mmcv-lite has no compiled ops'
@@ -98,8 +107,9 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
         mmcv,
         link('ops', rebuild, lambda found: _ops(found, rebuild), 'mmcv ops'),
         # They name the mmcv that they want where they find another.
-        link('mmdet', build if says('mmdet', 'MMCV') else f'pip install {stack.pin(stack.mmdet)}'),
-        link('mmseg', build if says('mmseg', 'MMCV') else f'pip install {stack.pin(stack.mmseg)} ftfy regex'),
+        link('mmdet', remedy('mmdet', f'pip install {stack.pin(stack.mmdet)}')),
+        link('mmseg', remedy('mmseg', f'pip install {stack.pin(stack.mmseg)} ftfy regex')),
+        Line('mmpretrain', *_mmpretrain(installed, facts('mmpretrain'))),
         link('mmswin', 'pip install -e . in a checkout of mmswin, and fix what fails above first'),
     ]
 
@@ -181,6 +191,19 @@ def _gpu(facts: Facts, gpus: list[Gpu], nvcc: str | None) -> Result:
             remedy = 'install a torch release whose build names this architecture (newer for new GPUs, older for old)'
             return FAIL, f'{name} is sm_{major}{minor}, torch has {" ".join(facts["architectures"])}', remedy
     return OK, text
+
+
+def _mmpretrain(installed: dict[str, str], facts: Facts) -> Result:
+    names = [pin.split('==')[0] for pin in stacks.MMPRETRAIN.values()]
+    for name in names:
+        if name in installed:
+            return NOTE, (
+                f"{name} {installed[name]} among the environment's own packages: mmdet and mmseg import it and its "
+                'torchvision with every start, and fail where torchvision is not for this torch (make pretrain puts it apart)'
+            )
+        if name in facts.get('apart', {}):
+            return OK, f'{name} {facts["apart"][name]} in {facts["folder"]}, for classification'
+    return NOTE, 'not installed; classification and pretraining need it: make pretrain'
 
 
 def _ops(facts: Facts, rebuild: str) -> Result:

@@ -62,6 +62,16 @@ def mmswin_facts() -> dict[str, Any]:
     return dict(version=mmswin.__version__)
 
 
+def mmpretrain_facts() -> dict[str, Any]:
+    """What is installed apart from the environment, for classification; nothing of it is imported."""
+    from mmswin.environment.importable import mmpretrain_folder
+
+    folder = str(mmpretrain_folder())
+    return dict(
+        folder=folder, apart={d.metadata['Name'].lower(): d.version for d in metadata.distributions(path=[folder])}
+    )
+
+
 _IMPORTS = ('numpy', 'pkg_resources', 'cv2', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
 FACTS: dict[str, Callable[[], Any]] = {
     'python': lambda: dict(version=list(sys.version_info[:3]), executable=sys.executable, platform=sys.platform),
@@ -69,6 +79,7 @@ FACTS: dict[str, Callable[[], Any]] = {
     'torch': torch_facts,
     **{name: functools.partial(import_facts, name) for name in _IMPORTS},
     'ops': ops_facts,
+    'mmpretrain': mmpretrain_facts,
     'mmswin': mmswin_facts,
 }
 

@@ -154,27 +154,44 @@ def compile_status(folder: Path) -> str:
 
 
 def install_reference_libraries(plan: Plan, shell: Shell) -> bool:
-    """The libraries that tests compare with, in a folder of their own: what constraints/peers.txt pins, nothing more.
+    """The libraries that tests compare with, in the environment's folder ``peers``: what constraints/peers.txt pins.
 
     mmdet imports transformers wherever it is installed, and the index's torchvision is a CUDA build: in the environment
     itself they would slow every start and change what OpenMMLab's packages find. A failure is said and no error: the
     tests in question say then that they checked nothing. Returns whether the libraries are there.
     """
-    pins = plan.root / 'constraints' / 'peers.txt'
-    folder = plan.venv / 'peers'
-    stamp = folder / 'mmswin-peers.txt'
-    fingerprint = digest(pins.read_text(encoding='utf-8'))
-    if stamp.is_file() and stamp.read_text() == fingerprint:
-        return True
-    shutil.rmtree(folder, ignore_errors=True)
-    shell.say('timm, torchvision and transformers, for the tests that compare with them')
-    command = uv_install(plan, '--no-deps', '--target', str(folder), '--requirements', str(pins))
     try:
-        env = installer_environment(plan, shell)
-        shell.run(command, what='installing the reference libraries', env=env)
+        _install_apart(plan, shell, 'peers', 'timm, torchvision and transformers, for the tests that compare with them')
     except CommandError as error:
-        shutil.rmtree(folder, ignore_errors=True)
         shell.say(f'not installed, so what needs them is not checked: {str(error).splitlines()[0]}')
         return False
-    stamp.write_text(fingerprint)
     return True
+
+
+def install_mmpretrain(plan: Plan, shell: Shell) -> None:
+    """mmpretrain for classification and pretraining, in the environment's folder ``pretrain``.
+
+    See :mod:`mmswin.environment.importable` for why it lies apart. constraints/pretrain.txt pins what it needs.
+    """
+    pin = stacks.MMPRETRAIN[plan.stack.name]
+    _install_apart(plan, shell, 'pretrain', f'{pin}, for classification and pretraining', pin)
+
+
+def _install_apart(plan: Plan, shell: Shell, name: str, what: str, *requirements: str) -> None:
+    """Install the requirements and what constraints/NAME.txt pins into the environment's folder NAME, nothing more."""
+    pins = plan.root / 'constraints' / f'{name}.txt'
+    folder = plan.venv / name
+    stamp = folder / f'mmswin-{name}.txt'
+    parts = (*requirements, pins.read_text(encoding='utf-8'))
+    fingerprint = digest(*parts)
+    if stamp.is_file() and stamp.read_text() == fingerprint:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    shell.say(what)
+    command = uv_install(plan, '--no-deps', '--target', str(folder), *requirements, '--requirements', str(pins))
+    try:
+        shell.run(command, what=f'installing {what}', env=installer_environment(plan, shell))
+    except CommandError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    stamp.write_text(fingerprint)

@@ -62,6 +62,9 @@ STACKS = {
     ),
 }
 
+# By stack, what classification and pretraining take, in a folder of its own (see mmswin.environment.importable).
+MMPRETRAIN = {'openmmlab': 'mmpretrain==1.2.0', 'onedl': 'onedl-mmpretrain==1.3.6'}
+
 # What the stack needs but does not always ask for (mmseg's text encoder), and what the tests and lint run with.
 COMPANIONS = ('ftfy', 'regex', 'safetensors', 'pytest', 'pytest-xdist', 'ruff')
 # The CPU build of torch comes without it; the tests interpret its kernels. There are wheels for Linux alone.

@@ -77,13 +77,13 @@ def explain(
     method: str = 'grad-cam',
     score: float = 0.3,
 ) -> Iterator[Explanation]:
-    """Explain the best objects of a picture, or its commonest classes.
+    """Explain the best objects of a picture, its commonest classes, or the likeliest ones of the whole.
 
     Args:
         predictor: By :func:`mmswin.load`.
         source: One picture, as the predictor takes it.
         classes: Explain these alone.
-        number: How many objects, or classes of a label map.
+        number: How many objects, classes of a label map, or classes of a whole picture.
         target: Of objects: ``'box'``, the logit of the box's class, or ``'mask'``, the mean logit of its mask.
         stages: Stages of the backbone, from 1; by default all.
         method: One of :data:`METHODS`.
@@ -102,7 +102,10 @@ def explain(
     if not len(result):
         raise RunError(f'nothing to explain is found in {result.path or "the picture"}: try a lower score than {score}')
     backend = predictor.backend
-    data = backend.model.data_preprocessor(pseudo_collate(backend.prepare([result.image])), False)
+    prepared = backend.prepare([result.image])
+    if result.scores is not None:  # of what its pipeline cuts off, a classifier sees nothing
+        result = replace(result, image=np.ascontiguousarray(prepared[0]['inputs'].permute(1, 2, 0).numpy()))
+    data = backend.model.data_preprocessor(pseudo_collate(prepared), False)
     meta = data['data_samples'][0].metainfo
     # Of the picture: where all weights are frozen, nothing else has a gradient.
     inputs = data['inputs'].detach().requires_grad_()
@@ -152,6 +155,12 @@ def _targets(
     model: nn.Module, features: Sequence[Tensor], result: Result, meta: dict, target: str, number: int
 ) -> Iterator[tuple[str, Result, Tensor]]:
     """What is to be explained: title, the result with that alone, and the logit."""
+    if result.scores is not None:
+        logits = model.head(features)[0]
+        for name, score in result.best(number):
+            keeps = result.filter(classes=[name])
+            yield f'{name} {100 * score:.0f}', keeps, logits[list(result.classes).index(name)]
+        return
     if result.instances is None:
         logits = _segment(model, features)
         winner = logits.argmax(0)

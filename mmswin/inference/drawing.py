@@ -122,6 +122,25 @@ def draw_labels(
     return picture
 
 
+def draw_classes(
+    picture: np.ndarray, best: Sequence[tuple[str, float]], classes: Sequence[str], palette: Sequence[tuple]
+) -> np.ndarray:
+    """Write classes of a whole picture with their probabilities (in percent) one below the other on a canvas; returns it.
+
+    Args:
+        picture: By :func:`canvas`; changed.
+        best: Names and probabilities, best first.
+        classes: All names.
+        palette: Their colours.
+    """
+    top, size = 0, text_size(picture)
+    for name, score in best:
+        label = tag(f'{name} {100 * score:.0f}', size, tuple(palette[list(classes).index(name)]))
+        _place(picture, label, [(top, 0)], [])
+        top += label.shape[0]
+    return picture
+
+
 def text_size(picture: np.ndarray) -> int:
     """Pixels of a line of text that can be read when the picture is seen as a whole."""
     return max(13, round(max(picture.shape[:2]) / 50))

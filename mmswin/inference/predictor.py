@@ -1,6 +1,6 @@
 """One interface for prediction: pictures from any source in, results out, one by one.
 
-What computes is a :class:`Backend`: pictures in, objects or label maps out. Sources, tiles and results know nothing of
+What computes is a :class:`Backend`: pictures in, objects, label maps or scores of classes out. Sources, tiles and results know nothing of
 it, so a model in another form needs no more than a class with these four names.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 from mmswin.errors import RunError
 from mmswin.inference import sources, tiles
 from mmswin.inference.drawing import colours
-from mmswin.inference.results import Instances, Result
+from mmswin.inference.results import Instances, Result, Scores
 
-Found = Instances | np.ndarray
+Found = Instances | Scores | np.ndarray
 
 
 class Backend(Protocol):
@@ -44,7 +44,7 @@ class Backend(Protocol):
             scores: Of segmentation: ``classes x H x W`` float32, at least two, instead of ``H x W`` labels.
 
         Returns:
-            For each its objects, best first, in its pixels; or its label map.
+            For each its objects, best first, in its pixels; or its label map; or the scores of its classes.
         """
         ...
 
@@ -97,7 +97,7 @@ class Predictor:
             tile: Side in pixels of the pieces in which larger pictures are predicted. Each goes through the pipeline of
                 the configuration as a picture of its own, so a small tile enlarges what is small.
             overlap: Part of a tile that its neighbour sees, too.
-            score: Objects below it are left out, before tiles are put together.
+            score: Objects below it are left out, before tiles are put together. Whole pictures keep all their scores.
 
         Returns:
             An iterator of :class:`Result`. Files that cannot be read are left out and noted in its ``skipped``.
@@ -134,6 +134,10 @@ class Predictor:
         places = tiles.windows(*image.shape[:2], tile, overlap)
         pieces = (image[top:bottom, left:right] for top, left, bottom, right in places)
         found = self._in_batches(pieces, batch, amp)
+        first = next(found)
+        if isinstance(first, Scores):
+            raise RunError(f'tile={tile}: a classifier takes a picture as a whole; leave it out')
+        found = itertools.chain([first], found)
         if self.backend.segments:
             return tiles.label_map(*image.shape[:2], tile, overlap, found)
         return tiles.merge(places, [one[one.scores >= score] for one in found])
@@ -145,7 +149,9 @@ class Predictor:
     def _result(self, frame: sources.Frame, found: Found, score: float) -> Result:
         where = {'path': frame.path, 'video': frame.video, 'fps': frame.fps}
         result = Result(frame.image, frame.name, self.classes, self.palette, **where)
-        if self.backend.segments:
+        if isinstance(found, Scores):
+            result.scores = found.values
+        elif self.backend.segments:
             result.label_map = found
         else:
             result.instances = found[found.scores >= score]

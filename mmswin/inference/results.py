@@ -106,6 +106,12 @@ class Instances:
         return cls(*columns, masks)
 
 
+class Scores(NamedTuple):
+    """Of a whole picture: the probability of each class, float32."""
+
+    values: np.ndarray
+
+
 @dataclass
 class Result:
     """What was found in one picture.
@@ -119,6 +125,7 @@ class Result:
         instances: Objects, for detection and instance segmentation.
         label_map: The class of each pixel, ``H x W``, for semantic segmentation; the largest value of its type where
             there is none.
+        scores: The probability of each class, for classification of whole pictures.
         video: The name of the video that the picture is a frame of.
         fps: Frames a second of that, 0 where it is not known.
     """
@@ -130,30 +137,43 @@ class Result:
     path: str | None = None
     instances: Instances | None = None
     label_map: np.ndarray | None = None
+    scores: np.ndarray | None = None
     video: str | None = None
     fps: float = 0.0
 
     def __len__(self) -> int:
-        """How many objects, or classes of pixels, were found."""
+        """How many objects, or classes of pixels, were found; 1 of a whole picture."""
         return len(self.counts()) if self.instances is None else len(self.instances)
 
     def counts(self) -> dict[str, int]:
-        """Class names to how many objects, or pixels, of them were found; the commonest first."""
+        """Class names to how many objects, or pixels, of them were found, the commonest first; a picture's class to 1."""
+        if self.scores is not None:
+            return {name: 1 for name, _ in self.best(1)}
         found = self.label_map if self.instances is None else self.instances.labels
         numbers = np.bincount(found.ravel(), minlength=len(self.classes))[: len(self.classes)]
         return {self.classes[i]: int(numbers[i]) for i in np.argsort(-numbers, kind='stable') if numbers[i]}
+
+    def best(self, number: int = 5) -> list[tuple[str, float]]:
+        """The likeliest classes of a whole picture with their probabilities, best first; those of probability 0 left out."""
+        if self.scores is None:
+            raise RunError('only a result of classification has a score for each class')
+        order = np.argsort(-self.scores, kind='stable')[:number]
+        return [(self.classes[i], float(self.scores[i])) for i in order if self.scores[i] > 0]
 
     def filter(self, score: float = 0.0, classes: Sequence[str | int] | None = None) -> Result:
         """The same with less in it.
 
         Args:
-            score: Objects below it are left out; a label map has no scores.
+            score: Objects below it are left out, and classes of a whole picture; a label map has no scores.
             classes: Names or labels of those to keep; by default all.
 
         Raises:
             RunError: There is no such class.
         """
         kept = list(range(len(self.classes))) if classes is None else [self._label(name) for name in classes]
+        if self.scores is not None:
+            keeps = np.isin(np.arange(len(self.classes)), kept) & (self.scores >= score)
+            return dataclasses.replace(self, scores=np.where(keeps, self.scores, np.float32(0)))
         if self.instances is None:
             nothing = np.iinfo(self.label_map.dtype).max
             return dataclasses.replace(self, label_map=np.where(np.isin(self.label_map, kept), self.label_map, nothing))
@@ -170,10 +190,15 @@ class Result:
         return list(self.classes).index(name)
 
     def draw(self) -> np.ndarray:
-        """The picture with boxes, masks and names, in BGR, uint8; a small one is enlarged so that names can be read."""
+        """The picture with boxes, masks and names, in BGR, uint8; a small one is enlarged so that names can be read.
+
+        A classified one bears the names of its three likeliest classes.
+        """
         from mmswin.inference import drawing
 
         canvas, zoom = drawing.canvas(self.image)
+        if self.scores is not None:
+            return drawing.draw_classes(canvas, self.best(3), self.classes, self.palette)
         if self.instances is not None:
             return drawing.draw_instances(canvas, self.instances, self.classes, self.palette, zoom)
         return drawing.draw_labels(canvas, self.label_map, self.classes, self.palette)
@@ -200,9 +225,16 @@ class Result:
         write_image(path, self.label_map, overwrite)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python: name, path, width, height, and ``objects`` as COCO writes them or ``pixels`` of each class."""
+        """Plain Python: name, path, width, height, and what was found.
+
+        That is ``objects`` as COCO writes them, ``pixels`` of each class, or ``class`` and ``scores`` of the best five.
+        """
         height, width = self.image.shape[:2]
         facts = {'name': self.name, 'path': self.path, 'width': width, 'height': height}
+        if self.scores is not None:
+            best = self.best()
+            scores = {name: round(score, 5) for name, score in best}
+            return {**facts, 'class': best[0][0] if best else None, 'scores': scores}
         return {**facts, 'pixels': self.counts()} if self.instances is None else {**facts, 'objects': self.to_coco()}
 
     def to_coco(self, image_id: int = 1, first_id: int = 1) -> list[dict[str, Any]]:
@@ -216,7 +248,9 @@ class Result:
             RunError: There are no objects, but a label map.
         """
         if self.instances is None:
-            raise RunError("COCO's json is for objects; a label map is saved by save_labels(path)")
+            raise RunError(
+                "COCO's json is for objects; a label map is saved by save_labels(path), classes by to_dict()"
+            )
         found, size = self.instances, self.image.shape[:2]
         entries = []
         for i in range(len(found)):
@@ -239,7 +273,7 @@ class Result:
     def to_supervision(self) -> Any:
         """The objects as ``supervision.Detections``, for its trackers, zones and annotators; needs that library."""
         if self.instances is None:
-            raise RunError('supervision has detections alone; this is a label map')
+            raise RunError('to_supervision() is for detections; this result has none')
         try:
             import supervision
         except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A model of mmdet or mmseg as it was trained, with the test pipeline of its configuration."""
+"""A model of mmdet, mmseg or mmpretrain as it was trained, with the test pipeline of its configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mmswin.engine import configure, preflight
 from mmswin.engine.precision import autocast_type, mixed_precision
 from mmswin.engine.types import short_name
 from mmswin.errors import RunError, plain_message, say
-from mmswin.inference.results import Instances, Mask
+from mmswin.inference.results import Instances, Mask, Scores
 
 
 class TorchBackend:
@@ -101,23 +101,30 @@ class TorchBackend:
                 else:
                     with mixed_precision(self.model, dtype):
                         samples = self.model.test_step(data)
-                found += [self._labels(one, scores) if self.segments else self._instances(one) for one in samples]
+                found += [self._found(one, scores) for one in samples]
         return found
 
     def _groups(self, prepared: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-        """Those that may go together: mmdet pads to a common size, mmseg takes one size at a time."""
-        if not self.segments:
+        """Those that may go together: mmdet pads to a common size, mmseg and mmpretrain take one size at a time."""
+        if not self.segments and self.scope != 'mmpretrain':
             yield prepared
             return
         for _, group in groupby(prepared, key=lambda one: one['inputs'].shape):
             yield list(group)
+
+    def _found(self, sample: Any, scores: bool) -> Any:
+        if self.segments:
+            return self._labels(sample, scores)
+        if 'pred_score' in sample:
+            return Scores(sample.pred_score.detach().float().cpu().numpy())
+        return self._instances(sample)
 
     def _instances(self, sample: Any) -> Instances:
         found = sample.get('pred_instances')
         if found is None or 'bboxes' not in found:
             raise RunError(
                 f'{type(self.model).__name__} predicts {", ".join(sample.keys()) or "nothing"}: prediction is for '
-                'detection, instance segmentation and semantic segmentation'
+                'detection, instance segmentation, semantic segmentation and classification'
             )
         boxes, scores, labels = (found[name].detach().cpu() for name in ('bboxes', 'scores', 'labels'))
         masks = (

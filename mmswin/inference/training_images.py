@@ -56,6 +56,10 @@ def _result(inputs: Any, sample: Any, index: int, classes: Sequence[str], colour
         kind = np.uint8 if len(classes) <= 255 else np.uint16
         result.label_map = np.where(labels < len(classes), labels, np.iinfo(kind).max).astype(kind)
         return result
+    if 'gt_label' in sample:
+        result.scores = np.zeros(len(classes), np.float32)
+        result.scores[sample.gt_label.numpy()] = 1
+        return result
     truth = sample.gt_instances
     boxes = getattr(truth.bboxes, 'tensor', truth.bboxes).numpy().astype(np.float32).reshape(-1, 4)
     masks = [Mask.cut(mask) for mask in truth.masks.to_ndarray()] if 'masks' in truth else None

@@ -1,4 +1,4 @@
-"""Results into a directory: drawn pictures, drawn videos, COCO's json or label maps; in constant memory."""
+"""Results into a directory: drawn pictures, drawn videos, COCO's json, label maps or classes; in constant memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Writer:
 
     Args:
         out: The directory: ``NAME.jpg`` for a picture, ``NAME.mp4`` for a video.
-        values: Also ``predictions.json`` with all objects, or ``labels/NAME.png`` for semantic segmentation.
+        values: Also ``predictions.json`` with all objects (of classifiers: a list of what ``Result.to_dict`` says), or
+            ``labels/NAME.png`` for semantic segmentation.
         overwrite: Also into a directory that is not empty.
 
     Attributes:
@@ -59,6 +60,7 @@ class Writer:
         self._images: list[dict[str, Any]] = []
         self._written = 0
         self._classes: tuple[str, ...] = ()
+        self._classifies = False
 
     def __enter__(self) -> Writer:
         return self
@@ -67,7 +69,9 @@ class Writer:
         """Complete the files, whatever ended the run: what came until then is worth having."""
         if self._video is not None:
             self._video[1].release()
-        if self._json is not None:
+        if self._json is not None and self._classifies:
+            self._json.write(b'\n]\n')
+        elif self._json is not None:
             categories = [{'id': i + 1, 'name': name} for i, name in enumerate(self._classes)]
             self._json.write(b'\n],\n"images": [\n')
             self._json.write(b',\n'.join(json.dumps(image).encode() for image in self._images))
@@ -91,6 +95,8 @@ class Writer:
             self._add_frame(result)
         if self.values and result.label_map is not None:
             result.save_labels(self.out / 'labels' / f'{result.name}.png', overwrite=True)
+        elif self.values and result.scores is not None:
+            self._add_classes(result)
         elif self.values:
             self._add_objects(result)
 
@@ -114,6 +120,13 @@ class Writer:
             self._video = (str(result.video), video, size)
         _, video, size = self._video
         video.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
+
+    def _add_classes(self, result: Result) -> None:
+        if self._json is None:
+            self._classifies = True
+            self._json = self._open.enter_context(replacing(self.out / 'predictions.json'))
+        self._json.write((',\n' if self._written else '[\n').encode() + json.dumps(result.to_dict()).encode())
+        self._written += 1
 
     def _add_objects(self, result: Result) -> None:
         if self._json is None:

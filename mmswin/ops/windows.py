@@ -94,11 +94,16 @@ def _plan(height: int, width: int, window: tuple[int, int], shift: tuple[int, in
 _cached_plan = lru_cache(maxsize=4096)(_plan)
 
 
-def window_plan(height: int, width: int, window: tuple[int, int], shift: tuple[int, int] = (0, 0)) -> WindowPlan:
+def window_plan(
+    height: int, width: int, window: tuple[int, int], shift: tuple[int, int] = (0, 0), shift_small_maps: bool = True
+) -> WindowPlan:
     """The plan for a map of ``height x width`` tokens, at least one each.
 
-    A dimension is always padded to whole windows and the shift is kept on maps no larger than a window.
+    A dimension is always padded to whole windows. The shift is kept on maps no larger than a window in either dimension,
+    unless ``shift_small_maps`` is False: the authors' classifiers leave it out there, along both.
     """
+    if not shift_small_maps and (height <= window[0] or width <= window[1]):
+        shift = (0, 0)
     return (_plan if is_recording() else _cached_plan)(height, width, window, shift)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmswin.checkpoints.reference_libraries import make_torchvision_importable
+from mmswin.environment.importable import make_torchvision_importable
 
 # Not among the environment's own packages: mmdet would import transformers with every start.
 PEERS = Path(os.environ.get('MMSWIN_PEERS') or Path(sys.prefix, 'peers'))

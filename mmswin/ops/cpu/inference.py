@@ -24,7 +24,8 @@ def run_block(block: nn.Module, x: Tensor) -> Tensor:
     """``block(x)`` of a Swin block (paper, equation 3): ``B x H x W x C`` to the same."""
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     tokens = x.reshape(-1, x.shape[-1])
-    plan = window_plan(x.shape[1], x.shape[2], block.attn.window, block.attn.shift)
+    attn = block.attn
+    plan = window_plan(x.shape[1], x.shape[2], attn.window, attn.shift, attn.shift_small_maps)
     _attention(block, tokens, out.view_as(tokens), plan, len(x))
     mlp = block.mlp
     fc1, fc2 = (products.layer(x, fc.weight, fc.bias, len(tokens)) for fc in (mlp.fc1, mlp.fc2))

@@ -113,6 +113,7 @@ def window_attention(
     pad_value: Tensor | None = None,
     dropout: float = 0.0,
     backend: Callable[..., Tensor] = BACKENDS['reference'],
+    shift_small_maps: bool = True,
 ) -> Tensor:
     """softmax(scale * Q K^T + bias) V inside each window (paper, section 3.2, equation 4).
 
@@ -127,9 +128,10 @@ def window_attention(
             part, so this is the projection's bias; None stands for zeros.
         dropout: Probability of dropping an attention weight; pass 0 outside training.
         backend: One of :data:`BACKENDS`' functions, from :func:`resolve_backend`.
+        shift_small_maps: False leaves out the shift on maps that are no larger than a window.
 
     Returns:
         ``B x H x W x C``.
     """
-    plan = window_plan(qkv.shape[1], qkv.shape[2], window, shift)
+    plan = window_plan(qkv.shape[1], qkv.shape[2], window, shift, shift_small_maps)
     return backend(qkv, pad_value, bias, plan, num_heads, scale, dropout)

@@ -1,0 +1,11 @@
+# Swin-B from ImageNet-22K, fine-tuned at 224x224: top-1 85.2.
+_base_ = [
+    '_base_/models/swin_classifier.py',
+    '_base_/datasets/imagenet.py',
+    '_base_/schedules/adamw_classification_finetune.py',
+    '_base_/runtime_classification.py',
+    '_base_/pretrained.py',
+]
+
+start = dict(type='Pretrained', checkpoint=_base_.pretrained.base_22k)
+model = dict(backbone=dict(arch='base', drop_path_rate=0.1, init_cfg=start), head=dict(in_channels=1024))
