@@ -1,14 +1,14 @@
 # CIFAR-100 as class folders of PNG files, train/apple/*.png to test/worm/*.png (docs/classify.md makes them of the official
-# files). Random crops of 32 pixels out of 40, flips, and two operations of RandAugment.
+# files). Random crops of 32 pixels out of 40, flips, and one operation of RandAugment.
 data_root = '{{$MMSWIN_CIFAR100_DIR:data/cifar100}}'
 preprocessor = dict(mean=[129.304, 124.070, 112.434], std=[68.170, 65.392, 70.418], to_rgb=True, num_classes=100)
 pad = [112, 124, 129]  # the mean, BGR
 rand_augment = dict(
     type='RandAugment',
     policies='timm_increasing',
-    num_policies=2,
+    num_policies=1,
     total_level=10,
-    magnitude_level=6,
+    magnitude_level=5,
     magnitude_std=0.5,
     hparams=dict(pad_val=pad, interpolation='bicubic'),
 )
