@@ -1,5 +1,5 @@
-# The smallest Swin, one regular and one shifted block, as near as it can be to Keras' example; 150 epochs. Not run yet.
-_base_ = './swin_cifar100.py'
+# CIFAR-100 on one regular and one shifted block, as near as it can be to Keras' example of Swin; 150 epochs. Not run yet.
+_base_ = './swin_cifar100_100_epochs.py'
 
 net = dict(depths=(2,), num_heads=(8,), strides=(2,), out_indices=(0,), window_size=2, mlp_ratio=4, patch_norm=False)
 rates = dict(drop_rate=0.03, attn_drop_rate=0.03, drop_path_rate=0.03)
@@ -7,7 +7,7 @@ model = dict(
     data_preprocessor=dict(mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0]),
     backbone=dict(**net, **rates, use_abs_pos_embed=True, pretrain_img_size=32),
     head=dict(in_channels=64),
-    train_cfg=dict(_delete_=True, augments=None),
+    train_cfg=dict(_delete_=True),
 )
 pipeline = [dict(type='LoadImageFromFile'), dict(type='RandomFlip', prob=0.5), dict(type='PackInputs')]
 train_dataloader = dict(dataset=dict(pipeline=pipeline))

@@ -24,6 +24,8 @@ COMPLETE = [
     'atss_swin_t_coco',
     'sparse_rcnn_swin_t_coco',
     'upernet_swin_t_ade20k',
+    'swin_t_in1k',
+    'swin_cifar100',
 ]
 # What a run reads of a configuration; all else are variables of its files.
 READ = {*inspect.signature(Runner.__init__).parameters, 'tta_model', 'tta_pipeline'}
