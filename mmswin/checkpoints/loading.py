@@ -207,7 +207,7 @@ def translate_classifier(state_dict: dict[str, Any], prefix: str = '', *_hook: A
         CheckpointError: There is no Swin among the tensors.
     """
     own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-    if not own or any(name.startswith(('backbone.', 'head.fc.')) for name in own):
+    if not own or any(name.startswith('backbone.') for name in own):
         return
     translation = convert.translate(own)
     head = {name: value for name, value in translation.classifier.items() if name.startswith('head.')}

@@ -168,6 +168,10 @@ class _DatasetCheck:
         if facts.remote:
             self.add('warning', f'{self.where} reads from {facts.remote}, which cannot be checked from here')
             return
+        if hasattr(self.kind, '_check_integrity'):
+            for level, message in class_folders.check_fetched(self.where, self.dataset, self.scope):
+                self.add(level, message)
+            return
         places = list(
             check_places(
                 self.cfg, self.where, self.dataset, facts, self._reads(), self.is_coco or self.is_map or self.is_classes
@@ -282,15 +286,11 @@ class _DatasetCheck:
             )
 
     def _check_classes(self, built: Any) -> None:
-        faults, summary, number = class_folders.check(
-            self.cfg, self.where, self.dataset, built, self.training, self.decode
-        )
-        names = built.CLASSES or [str(label) for label in range(number)]
-        faults += self._check_num_classes(built, names) if summary and built.with_label else ()
-        for level, message in faults:
+        arguments = (self.cfg, self.where, self.dataset, built, self.training, self.decode)
+        faults, summary, names = class_folders.check(*arguments)
+        for level, message in [*faults, *self._check_num_classes(built, names)]:
             self.add(level, message)
-        if summary:
-            self.report.summaries.append(f'{self.split}: {summary}')
+        self.report.summaries += [f'{self.split}: {summary}'] if summary else []
 
     def _check_maps(self, built: Any) -> None:
         own, reduce = (type(built).METAINFO or {}).get('classes'), bool(built.reduce_zero_label)

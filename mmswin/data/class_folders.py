@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmswin.data.config_facts import dataset_facts, leaf_datasets, max_bad_fraction, option
+from mmswin.data.config_facts import build_dataset, dataset_facts, leaf_datasets, max_bad_fraction, option, type_name
 from mmswin.data.pictures import check_bad_images, folder_entries, listing, look_at, missing_files, sample
 
 
 def check(
     cfg: Mapping[str, Any], where: str, dataset: Mapping[str, Any], built: Any, training: bool, decode: bool
-) -> tuple[list[tuple[str, str]], str, int]:
+) -> tuple[list[tuple[str, str]], str, list[str]]:
     """Ask the data set's own code what it finds, and look at it.
 
     Args:
@@ -22,21 +22,20 @@ def check(
         decode: Read every picture to its end.
 
     Returns:
-        Faults as (level, message), a line on what is there ('' if it cannot be loaded), the number of classes (0 if it
-        is not known).
+        Faults as (level, message), a line on what is there ('' if it cannot be loaded), the classes ([] without labels).
     """
     source = built.ann_file or built.img_prefix
     faults = (
         [] if built.ann_file or not built.with_label else list(_check_folders(cfg, where, dataset, built, training))
     )
     if any(level == 'error' for level, _ in faults):
-        return faults, '', 0
+        return faults, '', []
     try:
         records = built.load_data_list()
     except Exception as error:  # the library's, of any kind; of a list, it does not name the line
         line = _wrong_line(built) if built.ann_file and built.with_label else ''
         words = line or f'{type(error).__name__}: {str(error)[:400]}'
-        return [*faults, ('error', f'{source} cannot be loaded by {type(built).__name__}: {words}')], '', 0
+        return [*faults, ('error', f'{source} cannot be loaded by {type(built).__name__}: {words}')], '', []
     names = built.CLASSES
     labels = [record['gt_label'] for record in records] if built.with_label else []
     if names and labels and not 0 <= min(labels) <= max(labels) < len(names):
@@ -48,14 +47,35 @@ def check(
                 f'({listing(names)}): labels count from 0',
             )
         )
-    number = len(names) if names else max(labels, default=-1) + 1
+    # A list alone does not tell the names.
+    classes = list(names or map(str, range(max(labels, default=-1) + 1))) if built.with_label else []
     paths = [record['img_path'] for record in records]
     bad = dict.fromkeys(missing_files(paths) if built.ann_file else (), 'missing')
     chosen = sample([path for path in paths if path not in bad], decode)
     bad |= {path: seen.fault for path, seen in zip(chosen, look_at(chosen, decode=decode)) if seen.fault}
     faults += check_bad_images(bad, len(paths), max_bad_fraction(dataset), training, source)
-    classes = f', {number} classes' if built.with_label else ''
-    return faults, f'{len(records)} pictures{classes} in {source}', number
+    told = f', {len(classes)} classes' if classes else ''
+    return faults, f'{len(records)} pictures{told} in {source}', classes
+
+
+def check_fetched(where: str, dataset: Mapping[str, Any], scope: str | None) -> Iterator[tuple[str, str]]:
+    """Whether a data set of mmpretrain's that would be fetched from the network (CIFAR, MNIST) is there; (level, message)."""
+    try:
+        built = build_dataset(dataset, scope)
+        complete = built._check_integrity()
+    except Exception as error:  # its class's own, of any kind
+        yield 'error', f'{where} cannot be built: {type(error).__name__}: {str(error)[:400]}'
+        return
+    if not complete:
+        place = next(iter(built.data_prefix.values()), '')
+        fetches = getattr(built, 'download', False)
+        yield (
+            'warning' if fetches else 'error',
+            f'{type(built).__name__} is not complete in {place!r}: '
+            + ('it will be fetched when the run begins' if fetches else 'and may not be fetched')
+            + f' (files and their MD5 sums as {type(built).__name__} of mmpretrain lists them; another place: '
+            f'--cfg-options {where}.data_root=DIRECTORY)',
+        )
 
 
 def _wrong_line(built: Any) -> str:
@@ -94,7 +114,7 @@ def _check_folders(
             f'{len(empty)} of {len(folders)} classes in {root!r} have no picture: {listing(empty)}{hidden}; files that count '
             f'end with {listing(sorted(built.extensions))}',
         )
-    for other in () if training else _training_folders(cfg):
+    for other in () if training else _training_folders(cfg, type_name(dataset)):
         trained = _folders(other)
         if trained and trained != folders:
             lacking, new = sorted({*trained} - {*folders}), sorted({*folders} - {*trained})
@@ -120,11 +140,11 @@ def _has_picture(folder: str, built: Any) -> bool:
     )
 
 
-def _training_folders(cfg: Mapping[str, Any]) -> Sequence[str]:
-    """The folders of training data that are classes in folders."""
+def _training_folders(cfg: Mapping[str, Any], kind: str) -> Sequence[str]:
+    """The folders of training data of the same type, where they hold a folder for each class."""
     found = []
     for _, dataset in leaf_datasets((cfg.get('train_dataloader') or {}).get('dataset') or {}, ''):
         facts = dataset_facts(dataset)
-        if not facts.ann_file and not facts.remote:
+        if not facts.ann_file and not facts.remote and type_name(dataset) == kind:
             found.append(facts.prefixes.get('img_path', facts.data_root))
     return [folder for folder in found if os.path.isdir(folder)]

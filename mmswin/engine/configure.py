@@ -14,6 +14,8 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmswin import shipped
+from mmswin.checkpoints.downloads import is_offline
+from mmswin.data.config_facts import dataset_class, default_argument, leaf_datasets
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
 from mmswin.engine.types import dicts_in, resolve_type, short_name
@@ -42,6 +44,7 @@ def load_config(path: str, cfg_options: dict[str, Any] | Sequence[str] | None, w
         raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if cfg.get('default_scope') == 'mmpretrain':
         find_mmpretrain(path)
+        stay_offline(cfg)
     drop_scope(cfg)
     merge_options(cfg, cfg_options)
     if work_dir is not None:
@@ -63,6 +66,15 @@ def find_mmpretrain(path: str) -> None:
             f'config {path} is for mmpretrain, which is neither installed nor in {mmpretrain_folder()}: make pretrain in '
             'a checkout puts it there, apart from the rest (docs/classify.md says how to do it without)'
         )
+
+
+def stay_offline(cfg: Config) -> None:
+    """Under ``MMSWIN_OFFLINE``, have data sets that would fetch what is missing (``download=True``) not do so."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if is_offline() else ():
+        for _, dataset in leaf_datasets((cfg.get(name) or {}).get('dataset'), name):
+            kind, _ = dataset_class(dataset, cfg.get('default_scope'))
+            if kind is not None and default_argument(kind, 'download'):
+                dataset['download'] = False
 
 
 def drop_scope(cfg: Config) -> None:

@@ -88,7 +88,7 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
         'install the torchvision that belongs to this torch'
     )
 
-    def remedy(name: str, usual: str) -> str:
+    def cure(name: str, usual: str) -> str:
         return torchvision if says(name, 'torchvision') else build if says(name, 'MMCV') else usual
 
     mmcv = link('mmcv', build)
@@ -107,8 +107,8 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
         mmcv,
         link('ops', rebuild, lambda found: _ops(found, rebuild), 'mmcv ops'),
         # They name the mmcv that they want where they find another.
-        link('mmdet', remedy('mmdet', f'pip install {stack.pin(stack.mmdet)}')),
-        link('mmseg', remedy('mmseg', f'pip install {stack.pin(stack.mmseg)} ftfy regex')),
+        link('mmdet', cure('mmdet', f'pip install {stack.pin(stack.mmdet)}')),
+        link('mmseg', cure('mmseg', f'pip install {stack.pin(stack.mmseg)} ftfy regex')),
         Line('mmpretrain', *_mmpretrain(installed, facts('mmpretrain'))),
         link('mmswin', 'pip install -e . in a checkout of mmswin, and fix what fails above first'),
     ]

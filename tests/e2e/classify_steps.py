@@ -5,6 +5,7 @@ prints what came of each as one line of JSON.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ sys.path.append(str(ROOT / 'tests'))
 CLASSES = ('bar', 'cross', 'square')
 CONFIG = f"""
 _base_ = {str(ROOT / 'configs' / 'swin_cifar100.py')!r}
-net = dict(embed_dims=16, depths=(1, 2), num_heads=(1, 2), strides=(2, 2), out_indices=(1,))
+net = dict(embed_dims=16, depths=(1, 2), num_heads=(1, 2))
 augments = dict(type='CutMix', alpha=1.0)
 model = dict(data_preprocessor=dict(num_classes=3), backbone=net, head=dict(num_classes=3, in_channels=32))
 train_dataloader = dict(batch_size=6, num_workers=0, dataset=dict(data_root='data'))
@@ -135,25 +136,48 @@ def files() -> dict[str, Any]:
     return found
 
 
-def folders(directory: Path) -> dict[str, Any]:
-    """What check says of wrong folders and lists."""
+def faults(directory: Path) -> dict[str, Any]:
+    """What is said of wrong folders, lists, heads and metrics."""
     broken = directory / 'broken'
     write_data(broken)
     root = ('train_dataloader.dataset.data_root=broken', 'val_dataloader.dataset.data_root=broken')
+
+    def check(*options: str) -> dict[str, Any]:
+        return call('check', 'config.py', '--cfg-options', *options)
+
     found = {}
     extra = broken / 'test' / 'zebra'
     extra.mkdir()
-    found['other classes'] = call('check', 'config.py', '--cfg-options', *root)
+    found['other classes'] = check(*root)
     extra.rmdir()
     for file in (broken / 'train' / 'bar').iterdir():
         file.unlink()
-    found['empty'] = call('check', 'config.py', '--cfg-options', *root)
+    found['empty'] = check(*root)
     (broken / 'test' / 'bar' / '0.png').write_bytes(b'')
-    found['unreadable'] = call('check', 'config.py', '--cfg-options', *root)
+    found['unreadable'] = check(*root)
     (broken / 'list.txt').write_text('train/cross/0.png 1\ntrain/cross/1.png one\n')
     listed = ('+train_dataloader.dataset.ann_file=list.txt', 'train_dataloader.dataset.data_prefix=')
-    found['list'] = call('check', 'config.py', '--cfg-options', root[0], *listed)
-    found['heads'] = call('check', 'config.py', '--cfg-options', 'model.head.num_classes=4')
+    found['list'] = check(root[0], *listed)
+    found['heads'] = check('model.head.num_classes=4')
+    train = ('train', 'config.py', '--work-dir', 'not_begun', '--cfg-options')
+    found['top 5'] = call(*train, 'val_evaluator.topk=(1,5)')
+    cifar = ('train_dataloader.dataset.type=CIFAR100', '+train_dataloader.dataset.split=train')
+    os.environ['MMSWIN_OFFLINE'] = '1'
+    found['download'] = call(*train, *cifar, 'train_dataloader.dataset.data_prefix=')
+    del os.environ['MMSWIN_OFFLINE']
+    return found
+
+
+def shipped() -> dict[str, float]:
+    """Millions of parameters of each classifier that comes with mmswin."""
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
+    found = {}
+    for path in sorted((ROOT / 'configs').glob('swin_*.py')):
+        with DefaultScope.overwrite_default_scope('mmpretrain'), torch.device('meta'):
+            model = MODELS.build(Config.fromfile(path).model)
+        found[path.stem] = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     return found
 
 
@@ -163,33 +187,23 @@ def main() -> None:
     write_data(Path('data'))
     Path('config.py').write_text(CONFIG)
     assert make_mmpretrain_importable()
+    run = ('config.py', '--seed', 0, '--deterministic', '--work-dir')
+    # The second run ends after its first epoch and goes on.
+    trained = ('config.py', 'whole/epoch_2.pth')
     steps: dict[str, Callable[[], Any]] = {
         'check': lambda: call('check', 'config.py', '--decode'),
-        'train': lambda: call('train', 'config.py', '--seed', 0, '--deterministic', '--work-dir', 'whole'),
-        'half': lambda: call(
-            'train',
-            'config.py',
-            '--seed',
-            0,
-            '--deterministic',
-            '--work-dir',
-            'parts',
-            '--cfg-options',
-            'train_cfg.max_epochs=1',
-            'param_scheduler=[]',
-        ),
-        'test': lambda: call('test', 'config.py', 'whole/epoch_2.pth'),
-        'predict': lambda: call(
-            'predict', 'config.py', 'whole/epoch_2.pth', 'data/test', '--out', 'found', '--save-json'
-        ),
-        'explain': lambda: call(
-            'explain', 'config.py', 'whole/epoch_2.pth', 'data/test/bar/0.png', '--out', 'why', '--number', 1
-        ),
+        'train': lambda: call('train', *run, 'whole'),
+        'stopped': lambda: call('train', *run, 'parts', '--cfg-options', 'train_cfg.max_epochs=1'),
+        'resumed': lambda: call('train', *run, 'parts', '--resume'),
+        'test': lambda: call('test', *trained),
+        'predict': lambda: call('predict', *trained, 'data/test', '--out', 'found', '--save-json'),
+        'explain': lambda: call('explain', *trained, 'data/test/bar/0.png', '--out', 'why', '--number', 1),
         'browse': lambda: call('browse', 'config.py', '--out', 'seen', '--number', 2),
-        'folders': lambda: folders(directory),
+        'faults': lambda: faults(directory),
         'parity': parity,
         'files': files,
-        'others': lambda: [__import__(name).__name__ for name in ('mmdet.models', 'mmseg.models')],
+        'shipped': shipped,
+        'others': lambda: [importlib.import_module(name).__name__ for name in ('mmdet.models', 'mmseg.models')],
     }
     for name, step in steps.items():
         print(json.dumps({name: step()}), flush=True)

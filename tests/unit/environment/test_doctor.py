@@ -50,6 +50,7 @@ def test_a_healthy_environment():
         (dict(pkg_resources='ModuleNotFoundError: no'), 'setuptools', 'no', "'setuptools<81'"),
         (dict(cv2='ImportError: libGL.so.1: cannot open shared object file'), 'cv2', 'libGL', 'opencv-python-headless'),
         (dict(mmdet='AssertionError: MMCV==2.2.0 is used but incompatible.'), 'mmdet', 'MMCV==2.2.0', 'mmcv=='),
+        (dict(mmdet='RuntimeError: operator torchvision::nms does not exist'), 'mmdet', 'nms', 'make pretrain'),
         (dict(distributions={'mmcv-lite': '2.1.0', 'mmdet': '3.3.0'}), 'mmcv', 'mmcv-lite', 'no compiled ops'),
         (dict(ops="ModuleNotFoundError: No module named 'mmcv._ext'"), 'mmcv ops', '_ext', 'without its ops'),
         (dict(ops='ImportError: undefined symbol'), 'mmcv ops', 'undefined symbol', 'for another torch'),
@@ -119,3 +120,16 @@ def test_release():
     assert release('2.1.0rc4') == (2, 1, 0)
     assert release('2.13.0+cpu') == (2, 13, 0)
     assert release('2.2') < release('2.10.1')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'status', 'word'),
+    [
+        ({}, 'note', 'make pretrain'),
+        (dict(mmpretrain=dict(folder='/env/pretrain', apart={'mmpretrain': '1.2.0'})), 'ok', '/env/pretrain'),
+        (dict(distributions=dict(WELL['distributions'], mmpretrain='1.2.0')), 'note', 'torchvision'),
+    ],
+)
+def test_where_mmpretrain_is(changes: dict, status: str, word: str) -> None:
+    (line,) = [line for line in _lines(**changes) if line.name == 'mmpretrain']
+    assert line.status == status and word in line.text

@@ -9,7 +9,7 @@ import pytest
 from mmswin.environment import hardware, provision
 from mmswin.environment.plan import Plan
 from mmswin.environment.shell import CommandError, explain
-from mmswin.environment.stacks import STACKS, TORCH_CPU_INDEX, SetupError
+from mmswin.environment.stacks import MMPRETRAIN, STACKS, TORCH_CPU_INDEX, SetupError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -184,3 +184,16 @@ def test_reference_libraries_that_cannot_be_had_stop_nothing(made):
     assert not provision.install_reference_libraries(made, shell)
     assert 'not checked' in shell.lines[-1]
     assert not (made.venv / 'peers').exists()
+
+
+def test_mmpretrain_is_installed_apart_with_what_it_needs(made):
+    shell = RecordingShell()
+    provision.install_mmpretrain(made, shell)
+    command = shell.commands[-1]
+    assert f'--no-deps --target {made.venv / "pretrain"} {MMPRETRAIN[made.stack.name]}' in command
+    assert 'pretrain.txt' in command
+    failing = RecordingShell({'--target': 'dns error'})
+    (made.venv / 'pretrain' / 'mmswin-pretrain.txt').write_text('other')
+    with pytest.raises(SetupError):
+        provision.install_mmpretrain(made, failing)
+    assert not (made.venv / 'pretrain').exists()

@@ -1,0 +1,98 @@
+"""Faults of pictures in class folders and lists; tests/e2e/test_classify.py asks the same of mmpretrain's own class."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mmswin.data import class_folders
+
+
+class Folders:
+    """What the check asks of mmpretrain's CustomDataset."""
+
+    extensions = ('.png', '.jpg')
+    with_label = True
+    CLASSES: Any = None
+
+    def __init__(self, img_prefix: Path, ann_file: str = '') -> None:
+        self.img_prefix, self.ann_file = str(img_prefix), ann_file
+
+    def is_valid_file(self, name: str) -> bool:
+        return name.endswith(self.extensions)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        root = Path(self.img_prefix)
+        if self.ann_file:
+            pairs = [line.rsplit(' ', 1) for line in Path(self.ann_file).read_text().splitlines()]
+            return [{'img_path': str(root / name), 'gt_label': int(label)} for name, label in pairs]
+        self.CLASSES = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+        found = [(path, label) for label, name in enumerate(self.CLASSES) for path in sorted((root / name).iterdir())]
+        return [{'img_path': str(path), 'gt_label': label} for path, label in found]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for split in ('train', 'val'):
+        for name in ('cat', 'dog'):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(2):
+                Image.new('RGB', (4, 4)).save(tmp_path / split / name / f'{i}.png')
+    return tmp_path
+
+
+def faults(root: Path, split: str = 'train', ann_file: str = '') -> list[tuple[str, str]]:
+    train = dict(type='CustomDataset', data_root=str(root), data_prefix='train')
+    built = Folders(root / split, ann_file)
+    cfg = dict(train_dataloader=dict(dataset=train))
+    return class_folders.check(cfg, 'x.dataset', train, built, split == 'train', False)[0]
+
+
+def test_well_kept_folders(root: Path) -> None:
+    built = Folders(root / 'train')
+    assert class_folders.check({}, 'x', {}, built, True, True) == (
+        [],
+        f'4 pictures, 2 classes in {root}/train',
+        ['cat', 'dog'],
+    )
+    assert not faults(root, 'val')
+
+
+def test_a_class_without_pictures(root: Path) -> None:
+    for path in (root / 'train' / 'cat').iterdir():
+        path.unlink()
+    ((level, message),) = faults(root)
+    assert level == 'warning' and '1 of 2' in message and 'cat' in message
+
+
+def test_no_folders(root: Path) -> None:
+    ((level, message),) = faults(root, 'train/cat')
+    assert level == 'error' and '0.png' in message and 'ann_file' in message
+
+
+def test_other_classes_than_in_training(root: Path) -> None:
+    (root / 'val' / 'cat').rename(root / 'val' / 'cow')
+    ((level, message),) = faults(root, 'val')
+    assert level == 'error' and 'lacks cat' in message and 'cow' in message
+
+
+def test_a_file_that_is_no_picture(root: Path) -> None:
+    (root / 'train' / 'dog' / '1.png').write_bytes(b'')
+    ((level, message),) = faults(root)
+    assert level == 'error' and '1.png' in message and '1 of 4' in message
+
+
+@pytest.mark.parametrize(('line', 'word'), [('cat/1.png one', "'cat/1.png one'"), ('cat/9.png 0', 'missing')])
+def test_wrong_lines_of_a_list(root: Path, line: str, word: str) -> None:
+    (root / 'list.txt').write_text(f'cat/0.png 0\n{line}\n')
+    ((level, message),) = faults(root, 'train', str(root / 'list.txt'))
+    assert level == 'error' and word in message
+
+
+def test_a_label_beyond_the_classes(root: Path) -> None:
+    (root / 'list.txt').write_text('cat/0.png 0\ndog/0.png 2\n')
+    built = Folders(root / 'train', str(root / 'list.txt'))
+    built.CLASSES = ('cat', 'dog')
+    ((level, message),), _, names = class_folders.check({}, 'x', {}, built, True, False)
+    assert (level, names) == ('error', ['cat', 'dog']) and 'the label 2' in message

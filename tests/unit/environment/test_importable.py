@@ -1,0 +1,48 @@
+"""mmpretrain is looked for apart only when it is asked for, and torchvision is mended before its first import."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmswin.environment import importable
+
+
+@pytest.fixture
+def mended(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders of torchvision whose operators would be declared: a process can do so once."""
+    folders: list[Path] = []
+    monkeypatch.setattr(importable, '_torchvision_operators', folders.append)
+    monkeypatch.setattr(sys, 'path', [path for path in sys.path if not Path(path, 'torchvision').is_dir()])
+    return folders
+
+
+def package(folder: Path, name: str) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / '__init__.py').write_text('')
+
+
+def test_it_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mended: list[Path]) -> None:
+    monkeypatch.setenv('MMSWIN_PRETRAIN', str(tmp_path))
+    assert not importable.make_mmpretrain_importable()
+    assert str(tmp_path) not in sys.path and not mended
+    package(tmp_path, 'mmpretrain')
+    package(tmp_path, 'torchvision')
+    assert importable.make_mmpretrain_importable()
+    assert sys.path[-1] == str(tmp_path) and mended == [tmp_path / 'torchvision']
+    assert importable.make_mmpretrain_importable()
+    assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_one_of_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mended: list[Path]) -> None:
+    package(tmp_path / 'own', 'mmpretrain')
+    package(tmp_path / 'apart', 'mmpretrain')
+    monkeypatch.syspath_prepend(tmp_path / 'own')
+    monkeypatch.setenv('MMSWIN_PRETRAIN', str(tmp_path / 'apart'))
+    assert importable.make_mmpretrain_importable()
+    assert str(tmp_path / 'apart') not in sys.path and not mended
+
+
+def test_its_folder_is_the_environments_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('MMSWIN_PRETRAIN', raising=False)
+    assert importable.mmpretrain_folder() == Path(sys.prefix, 'pretrain')
