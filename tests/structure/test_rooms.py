@@ -42,7 +42,7 @@ ROOM_LINES = {
     'backbones': 1_660,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
     'checkpoints': 4_470,  # with files of Swin V2, MAE and mmpretrain's ViT
     'cli': 910,
-    'data': 2_640,  # with InstaBoost, label maps beside COCO and class folders
+    'data': 2_660,  # with InstaBoost, label maps beside COCO and class folders
     'dense_heads': 750,
     'detectors': 285,
     'engine': 3_950,
