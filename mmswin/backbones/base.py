@@ -7,7 +7,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
-from mmswin.checkpoints.loading import LoadReport, load_pretrained, translate_in_place
+from mmswin.checkpoints import loading
+from mmswin.checkpoints.loading import load_pretrained
+from mmswin.checkpoints.report import LoadReport, replace_part
 from mmswin.ops.windows import is_recording
 
 
@@ -58,7 +60,7 @@ class Backbone(BaseModule):
 
     def _translate(self, state_dict: dict, prefix: str) -> LoadReport | None:
         """Replace the backbone's part of a state dict by what it can load."""
-        return translate_in_place(self, state_dict, prefix)
+        return replace_part(self, state_dict, prefix, loading.fit)
 
     def _freeze(self) -> None:
         for module in self._frozen_modules():

@@ -19,7 +19,7 @@ from mmswin.backbones import arguments
 from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding
 from mmswin.backbones.swin import Mlp, PatchEmbed
 from mmswin.checkpoints import vit
-from mmswin.checkpoints.loading import LoadReport
+from mmswin.checkpoints.report import LoadReport, replace_part
 from mmswin.ops import execution
 from mmswin.registry import MODELS
 
@@ -297,4 +297,4 @@ class ViTPyramid(Backbone):
         return [] if self.frozen_stages < 0 else [self.pos_embed, self.cls_token]
 
     def _translate(self, state_dict: dict, prefix: str) -> LoadReport | None:
-        return vit.translate_in_place(self, state_dict, prefix)
+        return replace_part(self, state_dict, prefix, vit.fit)

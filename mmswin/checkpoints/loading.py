@@ -16,7 +16,7 @@ from mmswin.checkpoints.report import LoadReport, check_match, log
 from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
 
-__all__ = ['LoadReport', 'load_pretrained', 'load_weights', 'translate_classifier', 'translate_in_place']
+__all__ = ['LoadReport', 'load_pretrained', 'load_weights', 'translate_classifier']
 
 _BLOCK = re.compile(r'layers\.[0-9]{1,4}\.blocks\.[0-9]{1,4}(?=\.)')
 
@@ -219,30 +219,17 @@ def translate_classifier(state_dict: dict[str, Any], prefix: str = '', *_hook: A
     state_dict.update({f'{prefix}head.fc.{name.removeprefix("head.")}': value for name, value in head.items()})
 
 
-def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> LoadReport | None:
-    """Replace the backbone's part of a state dict by what the module can load; called by its load hook.
-
-    Args:
-        module: The backbone, with parameters under the authors' names, its stages in ``layers`` and the table of its
-            variants in ``variants``.
-        state_dict: Where the backbone's part lies under ``prefix``; changed.
-        prefix: The module's name with a dot, or ''.
-
-    Returns:
-        What the load will do; None if the state dict holds nothing under the prefix.
+def fit(module: nn.Module, part: Mapping[str, Any], report: LoadReport) -> dict[str, Tensor]:
+    """What a Swin can load of its part of a state dict, with what finds no place, which torch reports itself.
 
     Raises:
         CheckpointError: The part is for another network.
     """
-    own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-    if not own:
-        return None
-    source = getattr(module, 'load_source', None) or 'a state dict'
     try:
-        translation = convert.translate(own)
+        translation = convert.translate(part)
         _check_network(module, translation)
     except CheckpointError as error:
-        raise CheckpointError(f'{source}: {error}') from None
+        raise CheckpointError(f'{report.source}: {error}') from None
     token = translation.others.get('mask_token')
     if token is not None and hasattr(module, 'mask_token'):  # it is pretrained, or the run goes on
         translation.tensors['mask_token'] = token
@@ -251,14 +238,9 @@ def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: st
     if norm:
         translation.tensors.update(norm)
         translation.unused[:] = [name for name in translation.unused if not name.endswith(('norm.weight', 'norm.bias'))]
-    report = LoadReport(translation.format.name, source, translation.prefix, unused=list(translation.unused))
+    report.format, report.prefix, report.unused = translation.format.name, translation.prefix, translation.unused
     fitted = _adapt(module, translation, report)
-    for name in own:
-        del state_dict[prefix + name]
-    state_dict.update({prefix + name: value for name, value in fitted.items()})
-    # torch reports these itself, as unexpected.
-    state_dict.update({prefix + name: translation.tensors[name] for name in report.unexpected})
-    return report
+    return fitted | {name: translation.tensors[name] for name in report.unexpected}
 
 
 def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> None:

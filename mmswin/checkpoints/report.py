@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmswin.errors import CheckpointError, printable
 
@@ -115,3 +116,34 @@ class LoadReport:
         ]
         lines = [f'  {what:<20}{len(names):>4}   {note}{_some(names)}' for what, names, note in rows if names]
         return '\n'.join([self._headline(), *lines])
+
+
+def replace_part(
+    module: nn.Module,
+    state_dict: dict[str, Any],
+    prefix: str,
+    fit: Callable[[nn.Module, dict[str, Any], LoadReport], dict[str, Tensor]],
+) -> LoadReport | None:
+    """Replace a backbone's part of a state dict by what it can load; called by its load hook.
+
+    Args:
+        module: The backbone.
+        state_dict: Where the backbone's part lies under ``prefix``; changed.
+        prefix: The module's name with a dot, or ''.
+        fit: Gives what to load of the part, its names without the prefix, and fills the report.
+
+    Returns:
+        What the load will do; None if the state dict holds nothing under the prefix.
+
+    Raises:
+        CheckpointError: The part is for another network.
+    """
+    own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+    if not own:
+        return None
+    report = LoadReport('', getattr(module, 'load_source', None) or 'a state dict')
+    loaded = fit(module, own, report)
+    for name in own:
+        del state_dict[prefix + name]
+    state_dict.update({prefix + name: tensor for name, tensor in loaded.items()})
+    return report

@@ -90,52 +90,34 @@ def _fit_positions(embedding: Tensor, extra: int, own: Tensor, grid: tuple[int, 
     return torch.cat([first, patches], dim=1)
 
 
-def translate_in_place(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> LoadReport | None:
-    """Replace the backbone's part of a state dict by what the module can load; called by its load hook.
-
-    Args:
-        module: The backbone, with its ``grid`` of patches and the table of its ``variants``.
-        state_dict: Where the backbone's part lies under ``prefix``; changed.
-        prefix: The module's name with a dot, or ''.
-
-    Returns:
-        What the load will do; None if the state dict holds nothing under the prefix.
+def fit(module: nn.Module, part: Mapping[str, Any], report: LoadReport) -> dict[str, Tensor]:
+    """What a ViT can load of its part of a state dict, with what finds no place, which torch reports itself.
 
     Raises:
         CheckpointError: The part is for another network.
     """
-    own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-    if not own:
-        return None
-    source = getattr(module, 'load_source', None) or 'a state dict'
     try:
-        inner, form = _locate(own)
+        inner, report.format = _locate(part)
     except CheckpointError as error:
-        raise CheckpointError(f'{source}: {error}') from None
-    report = LoadReport(form, source)
+        raise CheckpointError(f'{report.source}: {error}') from None
     tensors: dict[str, Tensor] = {}
-    names = {name: rename(name.removeprefix(inner), VIT_FORMATS[form][2]) for name in own}
+    names = {name: rename(name.removeprefix(inner), VIT_FORMATS[report.format][2]) for name in part}
     averaged = 'norm.weight' not in names.values()
-    for name, tensor in own.items():
+    for name, tensor in part.items():
         bare = names[name].replace('fc_norm.', 'norm.', 1) if averaged else names[name]
         if not name.startswith(inner) or bare.startswith(UNUSED):
             report.unused.append(name)
         else:
             tensors[bare] = tensor
     if 'pos_embed' in tensors:
-        extra = ('cls_token' in tensors) + (inner + 'dist_token' in own)
+        extra = ('cls_token' in tensors) + (inner + 'dist_token' in part)
         fitted = _fit_positions(tensors['pos_embed'], extra, module.pos_embed.detach(), module.grid)
         if fitted.shape != tensors['pos_embed'].shape:
             report.resized.append('pos_embed')
             report.changes.append(f'position embedding of {tensors["pos_embed"].shape[1]} tokens to {fitted.shape[1]}')
         tensors['pos_embed'] = fitted
     loaded = _adapt(module, tensors, report)
-    for name in own:
-        del state_dict[prefix + name]
-    # torch reports the unexpected ones itself.
-    loaded |= {name: tensors[name] for name in report.unexpected}
-    state_dict.update({prefix + name: tensor for name, tensor in loaded.items()})
-    return report
+    return loaded | {name: tensors[name] for name in report.unexpected}
 
 
 def _adapt(module: nn.Module, tensors: dict[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
