@@ -163,7 +163,7 @@ def max_bad_fraction(dataset: Mapping[str, Any]) -> float:
 
 def option(cfg: Mapping[str, Any], key: str, value: object) -> str:
     """``--cfg-options KEY=VALUE``, or ``+KEY=VALUE`` where the configuration has no such key yet."""
-    node: Any = cfg
+    node: Any = getattr(cfg, '_cfg_dict', cfg)  # a Config of mmengine is no mapping
     for part in key.split('.'):
         if isinstance(node, list | tuple) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]

@@ -28,8 +28,12 @@ def check_semantic_maps(
     missing = set(missing_files(maps))
     if missing:
         names = listing(os.path.relpath(path, directory) for path in maps if path in missing)
-        number = 'none' if len(missing) == len(maps) else f'{len(missing)} are missing'
-        yield 'error', f'of the label maps of {len(maps)} images in {directory!r} there is {number}: {names}'
+        number = (
+            f'none of the {len(maps)} label maps is'
+            if len(missing) == len(maps)
+            else f'{len(missing)} of {len(maps)} label maps are not'
+        )
+        yield 'error', f'{number} in {directory!r}: {names}'
     chosen = sample([path for path in maps if path not in missing], decode)
     wrong: dict[str, str] = {}
     for path, picture in zip(chosen, look_at(chosen, label_map=True, decode=decode), strict=True):

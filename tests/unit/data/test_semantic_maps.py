@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
+
+from mmswin.data.checks import check_config
 
 
 @pytest.fixture
@@ -33,6 +36,13 @@ def test_a_missing_directory_is_named_with_where_the_maps_come_from(data, maps: 
     assert 'stuffthingmaps_trainval2017.zip' in message and 'htc_plus_no_semantic' in message
 
 
+def test_the_option_that_is_named_has_a_plus_sign_for_new_keys_alone(data, maps: Path) -> None:
+    maps.rename(maps.with_name('elsewhere'))
+    data.write()
+    (finding,) = check_config(Config(data.cfg), ['train'])
+    assert '--cfg-options train_dataloader.dataset.data_root=DIRECTORY' in finding.message
+
+
 def test_maps_that_nothing_reads_need_not_be_there(data, maps: Path) -> None:
     maps.rename(maps.with_name('elsewhere'))
     data.dataset['pipeline'][1]['with_seg'] = False
@@ -49,7 +59,7 @@ def test_missing_maps_are_named(data, maps: Path) -> None:
     (maps / '003.png').unlink()
     (maps / '007.png').unlink()
     level, message = data.only()
-    assert level == 'error' and '003.png, 007.png' in message and '10 images' in message
+    assert level == 'error' and '003.png, 007.png' in message and '2 of 10' in message
     for path in maps.iterdir():
         path.rename(path.with_suffix('.tif'))
     level, message = data.only()
