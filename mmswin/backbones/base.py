@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -15,10 +16,22 @@ from mmswin.ops.windows import is_recording
 
 def pad_to_multiple(x: Tensor, rows: int, columns: int) -> Tensor:
     """Append zeros at the bottom and right of the last two axes up to multiples of ``rows`` and ``columns``."""
-    bottom, right = -x.shape[-2] % rows, -x.shape[-1] % columns
+    # Not -side % rows: OpenVINO has no remainder of symbols, and that of ONNX may have another sign.
+    bottom = (x.shape[-2] + rows - 1) // rows * rows - x.shape[-2]
+    right = (x.shape[-1] + columns - 1) // columns * columns - x.shape[-1]
     if not is_recording() and not bottom and not right:
         return x
     return F.pad(x, (0, right, 0, bottom))
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """``B x H x W x C`` to ``B x C x H x W``, contiguous."""
+    return contiguous(x.permute(0, 3, 1, 2))
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """``x.contiguous()``, which a recorded program does not ask whether it is needed: the answer is one for its example."""
+    return x.clone(memory_format=torch.contiguous_format) if is_recording() else x.contiguous()
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -31,9 +44,32 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
 
 def fit_position_embedding(grid: Tensor, height: int, width: int) -> Tensor:
     """``1 x C x H x W`` over the grid that it was learned on to ``1 x height x width x C`` (bicubic)."""
-    if is_recording() or (height, width) != tuple(grid.shape[2:]):
+    if is_recording():
+        _, channels, rows, columns = grid.shape
+        x = _cubic(rows, height, grid) @ grid[0].permute(1, 2, 0).reshape(rows, columns * channels)
+        x = contiguous(x.reshape(height, columns, channels).transpose(0, 1)).reshape(columns, height * channels)
+        return (_cubic(columns, width, grid) @ x).reshape(width, height, channels).transpose(0, 1)[None]
+    if (height, width) != tuple(grid.shape[2:]):
         grid = F.interpolate(grid, size=(height, width), mode='bicubic', align_corners=False)
     return grid.permute(0, 2, 3, 1)
+
+
+def _cubic(size: int, new_size: int, like: Tensor) -> Tensor:
+    """The matrix, ``new_size x size``, of bicubic interpolation along one side, equal to that of torch.
+
+    For recorded programs, whose runtimes place the samples in other ways (ONNX's ``pytorch_half_pixel`` at one sample).
+    """
+    exact = torch.promote_types(like.dtype, torch.float32)
+    place = (torch.arange(new_size, device=like.device, dtype=exact) + 0.5) * size / new_size - 0.5
+    first, sources = place.floor(), torch.arange(size, device=like.device, dtype=exact)
+    matrix = torch.zeros_like(sources)
+    for tap in range(-1, 3):
+        distance = (place - first - tap).abs()
+        near = (1.25 * distance - 2.25) * distance**2 + 1  # cubic convolution with a = -0.75 (Keys)
+        far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+        taken = sources == (first + tap).clamp(0, size - 1)[:, None]
+        matrix = matrix + torch.where(distance <= 1, near, far)[:, None] * taken
+    return matrix.to(like.dtype)
 
 
 class Backbone(BaseModule):

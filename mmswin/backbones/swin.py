@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
 from mmswin.backbones import arguments
-from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding, pad_to_multiple
+from mmswin.backbones.base import Backbone, channels_first, drop_path, fit_position_embedding, pad_to_multiple
 from mmswin.checkpoints.loading import translate_classifier
 from mmswin.ops import execution
 from mmswin.ops.merging import neighbours
@@ -311,7 +311,7 @@ class SwinTransformer(Backbone):
         for i, layer in enumerate(self.layers):
             out, x = layer(x)
             if i in self.out_indices:
-                outs[i] = getattr(self, f'norm{i}')(out).permute(0, 3, 1, 2).contiguous()
+                outs[i] = channels_first(getattr(self, f'norm{i}')(out))
         return tuple(outs[i] for i in self.out_indices)
 
     def _init_own(self) -> None:

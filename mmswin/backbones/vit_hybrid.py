@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmswin.backbones.base import contiguous
 from mmswin.backbones.vit_pyramid import ViTPyramid
+from mmswin.ops.windows import is_recording
 from mmswin.registry import MODELS
 
 VARIANTS = {'r50-vit-base-patch16': dict(embed_dims=768, depth=12, num_heads=12, patch_size=16)}
@@ -22,9 +25,9 @@ STEM_WIDTH, GROUPS = 64, 32
 
 def pad_same(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
     """Pad the last two axes so that ``ceil(side / stride)`` places are left; what is odd goes to the bottom and right."""
-    missing = [max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in x.shape[-2:]]
+    missing = [torch.sym_max(0, (side - 1) // stride * stride + kernel - side) for side in x.shape[-2:]]
     (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in missing)
-    return F.pad(x, (left, right, top, bottom), value=value) if any(missing) else x
+    return F.pad(x, (left, right, top, bottom), value=value) if is_recording() or any(missing) else x
 
 
 class StdConv2d(nn.Conv2d):
@@ -167,7 +170,7 @@ class ViTHybrid(ViTPyramid):
         if self.pyramid:
             x = self._transformed(patches)
             maps |= {i: level(x) for i, level in zip(self._own_levels(), self.pyramid)}
-        return tuple(maps[i].contiguous() for i in self.out_indices)
+        return tuple(contiguous(maps[i]) for i in self.out_indices)
 
     def _build_embedding(self, in_channels: int, dim: int, patch: int) -> nn.Module:
         return HybridEmbed(in_channels, dim)

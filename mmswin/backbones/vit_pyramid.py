@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
 from mmswin.backbones import arguments
-from mmswin.backbones.base import Backbone, drop_path, fit_position_embedding
+from mmswin.backbones.base import Backbone, channels_first, contiguous, drop_path, fit_position_embedding
 from mmswin.backbones.swin import Mlp, PatchEmbed
 from mmswin.checkpoints import vit
 from mmswin.checkpoints.report import LoadReport, replace_part
 from mmswin.ops import execution
+from mmswin.ops.windows import is_recording
 from mmswin.registry import MODELS
 
 VARIANTS = {
@@ -118,11 +119,26 @@ class Upsample(nn.ConvTranspose2d):
             self.bias.zero_()
 
 
+class MaxPool(nn.MaxPool2d):
+    """The maximum over places, those at the bottom and the right being fewer where a side is no multiple."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__(side, side, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x C x H x W`` to ``B x C x ceil(H / side) x ceil(W / side)``."""
+        if not is_recording():
+            return super().forward(x)
+        # OpenVINO's own rounding up gives no place where a map is smaller than the kernel.
+        bottom, right = ((size + self.stride - 1) // self.stride * self.stride - size for size in x.shape[2:])
+        return F.max_pool2d(F.pad(x, (0, right, 0, bottom), value=-torch.inf), self.stride, self.stride)
+
+
 def pyramid_level(dim: int, patch_size: int, stride: int) -> nn.Module:
     """The way from the transformer's map to the one at ``stride``: upsampling, or a maximum over places, or nothing."""
     factor = stride // patch_size
     if factor > 1:
-        return nn.MaxPool2d(factor, factor, ceil_mode=True)
+        return MaxPool(factor)
     return nn.Sequential(*(Upsample(dim) for _ in range(int(math.log2(patch_size // stride)))))
 
 
@@ -262,8 +278,8 @@ class ViTPyramid(Backbone):
         outs = []
         for i, level in zip(self.out_indices, self.pyramid):
             # A patch that only the padding fills up gives places beyond the image.
-            rows, columns = (-(-side // STRIDES[i]) for side in sides)
-            outs.append(level(x)[:, :, :rows, :columns].contiguous())
+            rows, columns = ((side + STRIDES[i] - 1) // STRIDES[i] for side in sides)
+            outs.append(contiguous(level(x)[:, :, :rows, :columns]))
         return tuple(outs)
 
     def _transformed(self, x: Tensor) -> Tensor:
@@ -272,13 +288,13 @@ class ViTPyramid(Backbone):
         x = self.pos_drop(self._with_positions(x))
         for block in self.blocks:
             x = execution.run(block, x, self.with_cp)
-        return self.norm(x)[:, 1:].unflatten(1, (height, width)).permute(0, 3, 1, 2).contiguous()
+        return channels_first(self.norm(x)[:, 1:].unflatten(1, (height, width)))
 
     def _with_positions(self, x: Tensor) -> Tensor:
         """``B x H x W x C`` to ``B x (1 + H W) x C``, the class token first."""
         first, rest = self.pos_embed[:, :1], self.pos_embed[:, 1:]
         grid = rest.unflatten(1, self.grid).permute(0, 3, 1, 2)
-        x = (x + fit_position_embedding(grid, x.shape[1], x.shape[2])).flatten(1, 2)
+        x = contiguous(x + fit_position_embedding(grid, x.shape[1], x.shape[2])).flatten(1, 2)
         return torch.cat([(self.cls_token + first).expand(x.shape[0], -1, -1), x], dim=1)
 
     def _init_own(self) -> None:

@@ -108,20 +108,39 @@ def window_plan(
 
 
 def _slots(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rolled row and column of every token of every window, in window order; ``windows * tokens`` numbers each."""
-    slot = torch.arange(plan.rows * plan.columns * plan.tokens, device=device)
-    window, token = slot // plan.tokens, slot % plan.tokens
-    row = window // plan.columns * plan.window[0] + token // plan.window[1]
-    return row, window % plan.columns * plan.window[1] + token % plan.window[1]
+    """Rolled row and column of every token of every window, in window order: broadcast, they have its numbers.
+
+    ``rows x 1 x window rows x 1`` and ``1 x columns x 1 x window columns``. No number is divided by a size of the map,
+    which exporters to ONNX and OpenVINO do not write where sizes are symbols.
+    """
+    row = torch.arange(plan.rows * plan.window[0], device=device).view(plan.rows, 1, plan.window[0], 1)
+    column = torch.arange(plan.columns * plan.window[1], device=device).view(1, plan.columns, 1, plan.window[1])
+    return row, column
+
+
+def _rolled(position: Tensor, by: int, length: int) -> Tensor:
+    """``(position + by) % length`` of positions below ``length``, with ``by`` from 0 to ``length``."""
+    position = position + by
+    return torch.where(position < length, position, position - length)
 
 
 def _sources(plan: WindowPlan, device: torch.device) -> Tensor:
     """The token (row * W + column) in every slot of every window, in window order; ``H * W`` where it is padding."""
     row, column = _slots(plan, device)
-    row = (row + plan.shift[0]) % (plan.rows * plan.window[0])
-    column = (column + plan.shift[1]) % (plan.columns * plan.window[1])
+    row = _rolled(row, plan.shift[0], plan.rows * plan.window[0])
+    column = _rolled(column, plan.shift[1], plan.columns * plan.window[1])
     inside = (row < plan.height) & (column < plan.width)
-    return torch.where(inside, row * plan.width + column, plan.height * plan.width)
+    return torch.where(inside, row * plan.width + column, plan.height * plan.width).flatten()
+
+
+def _slots_of_tokens(plan: WindowPlan, device: torch.device) -> Tensor:
+    """The slot of every token of a map, counted through its windows, ``H * W``."""
+    row, column = torch.arange(plan.height, device=device), torch.arange(plan.width, device=device)
+    down, across = plan.rows * plan.window[0], plan.columns * plan.window[1]
+    row = _rolled(row, down - plan.shift[0], down)[:, None]
+    column = _rolled(column, across - plan.shift[1], across)[None]
+    window = row // plan.window[0] * plan.columns + column // plan.window[1]
+    return (window * plan.tokens + row % plan.window[0] * plan.window[1] + column % plan.window[1]).flatten()
 
 
 @lru_cache_tensors(CACHE_BYTES)
@@ -251,16 +270,9 @@ def from_heads(windows: Tensor, plan: WindowPlan) -> Tensor:
     if not _is_abstract(windows):
         rows = _FromHeads.apply(windows.reshape(-1, head), *_head_rows(plan, batch, parts, heads, windows.device))
         return rows.view(batch, plan.height, plan.width, channels)
-    place = torch.arange(plan.height * plan.width, device=windows.device)
-    # Not below zero: Inductor stops at remainders of negative numbers here ("VR[-int_oo, oo]").
-    down, across = plan.rows * plan.window[0], plan.columns * plan.window[1]
-    row = (place // plan.width - plan.shift[0] + down) % down
-    column = (place % plan.width - plan.shift[1] + across) % across
-    window = row // plan.window[0] * plan.columns + column // plan.window[1]
-    token = row % plan.window[0] * plan.window[1] + column % plan.window[1]
-    x = windows.permute(1, 3, 0, 2, 4).reshape(-1, plan.rows * plan.columns * plan.tokens, channels)
-    x = x.index_select(1, window * plan.tokens + token)
-    return x.reshape(-1, plan.height, plan.width, channels)
+    x = windows.permute(1, 3, 0, 2, 4).reshape(batch, plan.rows * plan.columns * plan.tokens, channels)
+    x = x.index_select(1, _slots_of_tokens(plan, windows.device))
+    return x.reshape(batch, plan.height, plan.width, channels)
 
 
 def _region(position: Tensor, length: int, window: int, shift: int) -> Tensor:

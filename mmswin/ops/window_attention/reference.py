@@ -56,7 +56,8 @@ def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None, mask: Tensor | 
     if bias is not None:
         scores = _unshared(scores, (count, heads, tokens, tokens)).add_(bias)
     if mask is not None:
-        scores = _unshared(scores, (-1, mask.shape[0], heads, tokens, tokens)).add_(mask[:, None])
+        windows = mask.shape[0]
+        scores = _unshared(scores, (count // windows, windows, heads, tokens, tokens)).add_(mask[:, None])
     return F.softmax(scores, dim=-1).view(count * heads, tokens, tokens)
 
 
