@@ -93,6 +93,7 @@ setup(
             'regex',
             'safetensors',
         ],
+        'export': ['onnx', 'onnxscript', 'onnxruntime', 'openvino'],
         'test': ['pytest>=8', 'pytest-xdist', 'triton; sys_platform == "linux"'],
     },
     classifiers=[

@@ -44,7 +44,8 @@ are not mmdet's is left out. FILE.json and FILE.md are written after every round
 implementations:
   {', '.join(known.IMPLEMENTATIONS)}
   mmswin takes attn_backend='auto'; NAME{known.COMPILED} runs NAME through torch.compile; openvino is mmswin's backbone, exported
-  for the size at hand. What `make peers` installs is found with PYTHONPATH=.venv/peers. mmcv-lite will do for mmdet.
+  for the size at hand, onnxruntime the same for any size. What `make peers` installs is found with
+  PYTHONPATH=.venv/peers:.venv/export. mmcv-lite will do for mmdet.
 
 examples:
   python benchmarks/run.py --sizes 1x224x224 --rounds 1 --allocators tuned              # a look, in a minute or two
@@ -100,12 +101,13 @@ def check(args: argparse.Namespace) -> None:
     """All that can be known before any work. Raises RunError."""
     for name in args.implementations or ():
         plain = name.removesuffix(known.COMPILED)
-        if plain not in known.IMPLEMENTATIONS or name == 'openvino+compile':
+        if plain not in known.IMPLEMENTATIONS or (name != plain and plain in known.PROGRAMS):
             raise RunError(f'--implementations {name}: unknown{nearest(plain, known.IMPLEMENTATIONS)}; choose from '
-                           f'{", ".join(known.IMPLEMENTATIONS)}, each but openvino also with +compile')  # fmt: skip
+                           f'{", ".join(known.IMPLEMENTATIONS)}, each but {" and ".join(known.PROGRAMS)} also with +compile')  # fmt: skip
         if not args.gpu and known.missing(name):
             raise RunError(f'--implementations {name}: {known.missing(name)} is not installed; `make peers` installs '
-                           'timm, transformers and torchvision, found with PYTHONPATH=.venv/peers')  # fmt: skip
+                           'timm, transformers and torchvision, and openvino and onnxruntime, found with '
+                           'PYTHONPATH=.venv/peers:.venv/export')  # fmt: skip
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise RunError(f'{"--gpu" if args.gpu else "--device cuda"}: torch {torch.__version__} finds no CUDA device; '
                        'without a GPU, time a CPU with --device cpu')  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -26,10 +28,12 @@ IMPLEMENTATIONS = {
     'mmdet': 'mmdet',
     'mmswin': 'mmswin',
     **{f'mmswin-{backend}': 'mmswin' for backend in BACKENDS},
-    **{library: library for library in ('transformers', 'timm', 'torchvision', 'openvino')},
+    **{library: library for library in ('transformers', 'timm', 'torchvision', 'openvino', 'onnxruntime')},
 }
+# mmswin's backbone as a program for others, which is not compiled and has no backward.
+PROGRAMS = ('openvino', 'onnxruntime')
 USUAL = ('mmdet', 'mmdet+compile', 'mmswin-reference', 'mmswin', 'mmswin+compile', 'transformers', 'timm',
-         'torchvision', 'openvino')  # fmt: skip
+         'torchvision', 'openvino', 'onnxruntime')  # fmt: skip
 
 
 def missing(name: str) -> str | None:
@@ -115,19 +119,44 @@ class _OpenVINO:
         return [torch.from_numpy(value) for value in found.values()]
 
 
+class _ONNXRuntime:
+    """mmswin's backbone as ``mmswin export`` writes it, for images of any size, in ONNX Runtime."""
+
+    def __init__(self, model: nn.Module, case: Case, threads: int) -> None:
+        if case.precision != 'float32':
+            raise NotImplementedError('on CPUs it computes in float32')
+        import onnxruntime
+
+        from mmswin.export import onnx_file, program
+
+        graph = program.BackboneGraph(model)
+        axes = graph.dynamic['image']
+        recorded = program.record(graph, torch.zeros(2, 3, 200, 264), axes)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, 'backbone.onnx')
+            onnx_file.write_onnx(recorded, graph, graph.output_names, axes, path)
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(value) for value in self._session.run(None, {'image': image.numpy()})]
+
+
 def build(name: str, case: Case, weights: Mapping[str, Tensor], threads: int) -> Network:
     """An implementation with the given weights, ready for a case. Raises NotImplementedError where it is not for that."""
     library = name.removesuffix(COMPILED)
-    if library == 'openvino' and case.mode == 'training':
+    if library in PROGRAMS and case.mode == 'training':
         raise NotImplementedError('it has no backward')
-    if library == 'openvino' or IMPLEMENTATIONS[library] == 'mmswin':
-        backend = 'reference' if library == 'openvino' else library.partition('-')[2] or 'auto'
+    if library in PROGRAMS or IMPLEMENTATIONS[library] == 'mmswin':
+        backend = 'reference' if library in PROGRAMS else library.partition('-')[2] or 'auto'
         network: nn.Module = ours(case.variant, case.window, backend)
         network.load_state_dict(weights)
     else:
         network = _other(library, weights)
-    if library == 'openvino':
-        return _OpenVINO(network.eval(), case, threads)
+    if library in PROGRAMS:
+        return {'openvino': _OpenVINO, 'onnxruntime': _ONNXRuntime}[library](network.eval(), case, threads)
     network = network.to(case.device)
     return torch.compile(network) if name.endswith(COMPILED) else network
 

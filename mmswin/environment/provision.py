@@ -153,19 +153,28 @@ def compile_status(folder: Path) -> str:
     return ''
 
 
+# Libraries that tests need besides, each set in a folder of the environment's by the name of its pins in constraints/.
+BESIDE = {
+    'peers': 'timm, torchvision and transformers, for the tests that compare with them',
+    'export': 'onnx, onnxruntime, openvino and nncf, for the tests of export',
+}
+
+
 def install_reference_libraries(plan: Plan, shell: Shell) -> bool:
-    """The libraries that tests compare with, in the environment's folder ``peers``: what constraints/peers.txt pins.
+    """The libraries that tests need besides, in folders of their own: what constraints/ pins for them, nothing more.
 
     mmdet imports transformers wherever it is installed, and the index's torchvision is a CUDA build: in the environment
     itself they would slow every start and change what OpenMMLab's packages find. A failure is said and no error: the
     tests in question say then that they checked nothing. Returns whether the libraries are there.
     """
-    try:
-        _install_apart(plan, shell, 'peers', 'timm, torchvision and transformers, for the tests that compare with them')
-    except CommandError as error:
-        shell.say(f'not installed, so what needs them is not checked: {str(error).splitlines()[0]}')
-        return False
-    return True
+    there = True
+    for name, what in BESIDE.items():
+        try:
+            _install_apart(plan, shell, name, what)
+        except CommandError as error:
+            shell.say(f'not installed, so what needs them is not checked: {str(error).splitlines()[0]}')
+            there = False
+    return there
 
 
 def install_mmpretrain(plan: Plan, shell: Shell) -> None:

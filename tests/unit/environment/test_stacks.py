@@ -50,9 +50,12 @@ def test_an_installation_requires_nothing_by_itself():
     assert [text for text in metadata.requires('mmswin') if 'extra ==' not in text] == []
 
 
-def test_the_reference_libraries_do_not_replace_what_the_stacks_bring():
-    libraries = _pins('peers')
-    assert {'timm', 'torchvision', 'transformers', 'safetensors'} <= libraries.keys()
+@pytest.mark.parametrize(('beside', 'some'), [
+    ('peers', {'timm', 'torchvision', 'transformers', 'safetensors'}), ('export', {'onnx', 'onnxruntime', 'openvino'}),
+])  # fmt: skip
+def test_the_reference_libraries_do_not_replace_what_the_stacks_bring(beside, some):
+    libraries = _pins(beside)
+    assert some <= libraries.keys()
     for name in STACKS:
         own = _pins(name)
         assert {library for library in libraries.keys() & own.keys() if libraries[library] != own[library]} == set()

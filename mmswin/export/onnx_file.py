@@ -1,0 +1,99 @@
+"""A recorded program as ONNX, and its metadata; onnx and onnxscript are imported when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmswin.errors import RunError
+from mmswin.export.program import failure
+
+OPSETS = (18, 20)
+# Key of the metadata, in files of all kinds.
+KEY = 'mmswin'
+
+
+def require(*libraries: str) -> None:
+    """Import what an export needs.
+
+    Raises:
+        RunError: One is missing, or does not work here; the message says how to install it.
+    """
+    for library in libraries:
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            raise RunError(
+                f'this export needs {library}, which cannot be imported here ({error}): '
+                "pip install 'mmswin[export]', or pip install " + library
+            ) from error
+
+
+def version_of(library: str) -> str:
+    """The installed version of a library, or 'unknown'."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return 'unknown'
+
+
+def write_onnx(
+    program: torch.export.ExportedProgram, graph: nn.Module, names: tuple[str, ...], dynamic: dict[int, str],
+    path: Path, opset: int = 20,
+) -> None:  # fmt: skip
+    """Translate a recorded program and write it.
+
+    Args:
+        program: See :func:`mmswin.export.program.record`.
+        graph: What it was recorded from, for names and operators.
+        names: Of the outputs.
+        dynamic: Names of the axes that vary.
+        path: The file to write.
+        opset: Version of ONNX's operators.
+
+    Raises:
+        RunError: The exporter of torch.onnx fails; the message has its words.
+    """
+    require('onnx', 'onnxscript')
+    try:
+        with torch.no_grad():
+            made = torch.onnx.export(
+                program, (), dynamo=True, opset_version=opset, verbose=False, input_names=list(graph.input_names),
+                output_names=list(names), custom_translation_table=graph.onnx_operators() or None,
+            )  # fmt: skip
+        image = made.model.graph.inputs[0]
+        image.shape = type(image.shape)([dynamic.get(axis, size) for axis, size in enumerate(image.shape)])
+        made.save(str(path))
+    except Exception as error:
+        raise failure('torch.onnx', torch.__version__, error) from error
+    # Whatever the exporter was asked for, it may have left a newer one.
+    found = read(path).opset_import
+    given = next((entry.version for entry in found if entry.domain in ('', 'ai.onnx')), None)
+    if given != opset:
+        raise RunError(
+            f'torch.onnx {torch.__version__} wrote opset {given} where {opset} was asked for: leave out --opset'
+        )
+
+
+def read(path: Path) -> Any:
+    """An ONNX file as onnx reads it."""
+    import onnx
+
+    return onnx.load(str(path))
+
+
+def write_metadata(path: Path, metadata: dict[str, Any]) -> None:
+    """Write metadata into an ONNX file, as JSON under :data:`KEY`."""
+    import onnx
+
+    model = read(path)
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, json.dumps(metadata)
+    onnx.save(model, str(path))

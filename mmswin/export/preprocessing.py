@@ -1,0 +1,147 @@
+"""What is done with a picture before the network: read from the configuration, put into the program, or only noted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmswin.data.config_facts import leaf_datasets
+from mmswin.engine.types import short_name
+from mmswin.errors import RunError
+
+_NOT_NEEDED = ('LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs', 'PackSegInputs')
+_PREPROCESSORS = ('DetDataPreprocessor', 'SegDataPreProcessor', 'ImgDataPreprocessor', 'BaseDataPreprocessor')
+
+
+@dataclass
+class Preprocessing:
+    """What is done with a picture.
+
+    Attributes:
+        inside: Whether the program takes pictures as they are decoded, ``B x H x W x 3`` uint8 in BGR, and does all of
+            this but the resizing; else it takes ``B x 3 x H x W`` float32, and of this it does the padding alone.
+        to_rgb: Whether the order of channels is turned round.
+        mean: Subtracted from each channel, in the order that the network sees.
+        std: What the channels are divided by then.
+        pad_divisor: Sides are filled up at the bottom and the right to multiples of it.
+        pad_value: With what.
+        scale: (width, height) to which a picture is resized first, bilinear; None leaves it as it is.
+        keep_ratio: Whether ``scale`` is the largest size with the sides' ratio kept, in either orientation.
+    """
+
+    inside: bool = True
+    to_rgb: bool = False
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    pad_divisor: int = 1
+    pad_value: float = 0.0
+    scale: tuple[int, int] | None = None
+    keep_ratio: bool = True
+
+    def facts(self) -> dict[str, Any]:
+        """Plain values for a file's metadata."""
+        return asdict(self)
+
+
+def read_config(cfg: Config, inside: bool) -> Preprocessing:
+    """What a configuration does with a picture before the network.
+
+    Raises:
+        RunError: Its test pipeline or data_preprocessor does something that a program does not do.
+    """
+    given = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    if given and short_name(given.get('type')) not in _PREPROCESSORS:
+        raise RunError(f'data_preprocessor is of type {given.get("type")!r}; export knows {", ".join(_PREPROCESSORS)}')
+    scale, keep_ratio = _resize(cfg)
+    at_test = given.get('test_cfg') or {}
+    if at_test.get('size') is not None:
+        raise RunError(f'data_preprocessor.test_cfg.size={at_test["size"]}: export pads by size_divisor alone')
+    divisor = given.get('pad_size_divisor') or at_test.get('size_divisor') or 1
+    return Preprocessing(
+        inside,
+        bool(given.get('bgr_to_rgb') or given.get('rgb_to_bgr')),
+        tuple(map(float, given.get('mean') or (0.0,) * 3)),
+        tuple(map(float, given.get('std') or (1.0,) * 3)),
+        int(divisor),
+        float(given.get('pad_value', given.get('pad_val', 0))),
+        scale,
+        keep_ratio,
+    )
+
+
+def _resize(cfg: Config) -> tuple[tuple[int, int] | None, bool]:
+    """Scale and keep_ratio of the test pipeline's Resize."""
+    loader: Mapping[str, Any] = next((cfg[key] for key in ('test_dataloader', 'val_dataloader') if cfg.get(key)), {})
+    leaves = [leaf for _, leaf in leaf_datasets(loader.get('dataset'), '')]
+    found: tuple[tuple[int, int] | None, bool] = (None, True)
+    for step in (leaves[0].get('pipeline') or []) if leaves else []:
+        name = short_name(step.get('type'))
+        known = set(step) <= {'type', 'scale', 'keep_ratio', 'backend', '_scope_'}
+        if name == 'Resize' and known and isinstance(step.get('scale'), Sequence) and found[0] is None:
+            width, height = step['scale']
+            found = (int(width), int(height)), bool(step.get('keep_ratio', False))
+        elif name not in _NOT_NEEDED:
+            raise RunError(
+                f'the test pipeline has {dict(step)}: an exported program is for LoadImageFromFile, one Resize with a '
+                'scale, annotations and packing'
+            )
+    return found
+
+
+class Deployed(nn.Module):
+    """A graph with its preprocessing, as it is written into a file.
+
+    Args:
+        network: A graph, see :mod:`mmswin.export.program`.
+        preprocessing: What is done with a picture before.
+        with_features: Also give the maps of backbone and neck, after the outputs, as ``feature0`` and so on.
+        names: Of the outputs to give; all by default.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, with_features: int = 0) -> None:
+        super().__init__()
+        self.network, self.preprocessing, self.with_features = network, preprocessing, with_features
+        shape = (1, -1, 1, 1)
+        self.register_buffer('mean', torch.tensor(preprocessing.mean).view(shape), persistent=False)
+        self.register_buffer('std', torch.tensor(preprocessing.std).view(shape), persistent=False)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return self.network.input_names
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return (*self.network.output_names, *(f'feature{i}' for i in range(self.with_features)))
+
+    @property
+    def dynamic(self) -> dict[int, str]:
+        """The axes of the image that vary."""
+        axes = self.network.dynamic['image']
+        return {axis - 1 if axis and self.preprocessing.inside else axis: name for axis, name in axes.items()}
+
+    def onnx_operators(self) -> dict:
+        return self.network.onnx_operators()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``B x H x W x 3`` uint8 in BGR, or ``B x 3 x H x W`` float32, to the graph's outputs."""
+        if self.preprocessing.inside:
+            image = image.permute(0, 3, 1, 2).to(self.mean.dtype)
+            image = image.flip(1) if self.preprocessing.to_rgb else image
+            image = (image - self.mean) / self.std
+        height, width = image.shape[2:]
+        features = self.network.features(self._pad(image))
+        outputs = tuple(self.network.heads(features, (height, width)))
+        return (*outputs, *features) if self.with_features else outputs
+
+    def _pad(self, image: Tensor) -> Tensor:
+        divisor, sides = self.preprocessing.pad_divisor, image.shape[2:]
+        if divisor == 1:
+            return image
+        bottom, right = ((side + divisor - 1) // divisor * divisor - side for side in sides)
+        return F.pad(image, (0, right, 0, bottom), value=self.preprocessing.pad_value)

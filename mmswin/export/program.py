@@ -1,0 +1,124 @@
+"""Models as one recorded program for images of every size: a wrapper of backbones, and torch.export itself.
+
+A *graph* is a module whose forward is made of operators that exporters know, with these names, whatever it wraps:
+
+===============  ====================================================================================================
+input_names      ``('image',)``
+output_names     a name for each tensor that it returns
+dynamic          ``{'image': {axis: name}}``, the axes whose sizes vary
+facts            what a user of the outputs must know (thresholds and the like), plain values for the file's metadata
+features(image)  maps of backbone and neck, of an image that is normalised and padded
+heads(maps, s)   what they become, given the size ``s = (height, width)`` of the image before padding
+onnx_operators   translations for operators of the graph's own, as ``torch.onnx.export`` takes them
+===============  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmswin.errors import RunError, plain_message, printable
+from mmswin.ops.window_attention import BACKENDS
+
+
+class BackboneGraph(nn.Module):
+    """A backbone's maps, ``map0`` to ``mapN`` in the order of its ``out_indices``; any number of images."""
+
+    input_names = ('image',)
+    dynamic = {'image': {0: 'batch', 2: 'height', 3: 'width'}}
+    facts: dict[str, Any] = {}
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.output_names = tuple(f'map{i}' for i in range(len(backbone.out_indices)))
+
+    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``B x 3 x H x W`` to the backbone's maps."""
+        return tuple(self.backbone(image))
+
+    def heads(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """The maps themselves."""
+        return tuple(features)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``B x 3 x H x W`` to the backbone's maps."""
+        return self.features(image)
+
+    def onnx_operators(self) -> dict:
+        """None."""
+        return {}
+
+
+def shared_copy(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose parts may be replaced; weights and buffers are the model's own."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
+
+
+def record(graph: nn.Module, example: Tensor, dynamic: dict[int, str]) -> torch.export.ExportedProgram:
+    """Record a graph as one program, with torch.export.
+
+    Args:
+        graph: In evaluation mode, of one input.
+        example: Its input; sides that differ from each other at every stage, and a batch of more than one if that varies.
+        dynamic: The axes of the input whose sizes vary.
+
+    Raises:
+        RunError: torch.export cannot record it; the message has its words.
+    """
+    shapes = dict.fromkeys(dynamic, torch.export.Dim.AUTO)
+    try:
+        with torch.no_grad(), _sizes_are_symbols(), _reference_attention(graph):
+            return torch.export.export(graph.eval(), (example,), dynamic_shapes=(shapes,))
+    except Exception as error:  # of whatever class, it is the exporter's
+        raise failure('torch.export', torch.__version__, error) from error
+
+
+@contextmanager
+def _sizes_are_symbols() -> Iterator[None]:
+    """Have torch not ask whether a side of the example is 1, which would make the program one for larger images.
+
+    The names are private ones of torch (torch.onnx uses the first, too); where one is missing, small images may be refused.
+    """
+    import torch._dynamo.config as cache  # remembers results of operators, and compares their sizes with 1
+    import torch.fx.experimental._config as sizes
+
+    with ExitStack() as stack:
+        for config, name, value in (
+            (sizes, 'backed_size_oblivious', True),
+            (cache, 'fake_tensor_cache_enabled', False),
+        ):
+            if hasattr(config, name):
+                stack.enter_context(config.patch(**{name: value}))
+        yield
+
+
+@contextmanager
+def _reference_attention(graph: nn.Module) -> Iterator[None]:
+    """Have attention written out, whatever its backend: kernels are for one device, and fused ones for fixed sizes."""
+    parts = [part for part in graph.modules() if callable(vars(part).get('attend'))]
+    kept = [part.attend for part in parts]
+    for part in parts:
+        part.attend = BACKENDS['reference']
+    try:
+        yield
+    finally:
+        for part, attend in zip(parts, kept):
+            part.attend = attend
+
+
+def failure(what: str, version: str, error: BaseException) -> RunError:
+    """What to say where a library failed at its own work."""
+    lines = [line.strip() for line in plain_message(error).splitlines() if line.strip()]
+    words = printable(' '.join(lines[:2]) or type(error).__name__)
+    return RunError(
+        f'{what} {version} failed: {type(error).__name__}: {words}. To report it, send this line, the configuration and '
+        'the output of `mmswin doctor`'
+    )
