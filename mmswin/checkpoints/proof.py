@@ -27,9 +27,9 @@ from mmswin.errors import CheckpointError
 # Of the largest value of a stage: float32 adds up in another order in each library.
 TOLERANCE = 1e-5
 # Networks that do not shift windows on maps that are no larger than one, where the reference does.
-_NO_SHIFT_ON_SMALL_MAPS = (
+_NO_SHIFT_ON_SMALL_MAPS = {
     'timm', 'torchvision', 'mmpretrain', 'SwinModel', 'SwinForImageClassification', 'Swinv2Model',
-    'Swinv2ForImageClassification', 'Swinv2Backbone')  # fmt: skip
+    'Swinv2ForImageClassification', 'Swinv2Backbone'}  # fmt: skip
 
 
 class NotVerifiedError(Exception):
@@ -78,25 +78,14 @@ def check_way_back(original: Translation, exported: Export) -> str:
     return summary + (f'; not in the source, so not compared: {", ".join(new)}' if new else '')
 
 
-def our_model(translation: Translation, structure: Structure) -> nn.Module:
+def our_model(translation: Translation, structure: Structure, **options: Any) -> nn.Module:
     """mmswin's backbone with a file's weights, in float32."""
     from mmswin.registry import MODELS
 
-    model = MODELS.build(dict(type=f'mmswin.{structure.network}', **arguments_of(structure), attn_backend='reference'))
+    arguments = {**arguments_of(structure), 'attn_backend': 'reference', **options}
+    model = MODELS.build({'type': f'mmswin.{structure.network}', **arguments})
     model.load_state_dict({**translation.tensors, **translation.derived}, strict=False)
     return model.float().eval()
-
-
-def _without_shift_on_small_maps(model: nn.Module, structure: Structure) -> nn.Module:
-    for i, layer in enumerate(model.layers):
-        for block in layer.blocks:
-            sides = [side // (structure.patch * 2**i) for side in structure.image]
-            if any(side <= window for side, window in zip(sides, structure.window)):
-                block.attn.shift = tuple(
-                    0 if side <= window else shift
-                    for side, window, shift in zip(sides, structure.window, block.attn.shift)
-                )
-    return model
 
 
 def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor], model: str) -> str:
@@ -130,9 +119,7 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         if isinstance(error, CheckpointError):
             raise CheckpointError(f'{library} does not take what was converted: {error}') from error
         raise NotVerifiedError(f'it cannot be run here: {str(error).splitlines()[0]}') from error
-    ours = our_model(translation, structure)
-    if library in _NO_SHIFT_ON_SMALL_MAPS or model in _NO_SHIFT_ON_SMALL_MAPS:
-        ours = _without_shift_on_small_maps(ours, structure)
+    ours = our_model(translation, structure, shift_small_maps=_NO_SHIFT_ON_SMALL_MAPS.isdisjoint({library, model}))
     image = torch.rand(1, structure.channels, *structure.image, generator=torch.Generator().manual_seed(0)) * 4 - 2
     expected, found = stage_outputs(ours, OUR_BLOCKS, image), stage_outputs(theirs, blocks, image)
     named = f'{library} {import_module(library).__version__}'
