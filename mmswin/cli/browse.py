@@ -21,6 +21,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_output_options(parser, 'where the pictures go')
     parser.add_argument('--number', type=int, default=20, help='of images, spread over the data (default 20)')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE',
+        help='of a network that SimMIM pretrains: shows what it makes of masked patches, between the masked picture and the '
+        'whole one',
+    )
     parser.add_argument('--seed', type=int, default=0, help='another one augments the same images otherwise')
     return parser.parse_args(argv)
 
@@ -36,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = check_directory(args.out, args.overwrite)
         cfg = load_config(args.config, args.cfg_options, None)
         drawn, counts = 0, Counter()
-        for result in training_images(cfg, args.number, args.split, args.seed):
+        for result in training_images(cfg, args.number, args.split, args.seed, args.checkpoint):
             result.save(out / f'{result.name}.jpg', overwrite=args.overwrite)
             found = result.counts()
             counts.update(found if result.instances is not None else found.keys())

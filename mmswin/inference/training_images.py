@@ -8,30 +8,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
+from torch import Tensor, nn
 
+from mmswin.checkpoints.mmengine_loader import load_from_mmswin
+from mmswin.engine import preflight
 from mmswin.errors import RunError, plain_message
 from mmswin.inference import drawing
 from mmswin.inference.results import Instances, Mask, Result
 
 
-def training_images(cfg: Config, number: int = 20, split: str = 'train', seed: int = 0) -> Iterator[Result]:
+def training_images(
+    cfg: Config, number: int = 20, split: str = 'train', seed: int = 0, checkpoint: str | None = None
+) -> Iterator[Result]:
     """Pictures after augmentation with the truth in place of a prediction.
+
+    Where patches are masked (SimMIM), a picture is shown masked and whole side by side.
 
     Args:
         cfg: The configuration.
         number: How many, spread evenly over the data set.
         split: ``'train'``, ``'val'`` or ``'test'``.
         seed: Of the augmentation; another one shows the same pictures otherwise.
+        checkpoint: Of a network that SimMIM pretrains: what it makes of the masked patches is shown in between.
 
     Raises:
-        RunError: The split has no data set, or that cannot be built or read.
+        CheckpointError: The checkpoint is not for the model.
+        RunError: There is a checkpoint, and no patches are masked; or the split has no data set, or that cannot be built or read.
     """
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
         raise RunError(f'the config has no {split}_dataloader')
     scope = cfg.get('default_scope') or 'mmengine'
+    model = None if checkpoint is None else _pretrained(cfg, checkpoint)
     random.seed(seed)
     np.random.seed(seed)
     with DefaultScope.overwrite_default_scope(scope):
@@ -44,7 +55,36 @@ def training_images(cfg: Config, number: int = 20, split: str = 'train', seed: i
         colours = drawing.colours(max(len(classes), 1), dataset.metainfo.get('palette'))
         for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
             item = dataset[int(index)]
-            yield _result(item['inputs'], item['data_samples'], int(index), classes, colours)
+            inputs = item['inputs']
+            if 'mask' in item['data_samples']:
+                inputs = _side_by_side(inputs, item['data_samples'], model)
+            elif model is not None:
+                raise RunError(
+                    f'--checkpoint {checkpoint}: no patches are masked here, so there is nothing to reconstruct'
+                )
+            yield _result(inputs, item['data_samples'], int(index), classes, colours)
+
+
+def _pretrained(cfg: Config, checkpoint: str) -> nn.Module:
+    model = preflight.build_model(cfg)
+    preflight.check_weights(model, load_from_mmswin(checkpoint), checkpoint, 'test')
+    return model.eval()
+
+
+@torch.no_grad()
+def _side_by_side(inputs: Tensor, sample: Any, model: nn.Module | None) -> Tensor:
+    """A picture with masked patches in grey, with what a network has in their place, and whole; ``3 x H x 3 W``."""
+    mask = torch.as_tensor(sample.mask)
+    rows, columns = (side // cells for side, cells in zip(inputs.shape[1:], mask.shape))
+    hidden = mask.repeat_interleave(rows, 0).repeat_interleave(columns, 1).bool()
+    shown = [torch.where(hidden, 128, inputs)]
+    if model is not None:
+        preprocessor = model.data_preprocessor
+        seen = preprocessor({'inputs': inputs[None], 'data_samples': [sample]})['inputs']
+        made = model.neck(model.backbone(seen, mask[None])[0])[0] * preprocessor.std + preprocessor.mean
+        made = made.flip(0) if preprocessor._channel_conversion else made
+        shown.append(torch.where(hidden, made.round().clamp(0, 255).to(inputs.dtype), inputs))
+    return torch.cat([*shown, inputs], dim=2)
 
 
 def _result(inputs: Any, sample: Any, index: int, classes: Sequence[str], colours: Sequence) -> Result:
@@ -59,6 +99,9 @@ def _result(inputs: Any, sample: Any, index: int, classes: Sequence[str], colour
     if 'gt_label' in sample:
         result.scores = np.zeros(len(classes), np.float32)
         result.scores[sample.gt_label.numpy()] = 1
+        return result
+    if 'gt_instances' not in sample:  # pictures alone, as SimMIM has them
+        result.scores = np.zeros(len(classes), np.float32)
         return result
     truth = sample.gt_instances
     boxes = getattr(truth.bboxes, 'tensor', truth.bboxes).numpy().astype(np.float32).reshape(-1, 4)

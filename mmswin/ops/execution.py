@@ -9,7 +9,7 @@ that they are taken only where nobody could tell: where the parts are as they we
 when                           way                                    why
 =============================  =====================================  =================================================
 gradients, 'selective'         :mod:`mmswin.ops.recompute`            half of the memory between forward and backward
-no gradients, a CPU, 'auto'    :mod:`mmswin.ops.cpu.inference`        no whole maps between input and output
+no gradients, a CPU, 'auto'    :mod:`mmswin.ops.cpu.inference`        no whole maps between input and output; not V2
 gradients, ``with_cp=True``    torch.utils.checkpoint                 the memory of a block's input alone
 all else                       the modules
 =============================  =====================================  =================================================
@@ -69,9 +69,7 @@ def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
     elif x.device.type == 'cpu' and x.numel():
         merges = hasattr(module, 'reduction')
         if (merges or _computes_in_chunks(module)) and _may_replace(module, x):
-            if merges:
-                return _run_merging(module, x)
-            return _run_block(module, x) if _norm_after(module) else inference.run_block(module, x)
+            return _run_merging(module, x) if merges else inference.run_block(module, x)
     return module(x)
 
 
@@ -116,9 +114,8 @@ def _drops_inside(module: nn.Module) -> bool:
 
 
 def _computes_in_chunks(module: nn.Module) -> bool:
-    return getattr(getattr(module, 'attn', None), 'backend', None) == 'auto' and not (
-        module.training and module.drop_path
-    )
+    automatic = getattr(getattr(module, 'attn', None), 'backend', None) == 'auto'
+    return automatic and not _norm_after(module) and not (module.training and module.drop_path)
 
 
 def _layer_norm(eps: float, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

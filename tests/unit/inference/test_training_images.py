@@ -1,14 +1,16 @@
 """Training images with their truth: boxes, masks and labels lie where the augmented picture has them."""
 
 import json
+import types
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmswin.errors import RunError
-from mmswin.inference.training_images import training_images
+from mmswin.inference.training_images import _side_by_side, training_images
 
 
 @pytest.fixture
@@ -90,3 +92,39 @@ def test_what_cannot_be_shown_is_refused(data):
         list(training_images(detection(data), split='val'))
     with pytest.raises(RunError, match=r'b\.json'):
         list(training_images(Config.fromstring(detection(data).dump().replace("'a.json'", "'b.json'"), '.py')))
+
+
+@pytest.mark.parametrize('with_network', [False, True])
+def test_masked_patches_are_grey_then_the_networks_then_the_pictures(with_network):
+    inputs = torch.arange(3 * 8 * 8, dtype=torch.uint8).view(3, 8, 8)
+    mask = torch.tensor([[1, 0], [0, 0]])
+    mean, std = torch.tensor([10.0, 20.0, 30.0])[:, None, None], torch.full((3, 1, 1), 2.0)
+
+    class Preprocessor:
+        """From blue, green, red to normalised red, green, blue."""
+
+        _channel_conversion = True
+
+        def __init__(self):
+            self.mean, self.std = mean, std
+
+        def __call__(self, data):
+            return {'inputs': (data['inputs'].flip(1) - self.mean) / self.std}
+
+    seen = []
+    network = types.SimpleNamespace(
+        data_preprocessor=Preprocessor(),
+        backbone=lambda images, given: (seen.append(given), [images])[1],
+        neck=lambda images: images + torch.tensor([1.0, 2.0, 3.0])[:, None, None],
+    )
+    shown = _side_by_side(inputs, types.SimpleNamespace(mask=mask), network if with_network else None)
+    parts = shown.split(8, dim=2)
+    assert len(parts) == 3 if with_network else 2
+    hidden = torch.zeros(8, 8, dtype=torch.bool)
+    hidden[:4, :4] = True
+    assert torch.equal(parts[0], torch.where(hidden, torch.tensor(128, dtype=torch.uint8), inputs))
+    assert torch.equal(parts[-1], inputs)
+    if with_network:
+        assert torch.equal(seen[0], mask[None])
+        added = torch.tensor([6, 4, 2], dtype=torch.uint8)[:, None, None]  # times 2; red is the last
+        assert torch.equal(parts[1], torch.where(hidden, inputs + added, inputs))
