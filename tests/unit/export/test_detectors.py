@@ -23,7 +23,9 @@ from mmdet.structures import DetDataSample  # noqa: E402
 
 from mmswin.engine.preflight import build_model  # noqa: E402
 from mmswin.errors import RunError  # noqa: E402
+from mmswin.export import onnx_file  # noqa: E402
 from mmswin.export.detectors import graph_of  # noqa: E402
+from mmswin.export.program import record  # noqa: E402
 
 ANCHORS = dict(type='AnchorGenerator', ratios=[0.5, 1.0], octave_base_scale=3, scales_per_octave=2, strides=[8, 16, 32])
 
@@ -145,6 +147,42 @@ def test_programs_find_what_mmdet_finds(kind):
             found = graph(image)
         assert len(found) == len(graph.output_names) and len(found[0]) == count
         assert_same(found, predict(model, image))
+
+
+class Convolutions(torch.nn.Module):
+    """Four maps of few operators: backbones are exported in tests of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = [(3, 8, 4), (8, 16, 2), (16, 32, 2), (32, 64, 2)]
+        self.steps = torch.nn.ModuleList(torch.nn.Conv2d(into, out, step, step) for into, out, step in sizes)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x := step(x) for step in self.steps]
+
+
+def test_one_file_finds_none_one_and_a_hundred_in_pictures_of_other_sizes(libraries, tmp_path):
+    import onnxruntime
+    import openvino
+
+    model, file = build('mask'), tmp_path / 'model.onnx'
+    torch.manual_seed(0)
+    model.backbone = Convolutions()
+    set_threshold(model, 0.5)
+    torch.manual_seed(5)
+    rich = torch.nn.functional.interpolate(torch.randn(1, 3, 24, 36), (160, 224), mode='bilinear') * 4
+    by_count = {len(predict(model, image)): image for image in [rich, *pictures()[8:]]}
+    graph = graph_of(model)
+    program = record(graph, torch.zeros(1, 3, 72, 88), graph.dynamic['image'])
+    onnx_file.write_onnx(program, graph, graph.output_names, graph.dynamic['image'], file)
+    assert {node.domain for node in onnx_file.read(file).graph.node} == {''}  # of ONNX itself
+    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    compiled = openvino.compile_model(openvino.convert_model(str(file)), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    for count in (0, 1, 100):
+        image, expected = by_count[count], predict(model, by_count[count])
+        assert_same(session.run(None, {'image': image.numpy()}), expected)
+        found = compiled(image.numpy())
+        assert_same(tuple(found[output] for output in compiled.outputs), expected)
 
 
 def test_boxes_are_clipped_to_the_picture_before_padding():
