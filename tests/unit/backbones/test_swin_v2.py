@@ -9,6 +9,7 @@ from kept_bytes import saved_by
 from mmengine.registry import MODELS
 from models import LEAN, nets
 
+from mmswin.analysis.counting import META, count
 from mmswin.backbones import SwinTransformer, SwinTransformerV2
 from mmswin.backbones.swin_v2 import PatchMergingV2, SwinBlockV2, WindowAttentionV2
 from mmswin.ops.windows import log_spaced_offsets
@@ -41,6 +42,15 @@ def test_variants_have_the_published_size(arch, millions):
     norms = sum(2 * width for width in net.num_features[:3])
     found = sum(p.numel() for p in net.parameters()) - norms + 1000 * (net.num_features[-1] + 1)
     assert round(found / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize(('arch', 'window', 'published'), [('tiny', 8, 5.9), ('tiny', 16, 6.6), ('base', 16, 21.8)])
+def test_multiply_adds_are_the_published_ones(arch, window, published):
+    """At 256 x 256, where the last map has 8 x 8 places."""
+    with META:
+        net = SwinTransformerV2(arch=arch, window_size=[window, window, window, 8], out_indices=(3,)).eval()
+        _, counted = count(net, torch.empty(1, 3, 256, 256))
+    assert counted.computed / 1e9 == pytest.approx(published, rel=0.015)
 
 
 @torch.no_grad()
