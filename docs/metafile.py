@@ -14,7 +14,12 @@ _PAPER = {
     'Title': 'Swin Transformer: Hierarchical Vision Transformer using Shifted Windows',
 }
 # The accuracies of a task, and its name in metafiles.
-_TASKS = {'box': 'Object Detection', 'mask': 'Instance Segmentation', 'miou': 'Semantic Segmentation'}
+_TASKS = {
+    'top': 'Image Classification',
+    'box': 'Object Detection',
+    'mask': 'Instance Segmentation',
+    'miou': 'Semantic Segmentation',
+}
 
 
 def render(rows: Iterable[Row]) -> str:
@@ -52,7 +57,11 @@ def _costs(row: Row) -> dict[str, float]:
 
 
 def _model(row: Row) -> dict[str, Any]:
-    dataset = 'ADE20K' if any(name.startswith('miou') for name in row.accuracy) else 'COCO'
+    dataset = 'COCO'
+    if any(name.startswith('miou') for name in row.accuracy):
+        dataset = 'ADE20K'
+    elif 'top1' in row.accuracy:
+        dataset = 'CIFAR-100' if 'cifar100' in row.config else 'ImageNet-1K'
     results = []
     for prefix, task in _TASKS.items():
         metrics = {f'published {ACCURACIES[name]}': v for name, v in row.accuracy.items() if name.startswith(prefix)}

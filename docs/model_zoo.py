@@ -19,7 +19,7 @@ BEGIN = '<!-- tables: made by `make docs` from configs/paper_tables.yaml, do not
 END = '<!-- end of tables -->'
 
 # AP50 and AP75 are in the file of tables alone.
-_SHOWN = ('box_ap', 'mask_ap', 'miou', 'miou_tta')
+_SHOWN = ('top1', 'top5', 'box_ap', 'mask_ap', 'miou', 'miou_tta')
 
 
 def render(

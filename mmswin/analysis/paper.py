@@ -25,6 +25,8 @@ ACCURACIES = {
     'mask_ap': 'mask AP',
     'mask_ap50': 'mask AP50',
     'mask_ap75': 'mask AP75',
+    'top1': 'top-1',
+    'top5': 'top-5',
     'miou': 'mIoU',
     'miou_tta': 'mIoU, scales and flip',
 }
@@ -224,7 +226,8 @@ def compare(rows: Iterable[Row], configs: str | Path) -> list[Comparison]:
     @cache
     def counted(config: str, shape: tuple[int, int]) -> Complexity:
         try:
-            return measure(load_config(str(Path(configs) / f'{config}.py'), None, None), shape)
+            path = str(Path(configs) / f'{config}.py')
+            return measure(load_config(path, None, None, mmpretrain=False), shape)
         except RunError as error:
             raise RunError(f'{config}: {error}') from error
 

@@ -9,6 +9,7 @@ Its section 4 and the authors' tools state FLOPs as multiply-adds of one image a
   not run the mask branch, so published figures are without it.
 * Segmentation: backbone and decode head. The auxiliary head works in training alone: its parameters count, its
   multiply-adds do not.
+* Classification: backbone and the linear layer behind its mean.
 * Pooling of regions and suppression of boxes cost nothing, so no proposals are needed: the heads get maps of the size
   that their region extractor makes.
 """
@@ -17,11 +18,13 @@ from dataclasses import dataclass, field
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmswin.analysis.counting import META, MultiplyAdds, count
 from mmswin.engine.configure import quiet
 from mmswin.engine.preflight import build_model
+from mmswin.engine.types import short_name
 from mmswin.errors import RunError
 
 NUM_PROPOSALS = 1000
@@ -73,7 +76,7 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
     """Build the model of a config on the meta device and count it.
 
     Args:
-        cfg: A config of a detector or segmentor.
+        cfg: A config of a detector, segmentor or classifier.
         shape: Height and width of the image in pixels.
 
     Raises:
@@ -84,7 +87,7 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
             f'an image of {shape[0]} x {shape[1]} pixels: expected at least {MIN_SIDE} pixels a side, the '
             'stride of the last map'
         )
-    model = build_on_meta(cfg)
+    model = _classifier(cfg) or build_on_meta(cfg)
     with quiet():
         return measure_model(model, shape)
 
@@ -97,6 +100,24 @@ def build_on_meta(cfg: Config) -> nn.Module:
     """
     with META:
         return build_model(cfg).eval().to(META)  # mmcv makes some weights on the CPU whatever the context says
+
+
+class _Classifier(nn.Module):
+    """What costs anything in mmpretrain's classifier of linear head, which is installed apart if at all."""
+
+    def __init__(self, backbone: nn.Module, channels: int, classes: int) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, nn.Linear(channels, classes)
+
+
+def _classifier(cfg: Config) -> nn.Module | None:
+    model = cfg.model
+    if short_name(model.get('type')) != 'ImageClassifier' or not str(model.backbone.get('type')).startswith('mmswin.'):
+        return None
+    if short_name(model.head.get('type')) != 'LinearClsHead':
+        return None
+    with META:
+        return _Classifier(MODELS.build(model.backbone), model.head.in_channels, model.head.num_classes).eval()
 
 
 def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
@@ -114,6 +135,8 @@ def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
     elif 'CondInst' in kinds:
         # As published for Mask RepPoints V2: the boxes alone.
         costs['bbox_head'], costs['mask_head'] = count(model.bbox_head, features)[1], None
+    elif '_Classifier' in kinds:
+        costs['head'] = count(model.head, features[-1].mean((2, 3)))[1]
     elif 'SingleStageDetector' in kinds:
         costs['bbox_head'] = count(model.bbox_head, features)[1]
     else:
@@ -122,7 +145,7 @@ def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
             what += f' with a {type(model.roi_head).__name__}'
         raise RunError(
             f'it is not known how to count a {what}: only single-stage detectors, two-stage detectors with '
-            f'{", ".join(_ROI_HEADS)}, and segmentors of class EncoderDecoder are'
+            f'{", ".join(_ROI_HEADS)}, segmentors of class EncoderDecoder and classifiers on mmswin backbones are'
         )
     return Complexity(shape, _parts(model, costs))
 

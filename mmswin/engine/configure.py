@@ -25,10 +25,14 @@ from mmswin.errors import RunError, nearest
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN')
 
 
-def load_config(path: str, cfg_options: dict[str, Any] | Sequence[str] | None, work_dir: str | None) -> Config:
+def load_config(
+    path: str, cfg_options: dict[str, Any] | Sequence[str] | None, work_dir: str | None, mmpretrain: bool = True
+) -> Config:
     """Read a config file, or one that comes with mmswin by its name, apply ``--cfg-options`` and settle the work dir.
 
     That is the one given, else the config's, else ``./work_dirs/NAME_OF_THE_CONFIG_FILE``.
+
+    ``mmpretrain=False`` does not look for that library, and lets a config of it be read where it is not installed.
 
     Raises:
         RunError: The file is missing, is no config, or an option is wrong.
@@ -36,13 +40,13 @@ def load_config(path: str, cfg_options: dict[str, Any] | Sequence[str] | None, w
     path = shipped.resolve(path)
     if not Path(path).is_file():
         raise RunError(f'config {path} does not exist{nearest(Path(path).stem, shipped.names())}')
-    if 'mmpretrain::' in Path(path).read_text(encoding='utf-8', errors='replace'):
+    if mmpretrain and 'mmpretrain::' in Path(path).read_text(encoding='utf-8', errors='replace'):
         find_mmpretrain(path)
     try:
         cfg = Config.fromfile(path)
     except (SyntaxError, FileNotFoundError, NameError, KeyError, OSError) as error:
         raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
-    if cfg.get('default_scope') == 'mmpretrain':
+    if mmpretrain and cfg.get('default_scope') == 'mmpretrain':
         find_mmpretrain(path)
         stay_offline(cfg)
     drop_scope(cfg)

@@ -136,6 +136,14 @@ def files() -> dict[str, Any]:
     return found
 
 
+def convert() -> dict[str, Any]:
+    """A file under the authors' names for mmpretrain, with the proof that it runs there."""
+    ours, _ = models()
+    state = {name.removeprefix('backbone.'): value for name, value in ours.state_dict().items()}
+    torch.save({'model': state}, 'ours.pth')
+    return call('convert', 'ours.pth', 'theirs.pth', '--to', 'mmpretrain')
+
+
 def faults(directory: Path) -> dict[str, Any]:
     """What is said of wrong folders, lists, heads and metrics."""
     broken = directory / 'broken'
@@ -202,6 +210,7 @@ def main() -> None:
         'faults': lambda: faults(directory),
         'parity': parity,
         'files': files,
+        'convert': convert,
         'shipped': shipped,
         'others': lambda: [importlib.import_module(name).__name__ for name in ('mmdet.models', 'mmseg.models')],
     }

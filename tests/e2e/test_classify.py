@@ -100,6 +100,10 @@ def test_whole_files_load_as_they_are(answers: dict[str, Any], library: str) -> 
     assert answers['files'][library] < 1e-5
 
 
+def test_a_conversion_is_proved_by_running_mmpretrain(answers: dict[str, Any]) -> None:
+    assert 'computes the same features' in succeeded(answers['convert'])
+
+
 def test_mmdet_and_mmseg_can_be_imported_besides(answers: dict[str, Any]) -> None:
     assert answers['others'] == ['mmdet.models', 'mmseg.models']
 

@@ -36,7 +36,7 @@ AGAINST_THE_ORDER = {
 MODULE_LINES = 400
 PACKAGE_LINES = 24_500  # until the wings of this version have landed; on its way to 19,000
 ROOM_LINES = {
-    'analysis': 930,
+    'analysis': 950,  # with classifiers
     'assigners': 110,
     'atomic': 130,
     'backbones': 1_715,  # with Swin V2, Swin-MLP, the hybrid and masked Swins

@@ -171,6 +171,28 @@ def test_without_shift_windows_do_not_see_each_other(tiny_swin):
     assert difference[4:].min() > 0
 
 
+@pytest.mark.parametrize('ways', [dict(attn_backend='reference', with_cp=False), {}])
+@pytest.mark.parametrize('training', [False, True])
+def test_classifiers_do_not_shift_on_maps_of_one_window(tiny_swin, ways, training):
+    """Of 32 pixels, stage 1 has 8 x 8 tokens and stage 2 4 x 4, which is the window; with gradients and without."""
+    shape = dict(depths=(2, 2, 1, 1), out_indices=(0, 1), drop_path_rate=0.0, **ways)
+    models = [tiny_swin(**shape, **change) for change in ({}, dict(shift_small_maps=False), dict(shift_windows=False))]
+    for model in models[1:]:
+        model.load_state_dict(models[0].state_dict())
+    x = torch.randn(1, 3, 32, 32)
+    with torch.set_grad_enabled(training):
+        shifted, classifier, plain = (model.train(training)(x) for model in models)
+    torch.testing.assert_close(classifier[0], shifted[0])
+    assert (classifier[0] - plain[0]).abs().max() > 1e-3
+    # Of stage 2 alone, given the same map.
+    stages = [model.layers[1].eval() for model in models]
+    with torch.set_grad_enabled(training):
+        given = torch.randn(1, 4, 4, 24)
+        shifted, classifier, plain = (stage(given)[0] for stage in stages)
+    torch.testing.assert_close(classifier, plain)
+    assert (classifier - shifted).abs().max() > 1e-3
+
+
 def test_position_embedding_follows_the_image(tiny_swin):
     model = tiny_swin(use_abs_pos_embed=True, pretrain_img_size=(32, 48)).eval()
     assert model.absolute_pos_embed.shape == (1, 12, 8, 12)

@@ -16,6 +16,7 @@ from mmswin.checkpoints.convert import (
     variant_of,
 )
 from mmswin.checkpoints.formats import OPENMMLAB
+from mmswin.checkpoints.loading import translate_classifier
 from mmswin.checkpoints.naming import rename
 from mmswin.checkpoints.resize import resize_bias_table, resize_position_embedding, table_window
 
@@ -286,3 +287,30 @@ def test_weights_that_are_not_finite_are_said(tmp_path):
 def _saved(folder, model):
     torch.save(model.state_dict(), folder / 'finite.pth')
     return folder / 'finite.pth'
+
+
+def test_a_classifiers_final_norm_is_loaded_where_its_stage_alone_is_returned():
+    source = _swin()
+    weights = _classifier(source)['model']
+    weights['norm.weight'] += 1
+    alone, all_stages = _swin(out_indices=(3,)), _swin()
+    alone.load_state_dict(weights, strict=False)
+    assert torch.equal(alone.norm3.weight, weights['norm.weight'])
+    assert not any('norm.' in name for name in alone.load_report.unused)
+    all_stages.load_state_dict(weights, strict=False)
+    assert not torch.equal(all_stages.norm3.weight, weights['norm.weight'])
+    assert 'norm.weight' in all_stages.load_report.unused
+
+
+def test_a_whole_classifier_gets_the_layout_of_mmpretrain():
+    weights = _classifier(_swin())['model']
+    found = {f'model.{name}': value for name, value in weights.items()}
+    translate_classifier(found, 'model.')
+    assert torch.equal(found['model.head.fc.weight'], weights['head.weight'])
+    assert torch.equal(found['model.backbone.norm.bias'], weights['norm.bias'])
+    assert all(name.startswith(('model.backbone.', 'model.head.fc.')) for name in found)
+    again = dict(found)
+    translate_classifier(again, 'model.')
+    assert again.keys() == found.keys()
+    with pytest.raises(CheckpointError, match='ResNet'):
+        translate_classifier({'layer1.0.conv1.weight': torch.zeros(1)})

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmswin.inference import Instances, Mask, Predictor
+from mmswin.inference import Instances, Mask, Predictor, Scores
 
 
 def squares(image: np.ndarray) -> Instances:
@@ -40,6 +40,20 @@ class Segmentor(Detector):
         self.batches.append(len(images))
         values = [np.stack([np.full(i.shape[:2], 100.0), i[..., 2], i[..., 0]]).astype(np.float32) for i in images]
         return values if scores else [value.argmax(0).astype(np.uint8) for value in values]
+
+
+class Classifier(Detector):
+    """Scores by the brightest red and blue."""
+
+    def __call__(self, images, amp=None, scores=False):
+        self.batches.append(len(images))
+        values = [image[..., [2, 0]].max((0, 1)).astype(np.float32) for image in images]
+        return [Scores(value / value.sum()) for value in values]
+
+
+@pytest.fixture
+def classifier() -> Predictor:
+    return Predictor(Classifier())
 
 
 @pytest.fixture

@@ -46,3 +46,8 @@ def test_small_pictures_are_not_cut(detector, picture):
 def test_arguments_out_of_range_are_refused(detector, picture, wrong):
     with pytest.raises(RunError, match=next(iter(wrong))):
         detector(picture, **wrong)
+
+
+def test_a_classifier_is_not_given_tiles(classifier, picture):
+    with pytest.raises(RunError, match='tile=48'):
+        list(classifier(picture, tile=48))

@@ -1,5 +1,6 @@
 """Results: filtered, drawn, saved, and turned into what others read; all say the same."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from mmswin.errors import RunError
 from mmswin.inference import Mask
+from mmswin.inference.writing import Writer
 
 
 @pytest.fixture
@@ -97,3 +99,27 @@ def test_supervision_gets_all(objects, monkeypatch):
     monkeypatch.setitem(sys.modules, 'supervision', None)
     with pytest.raises(ImportError, match='supervision'):
         objects.to_supervision()
+
+
+def test_a_whole_picture_has_a_class_and_scores(classifier, picture, tmp_path):
+    (result,) = classifier(picture, score=0.9)  # which is for objects
+    assert len(result) == 1 and result.counts() == {'red': 1}
+    assert [name for name, _ in result.best()] == ['red', 'blue']
+    found = result.to_dict()
+    assert found['class'] == 'red' and sum(found['scores'].values()) == pytest.approx(1, abs=1e-4)
+    assert result.filter(classes=['blue']).counts() == {'blue': 1}
+    assert result.filter(score=0.9).to_dict()['class'] is None
+    drawn, clear = result.draw(), result.filter(score=0.9).draw()
+    assert (drawn[:40] != clear[:40]).any() and (drawn[60:] == clear[60:]).all()
+    with pytest.raises(RunError, match='to_dict'):
+        result.to_coco()
+    with Writer(tmp_path / 'out', values=True) as writer:
+        writer.add(result)
+        writer.add(result)
+    assert [one['class'] for one in json.loads((tmp_path / 'out' / 'predictions.json').read_text())] == ['red', 'red']
+    assert writer.counts == {'red': 2}
+
+
+def test_objects_have_no_scores_of_classes(objects):
+    with pytest.raises(RunError, match='classification'):
+        objects.best()
