@@ -48,9 +48,9 @@ def load_config(
         raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if mmpretrain and cfg.get('default_scope') == 'mmpretrain':
         find_mmpretrain(path)
-        stay_offline(cfg)
     drop_scope(cfg)
     merge_options(cfg, cfg_options)
+    stay_offline(cfg)
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -74,7 +74,8 @@ def find_mmpretrain(path: str) -> None:
 
 def stay_offline(cfg: Config) -> None:
     """Under ``MMSWIN_OFFLINE``, have data sets that would fetch what is missing (``download=True``) not do so."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if is_offline() else ():
+    offline = is_offline() and cfg.get('default_scope') == 'mmpretrain'
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if offline else ():
         for _, dataset in leaf_datasets((cfg.get(name) or {}).get('dataset'), name):
             kind, _ = dataset_class(dataset, cfg.get('default_scope'))
             if kind is not None and default_argument(kind, 'download'):
