@@ -19,6 +19,7 @@ COMMANDS = {
     'upgrade': 'turn a config of mmdet 2.x or mmseg 0.x into one for today',
     'table': "compare the configs with the paper's tables",
     'complexity': 'count parameters and multiply-adds of a config, part by part',
+    'export': 'write a model as a program for torch, ONNX Runtime or OpenVINO, proved',
     'inspect': 'say what a checkpoint is; nothing in it is run',
     'convert': 'write a checkpoint for another library, proved by running that',
     'miniature': 'make a small synthetic COCO or ADE20K in the real layout',

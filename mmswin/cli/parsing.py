@@ -6,6 +6,8 @@ from typing import Any
 
 import mmswin
 
+# What files are called that `mmswin export` writes.
+PROGRAMS = ('.onnx', '.xml', '.pt2')
 _TRUST = (
     'read the checkpoint even if it holds more than weights, which can run code: only for files whose origin you trust'
 )
@@ -112,6 +114,11 @@ def run_arguments(args: argparse.Namespace) -> dict[str, Any]:
 def add_predictor_options(parser: argparse.ArgumentParser) -> None:
     """Add what makes a predictor: configuration, checkpoint, device."""
     add_config(parser)
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_checkpoint(parser)
     parser.add_argument('--device', help='such as cuda:1 or cpu (default: the GPU where there is one)')
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add CHECKPOINT and ``--trust-checkpoint``."""
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--trust-checkpoint', action='store_true', help=_TRUST)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mmswin
-from mmswin.cli.parsing import add_output_options, add_predictor_options, add_speed_options, command_parser
+from mmswin.cli.parsing import PROGRAMS, add_output_options, add_predictor_options, add_speed_options, command_parser
 from mmswin.errors import printable, run_tool, say
 
 # Seconds between two lines of progress where there is no terminal.
@@ -24,9 +24,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'exit status is 1 then.',
         'mask_rcnn_swin_t_coco mask_rcnn.pth pictures/ --out found --save-json',
         'upernet_swin_t_ade20k upernet.pth street.mp4 --out found --amp bf16',
+        'mask_rcnn.onnx pictures/ --out found',
     )
     add_predictor_options(parser)
-    parser.add_argument('source', nargs='+', help='pictures, videos, folders, globs, or the number of a camera')
+    parser.add_argument('source', nargs='*', help='pictures, videos, folders, globs, or the number of a camera; after '
+                        'a program of mmswin export, which is config and checkpoint in one')  # fmt: skip
     add_output_options(parser, 'where pictures and videos go')
     parser.add_argument('--save-json', action='store_true', help='also save the values: predictions.json with boxes and '
                         'masks in the format of COCO, or label maps as labels/NAME.png')  # fmt: skip
@@ -38,7 +40,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--batch', type=int, default=1, help='pictures or tiles that go through the network together')
     add_speed_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.config.lower().endswith(PROGRAMS):
+        args.source, args.checkpoint = [args.checkpoint, *args.source], None
+    elif not args.source:
+        parser.error('the following arguments are required: source')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,9 +1,16 @@
-"""Models as programs that run without mmswin: recorded by torch.export, translated to ONNX and OpenVINO.
+"""Trained models as programs that run without mmswin: torch.export, ONNX, OpenVINO; each is compared before it is kept.
 
-``program`` says what a graph is, records one, and wraps backbones; ``segmentors`` and ``detectors`` make graphs of models of
-mmseg and mmdet; ``preprocessing`` is what is done with a picture before; ``onnx_file`` and ``openvino_file`` the formats.
+============================  =======================================================================================
+``program``                           what a graph is; recording one; backbones
+``segmentors``, ``detectors``         models of mmseg and mmdet as graphs
+``preprocessing``                     what is done with a picture before, in the program or noted
+``onnx_file``, ``openvino_file``      the formats
+``comparison``, ``accuracy``          equal to the model; what less precision costs
+``files``                             all of it, as ``mmswin export`` does it
+============================  =======================================================================================
 """
 
+from mmswin.export.files import Request, export_file
 from mmswin.export.program import BackboneGraph, record
 
-__all__ = ['BackboneGraph', 'record']
+__all__ = ['BackboneGraph', 'Request', 'export_file', 'record']

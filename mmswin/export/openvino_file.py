@@ -1,10 +1,16 @@
-"""An ONNX file as OpenVINO's program: converted, and written with its metadata."""
+"""An ONNX file as OpenVINO's program: converted, perhaps quantised before the heads, and written with its metadata."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mmswin.export.onnx_file import KEY, version_of
 from mmswin.export.program import failure
@@ -45,3 +51,48 @@ def write(model: Any, path: Path, metadata: dict[str, Any]) -> None:
 
     model.set_rt_info(json.dumps(metadata), KEY)
     openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def quantize(model: Any, features: int, images: Iterable[np.ndarray]) -> Any:
+    """Quantise to int8, by NNCF's post-training quantisation, what lies before a model's last outputs; drop those.
+
+    Args:
+        model: Whose last outputs are the maps of backbone and neck; what comes after them keeps its precision.
+        features: How many.
+        images: Inputs to calibrate with.
+
+    Raises:
+        RunError: NNCF fails; the message has its words.
+    """
+    import nncf
+
+    maps = [output.get_node() for output in model.outputs[-features:]]
+    before = _ancestors(maps)
+    after = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_friendly_name() not in before]
+    ignored = nncf.IgnoredScope(names=[name for name in after if name not in {n.get_friendly_name() for n in maps}],
+                                validate=False)  # fmt: skip
+    level = logging.getLogger('nncf').level
+    logging.getLogger('nncf').setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            quantized = nncf.quantize(
+                model, nncf.Dataset(images), model_type=nncf.ModelType.TRANSFORMER, preset=nncf.QuantizationPreset.MIXED,
+                subset_size=10**6, ignored_scope=ignored,
+            )  # fmt: skip
+    except Exception as error:
+        raise failure('nncf', version_of('nncf'), error) from error
+    finally:
+        logging.getLogger('nncf').setLevel(level)
+    return without_last_outputs(quantized, features)
+
+
+def _ancestors(nodes: Iterable[Any]) -> set[str]:
+    """Names of all that nodes are computed from, theirs included."""
+    found: set[str] = set()
+    open_ = list(nodes)
+    while open_:
+        node = open_.pop()
+        if node.get_friendly_name() not in found:
+            found.add(node.get_friendly_name())
+            open_ += [value.get_source_output().get_node() for value in node.inputs()]
+    return found

@@ -160,24 +160,35 @@ class Predictor:
 
 def load(
     config: str,
-    checkpoint: str,
+    checkpoint: str | None = None,
     device: str | None = None,
     cfg_options: Sequence[str] | dict[str, Any] | None = None,
     trust_checkpoint: bool = False,
 ) -> Predictor:
-    """A predictor from a configuration and a checkpoint; nothing in the checkpoint is run.
+    """A predictor from a configuration and a checkpoint, or an exported program; nothing in the checkpoint is run.
 
     Args:
-        config: Path of the configuration, or the name of one that comes with mmswin.
+        config: Path of the configuration, or the name of one that comes with mmswin; or a program that ``mmswin export``
+            has written (``.onnx``, ``.xml``, ``.pt2``), which needs no checkpoint and has no options.
         checkpoint: Path or URL of the weights.
         device: Such as ``'cuda:1'`` or ``'cpu'``; the GPU by default where there is one.
         cfg_options: Changes of the configuration: ``KEY=VALUE`` texts, or dotted keys to values.
         trust_checkpoint: Read the checkpoint even if it holds more than weights, which can run code.
 
     Raises:
-        RunError: The configuration cannot be read or built, or there is no such device.
+        RunError: The configuration or program cannot be read or built, or there is no such device.
         CheckpointError: The checkpoint cannot be read, or is for another model.
     """
+    from mmswin.inference.exported_backend import ExportedBackend, is_program
+
+    if is_program(config):
+        if checkpoint is not None or cfg_options or trust_checkpoint:
+            raise RunError(
+                f'{config} is an exported program: it goes without checkpoint, cfg_options and trust_checkpoint'
+            )
+        return Predictor(ExportedBackend(config, device))
+    if checkpoint is None:
+        raise RunError(f'{config}: a configuration needs a checkpoint; only an exported program goes without')
     from mmswin.inference.torch_backend import TorchBackend
 
     return Predictor(TorchBackend.load(config, checkpoint, device, cfg_options, trust_checkpoint))

@@ -1,4 +1,4 @@
-"""OpenVINO's files: metadata, and outputs that are dropped."""
+"""OpenVINO's files: metadata, outputs that are dropped, and what is quantised."""
 
 import numpy as np
 import pytest
@@ -42,6 +42,24 @@ def test_outputs_are_dropped_and_metadata_kept(model, tmp_path):
     (scores,) = run(np.ones((1, 3, 4, 5), np.float32))
     assert scores.shape == (1, 2, 4, 5)
     assert types(openvino_file.read(path)) == types(whole)
+
+
+def test_only_what_lies_before_the_maps_is_quantised(model):
+    pytest.importorskip('nncf', reason='nncf: NOT CHECKED, it is not installed (make peers installs it)')
+    images = [np.random.default_rng(i).normal(size=(1, 3, 16, 20)).astype(np.float32) for i in range(3)]
+    quantized = openvino_file.quantize(model, 1, images)
+    assert len(quantized.outputs) == 1
+    assert 'FakeQuantize' in types(quantized)
+    nodes = {
+        node.get_friendly_name().split('/')[0]: node
+        for node in quantized.get_ops()
+        if node.get_type_name() == 'Convolution'
+    }
+
+    def sources(node) -> set[str]:
+        return {value.get_source_output().get_node().get_type_name() for value in node.inputs()}
+
+    assert 'FakeQuantize' in sources(nodes['backbone']) and 'FakeQuantize' not in sources(nodes['head'])
 
 
 def test_what_openvino_cannot_read_is_said_in_its_words(libraries, tmp_path):

@@ -1,0 +1,156 @@
+"""Whether a written program gives what the model gives: run in a process without mmswin, compared with the model's own way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmswin.errors import RunError, printable
+from mmswin.inference import program_file
+from mmswin.inference.exported_backend import instances, prepare
+from mmswin.inference.results import Instances, Mask
+
+# The largest difference of a program in float32, by what its outputs are. Maps and logits: of the largest value; labels
+# and masks: the part of pixels that differ; boxes: pixels.
+LIMITS = {'maps': 1e-4, 'logits': 1e-4, 'labels': 1e-3, 'boxes': 1e-2, 'scores': 1e-4, 'masks': 1e-2}
+# Height and width of the pictures that programs are compared on: below, at and between multiples of windows and patches.
+SIZES = ((33, 47), (160, 224), (131, 190), (224, 96))
+
+
+def pictures(sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Smooth random pictures, ``H x W x 3`` uint8, always the same."""
+    import cv2
+
+    generator = np.random.default_rng(0)
+    made = []
+    for height, width in sizes:
+        coarse = generator.integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), np.uint8)
+        made.append(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+    return made
+
+
+def of_model(model: nn.Module, task: str, image: np.ndarray, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model itself says of one picture: mmdet's and mmseg's ``test_step``, or the backbone's maps.
+
+    Returns:
+        ``found``, :class:`Instances`, for detection; else arrays by the names of the outputs.
+    """
+    size, kind = image.shape[:2], 'SegDataSample' if task == 'segmentation' else 'DetDataSample'
+    with torch.no_grad():
+        if task == 'backbone':
+            tensor = torch.from_numpy(prepare(image, {**preprocessing, 'inside': False}))
+            return {f'map{i}': found.numpy() for i, found in enumerate(model.backbone(tensor))}
+        module = __import__('mmseg.structures' if task == 'segmentation' else 'mmdet.structures', fromlist=[kind])
+        sample = getattr(module, kind)(
+            metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0), img_id=0)
+        )
+        inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        (found,) = model.test_step({'inputs': [inputs], 'data_samples': [sample]})
+    if task == 'segmentation':
+        logits = found.seg_logits.data
+        return {'logits': logits.numpy(), 'labels': found.pred_sem_seg.data[0].numpy()}
+    found = found.pred_instances
+    masks = [Mask.cut(np.asarray(torch.as_tensor(mask))) for mask in found.masks] if 'masks' in found else None
+    columns = [found[name].numpy() for name in ('bboxes', 'scores', 'labels')]
+    return {'found': Instances(*columns, masks).sorted()}
+
+
+def run_elsewhere(path: Path, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The outputs of a program for each image, from a process in which nothing of mmswin or OpenMMLab can be imported.
+
+    Raises:
+        RunError: It does not run there; the message has the words of the library.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = Path(folder, 'inputs.npz'), Path(folder, 'outputs.npz')
+        np.savez(inputs, **{str(number): image for number, image in enumerate(images)})
+        command = [sys.executable, str(Path(program_file.__file__)), str(path), str(inputs), str(outputs)]
+        # Libraries that stand next to the environment are found there, too.
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
+        if done.returncode:
+            last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
+            raise RunError(f'the program does not run in a process of its own: {printable("".join(last))}')
+        with np.load(outputs) as archive:
+            found: list[dict[str, np.ndarray]] = [{} for _ in images]
+            for key in archive.files:
+                number, _, name = key.partition('.')
+                found[int(number)][name] = archive[key]
+    return found
+
+
+def differences(expected: Mapping[str, Any], found: Mapping[str, np.ndarray], facts: Mapping[str, Any],
+                size: tuple[int, int]) -> dict[str, float]:  # fmt: skip
+    """The largest difference of a program's outputs for one picture, by the names of :data:`LIMITS`.
+
+    Args:
+        expected: See :func:`of_model`.
+        found: The program's.
+        facts: Of the graph.
+        size: Of the picture.
+    """
+    if 'found' in expected:
+        return _of_instances(expected['found'], instances(found, size, size, facts.get('mask_threshold')), facts)
+    worst: dict[str, float] = {}
+    for name, value in found.items():
+        if name == 'logits' and expected['logits'].shape[0] == 1:  # a probability
+            name, value = 'labels', value.argmax(1)
+        if name == 'labels':
+            worst['labels'] = float(np.mean(value[0] != expected['labels']))
+            continue
+        wanted = expected[name][None] if name == 'logits' else expected[name]
+        kind = name.rstrip('0123456789').replace('map', 'maps')
+        worst[kind] = max(worst.get(kind, 0.0), _relative(wanted, value))
+    return worst
+
+
+def _relative(expected: np.ndarray, found: np.ndarray) -> float:
+    if expected.shape != found.shape or not np.isfinite(found).all():
+        return float('inf')
+    return float(np.abs(expected - found).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
+
+
+def _of_instances(expected: Instances, found: Instances, facts: Mapping[str, Any]) -> dict[str, float]:
+    """Each object's difference from the nearest of its class; one that is on the edge of being left out may be missing."""
+    worst = dict.fromkeys(('boxes', 'scores', *(['masks'] if expected.masks is not None else [])), 0.0)
+    union = apart = 0
+    left = set(range(len(found)))
+    edges = [float(facts.get('score_threshold', 0))]
+    edges += [
+        float(one.scores[-1]) for one in (expected, found) if len(one) and len(one) >= facts.get('max_per_image', 1e9)
+    ]
+
+    def on_edge(score: float) -> bool:
+        return min(abs(score - edge) for edge in edges) < LIMITS['scores']
+
+    for i in range(len(expected)):
+        near = [j for j in left if found.labels[j] == expected.labels[i]]
+        away = [float(np.abs(found.boxes[j] - expected.boxes[i]).max()) for j in near]
+        if not near or (min(away) > 1 and on_edge(float(expected.scores[i]))):
+            worst['boxes'] = worst['boxes'] if on_edge(float(expected.scores[i])) else float('inf')
+            continue
+        j = near[int(np.argmin(away))]
+        left.remove(j)
+        worst['boxes'] = max(worst['boxes'], min(away))
+        worst['scores'] = max(worst['scores'], abs(float(found.scores[j] - expected.scores[i])))
+        if expected.masks is not None:
+            both = Mask.union([expected.masks[i], found.masks[j]])
+            one, other = np.zeros_like(both.pixels), np.zeros_like(both.pixels)
+            for canvas, mask in ((one, expected.masks[i]), (other, found.masks[j])):
+                if mask.pixels.size:
+                    mask.inside(canvas, both.top, both.left)[...] = mask.pixels
+            union, apart = union + int(both.pixels.sum()), apart + int((one ^ other).sum())
+    if not all(on_edge(float(found.scores[j])) for j in left):
+        worst['boxes'] = float('inf')
+    if expected.masks is not None:
+        worst['masks'] = apart / max(union, 1)
+    return worst
