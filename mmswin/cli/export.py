@@ -47,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from mmswin.errors import say
         from mmswin.export import Request, export_file
 
-        model = [arguments.pop(name) for name in ('config', 'checkpoint')]
-        options = {name: arguments.pop(name) for name in ('cfg_options', 'trust_checkpoint')}
-        export_file(*model, Request(**arguments), **options, say=say)
+        config, checkpoint, changes, trusted = (
+            arguments.pop(name) for name in ('config', 'checkpoint', 'cfg_options', 'trust_checkpoint')
+        )
+        export_file(config, checkpoint, Request(**arguments), changes, trusted, say)
 
     return run_tool(export)
