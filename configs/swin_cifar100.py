@@ -1,4 +1,4 @@
-# CIFAR-100 from random weights, 2.0 M parameters, 24 epochs: --amp --tune-cpu takes 75 minutes of one processor core.
+# CIFAR-100 from random weights, 2.0 M parameters, 24 epochs: top-1 53.0 after 71 minutes on one processor core.
 _base_ = [
     '_base_/models/swin_classifier_32px.py',
     '_base_/datasets/cifar100.py',
