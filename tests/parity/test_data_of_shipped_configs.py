@@ -94,6 +94,8 @@ def make_data(dataset: Any, scope: str, root: Path) -> None:
             annotations.append({**box, 'id': number, 'image_id': number, 'category_id': number})
             for name in (f'{number}.jpg', f'train2017/{number}.jpg'):
                 make_picture(places['img'] / name)
+            if 'CocoPanopticDataset' not in ancestors and 'seg' in places and places['seg'].is_dir():
+                Image.new('L', (64, 64)).save(places['seg'] / f'{number}.png')
         categories = [{'id': i + 1, 'name': name, 'supercategory': ''} for i, name in enumerate(classes)]
         content = {'images': images, 'annotations': annotations, 'categories': categories}
         Path(facts.ann_file).write_text(json.dumps(content))

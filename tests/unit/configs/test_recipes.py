@@ -24,7 +24,7 @@ CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 NAMES = sorted(
     path.stem
     for path in CONFIGS.glob('*.py')
-    if not path.stem.endswith(('in1k', '384x384')) and 'cifar' not in path.stem
+    if not path.stem.endswith(('in1k', '384x384', 'flowers')) and 'cifar' not in path.stem
 )
 RECIPES = [name for name in NAMES if name.endswith('_coco') or '_ade20k' in name]
 ABLATIONS = ('no_shift', 'no_pos', 'abs_pos', 'abs_rel_pos', 'rel_pos_no_content')

@@ -1,6 +1,8 @@
 """mmpretrain is looked for apart only when it is asked for, and torchvision is mended before its first import."""
 
 import sys
+from collections.abc import Iterator
+from importlib import invalidate_caches
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,15 @@ from mmswin.environment import importable
 
 
 @pytest.fixture
-def mended(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def mended(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The folders of torchvision whose operators would be declared: a process can do so once."""
     folders: list[Path] = []
     monkeypatch.setattr(importable, '_torchvision_operators', folders.append)
-    monkeypatch.setattr(sys, 'path', [path for path in sys.path if not Path(path, 'torchvision').is_dir()])
-    return folders
+    monkeypatch.delitem(sys.modules, 'torchvision', raising=False)
+    paths = sys.path[:]
+    sys.path[:] = [path for path in paths if not Path(path, 'torchvision').is_dir()]
+    yield folders
+    sys.path[:] = paths
 
 
 def package(folder: Path, name: str) -> None:
@@ -37,7 +42,8 @@ def test_it_is_found_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_one_of_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mended: list[Path]) -> None:
     package(tmp_path / 'own', 'mmpretrain')
     package(tmp_path / 'apart', 'mmpretrain')
-    monkeypatch.syspath_prepend(tmp_path / 'own')
+    sys.path.insert(0, str(tmp_path / 'own'))
+    invalidate_caches()
     monkeypatch.setenv('MMSWIN_PRETRAIN', str(tmp_path / 'apart'))
     assert importable.make_mmpretrain_importable()
     assert str(tmp_path / 'apart') not in sys.path and not mended
