@@ -84,6 +84,8 @@ class Request:
         if self.static is not None and min(self.static) < 1:
             raise RunError(f'--static {self.static[0]} {self.static[1]}: height and width are at least 1 pixel')
         require(*LIBRARIES[kind], *(['nncf'] if self.precision == 'int8' else []))
+        if self.images is not None:
+            sources.find(self.images)
         there = [path for path in (self.out, *self._weights()) if path.exists()]
         if there and not self.overwrite:
             raise RunError(f'{there[0]} exists; choose another name or add --overwrite')

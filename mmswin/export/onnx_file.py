@@ -25,14 +25,17 @@ def require(*libraries: str) -> None:
     Raises:
         RunError: One is missing, or does not work here; the message says how to install it.
     """
+    missing: dict[str, ImportError] = {}
     for library in libraries:
         try:
             importlib.import_module(library)
         except ImportError as error:
-            raise RunError(
-                f'this export needs {library}, which cannot be imported here ({error}): '
-                "pip install 'mmswin[export]', or pip install " + library
-            ) from error
+            missing[library] = error
+    if missing:
+        raise RunError(
+            f'this export needs {", ".join(missing)}, which cannot be imported here ({next(iter(missing.values()))}): '
+            f'pip install {" ".join(missing)}; after `make peers` they lie in .venv/export, which PYTHONPATH can name'
+        )
 
 
 def version_of(library: str) -> str:

@@ -57,7 +57,10 @@ def read_config(cfg: Config, inside: bool) -> Preprocessing:
     """
     given = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     if given and short_name(given.get('type')) not in _PREPROCESSORS:
-        raise RunError(f'data_preprocessor is of type {given.get("type")!r}; export knows {", ".join(_PREPROCESSORS)}')
+        raise RunError(
+            f'data_preprocessor is of type {given.get("type")!r}: models of mmdet and mmseg are exported, with '
+            f'{", ".join(_PREPROCESSORS)}; classifiers are not'
+        )
     scale, keep_ratio = _resize(cfg)
     at_test = given.get('test_cfg') or {}
     if at_test.get('size') is not None:

@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_100  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 25_110  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 950,  # with classifiers
     'assigners': 110,
@@ -48,7 +48,7 @@ ROOM_LINES = {
     'engine': 3_720,
     'environment': 1_040,  # with mmpretrain, which lies apart
     'errors': 150,
-    'export': 1_680,
+    'export': 1_690,
     'inference': 2_010,  # with classification, exported programs and pictures of SimMIM
     'necks': 235,
     'ops': 2_320,

@@ -26,10 +26,10 @@ def expected() -> dict:
 
 
 def test_no_difference():
-    assert differences(expected(), found(), FACTS, SIZE) == {'boxes': 0, 'scores': 0, 'masks': 0}
+    assert differences(expected(), found(), FACTS, SIZE) == {'objects': 0, 'boxes': 0, 'scores': 0, 'masks': 0}
     # Another order is none.
     turned = {name: value[::-1] for name, value in found().items()}
-    assert differences(expected(), turned, FACTS, SIZE) == {'boxes': 0, 'scores': 0, 'masks': 0}
+    assert differences(expected(), turned, FACTS, SIZE) == {'objects': 0, 'boxes': 0, 'scores': 0, 'masks': 0}
 
 
 def test_differences_of_objects():
@@ -43,13 +43,20 @@ def test_differences_of_objects():
 
 
 @pytest.mark.parametrize(('kept', 'score', 'worst'), [
-    ([0], 0.5, np.inf), ([0], 0.05001, 0), ([0, 1, 1], 0.5, np.inf), ([], 0.5, np.inf),
+    ([0], 0.5, 1 / 2), ([0], 0.05001, 0), ([0, 1, 1], 0.5, 1 / 3), ([], 0.5, 1),
 ])  # fmt: skip
 def test_objects_that_one_of_them_lacks(kept, score, worst):
     wanted = expected()
     wanted['found'].scores[1] = score
     given = {name: value[kept] for name, value in found().items()}
-    assert differences(wanted, given, FACTS, SIZE)['boxes'] == worst
+    assert differences(wanted, given, FACTS, SIZE)['objects'] == worst
+
+
+def test_boxes_far_apart_are_two_objects():
+    given = found()
+    given['boxes'] = given['boxes'] + np.float32([[0], [2]])
+    worst = differences(expected(), given, FACTS, SIZE)
+    assert (worst['objects'], worst['boxes']) == (1 / 2, 0)
 
 
 def test_differences_of_maps_and_labels():
