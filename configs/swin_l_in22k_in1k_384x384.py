@@ -1,13 +1,5 @@
 # Swin-L from ImageNet-22K, fine-tuned at 384x384 with windows of 12: top-1 87.3.
-_base_ = [
-    '_base_/models/swin_classifier.py',
-    '_base_/datasets/imagenet_384x384.py',
-    '_base_/schedules/adamw_classification_finetune.py',
-    '_base_/runtime_classification.py',
-    '_base_/pretrained.py',
-]
+_base_ = './swin_b_in22k_in1k_384x384.py'
 
 start = dict(type='Pretrained', checkpoint=_base_.pretrained.large_22k_384)
-model = dict(
-    backbone=dict(arch='large', drop_path_rate=0.1, window_size=12, init_cfg=start), head=dict(in_channels=1536)
-)
+model = dict(backbone=dict(arch='large', init_cfg=start), head=dict(in_channels=1536))

@@ -6,8 +6,6 @@ from typing import Any
 
 import mmswin
 
-# What files are called that `mmswin export` writes.
-PROGRAMS = ('.onnx', '.xml', '.pt2')
 _TRUST = (
     'read the checkpoint even if it holds more than weights, which can run code: only for files whose origin you trust'
 )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mmswin
-from mmswin.cli.parsing import PROGRAMS, add_output_options, add_predictor_options, add_speed_options, command_parser
+from mmswin.cli.parsing import add_output_options, add_predictor_options, add_speed_options, command_parser
 from mmswin.errors import printable, run_tool, say
 
 # Seconds between two lines of progress where there is no terminal.
@@ -41,7 +41,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=1, help='pictures or tiles that go through the network together')
     add_speed_options(parser)
     args = parser.parse_args(argv)
-    if args.config.lower().endswith(PROGRAMS):
+    from mmswin.inference.exported_backend import is_program  # behind --help, which needs Python alone
+
+    if is_program(args.config):
         args.source, args.checkpoint = [args.checkpoint, *args.source], None
     elif not args.source:
         parser.error('the following arguments are required: source')
