@@ -19,6 +19,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmengine.utils import apply_to
 from torch import nn
 
+from mmswin.engine.console import parameters_in_file_alone
 from mmswin.engine.strategies import strategy_of
 from mmswin.errors import RunError
 
@@ -104,7 +105,8 @@ class ShardingRunner(Runner):
         """The optimizer, of the parameters that this process has."""
         if self._shards_parameters() and not is_sharded(self.model):
             self._shard_model()
-        return super().build_optim_wrapper(optim_wrapper)
+        with parameters_in_file_alone(self.logger):
+            return super().build_optim_wrapper(optim_wrapper)
 
     def _shard_model(self) -> None:
         self._init_model_weights()
