@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import add_config, add_output_options, command_parser
+from mmswin.cli.parsing import add_config, add_output_options, command_parser, whole
 from mmswin.errors import run_tool
 
 
@@ -19,7 +19,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_config(parser)
     add_output_options(parser, 'where the pictures go')
-    parser.add_argument('--number', type=int, default=20, help='of images, spread over the data (default 20)')
+    parser.add_argument('--number', type=whole(), default=20, help='of images, spread over the data (default 20)')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
         '--checkpoint',
@@ -27,7 +27,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='of a network that SimMIM pretrains: shows what it makes of masked patches, between the masked picture and the '
         'whole one',
     )
-    parser.add_argument('--seed', type=int, default=0, help='another one augments the same images otherwise')
+    parser.add_argument('--seed', type=whole(0), default=0, help='another one augments the same images otherwise')
     return parser.parse_args(argv)
 
 

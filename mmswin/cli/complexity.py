@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import add_config, command_parser
+from mmswin.cli.parsing import add_config, command_parser, whole
 from mmswin.errors import run_tool, say
 
 
@@ -18,7 +18,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--shape',
         nargs=2,
-        type=int,
+        type=whole(0),
         default=(800, 1280),
         metavar=('HEIGHT', 'WIDTH'),
         help='of the image in pixels (default 800 1280; the paper has 512 2048 for ADE20K)',

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 import mmswin
-from mmswin.cli.parsing import add_output_options, add_predictor_options, command_parser
+from mmswin.cli.parsing import add_output_options, add_predictor_options, command_parser, part, whole
 from mmswin.errors import run_tool
 
 
@@ -21,13 +21,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_predictor_options(parser)
     parser.add_argument('image', help='a picture')
     add_output_options(parser, 'where the pictures go, one for each prediction')
-    parser.add_argument('--number', type=int, default=3, help='of objects or classes (default 3)')
+    parser.add_argument('--number', type=whole(), default=3, help='of objects or classes (default 3)')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='explain these classes alone')
-    parser.add_argument('--score', type=float, default=0.3, help='of objects at least (default 0.3)')
+    parser.add_argument('--score', type=part, default=0.3, help='of objects at least (default 0.3)')
     parser.add_argument(
         '--target', choices=['box', 'mask'], default='box', help="the logit of a box's class (default) or of its mask"
     )
-    parser.add_argument('--stages', nargs='+', type=int, metavar='N', help='of the backbone, from 1 (default: all)')
+    parser.add_argument('--stages', nargs='+', type=whole(), metavar='N', help='of the backbone, from 1 (default: all)')
     parser.add_argument('--method', choices=['grad-cam', 'hires-cam', 'layer-cam'], default='grad-cam')
     return parser.parse_args(argv)
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmswin.cli.parsing import add_checkpoint, add_config, command_parser
+from mmswin.cli.parsing import add_checkpoint, add_config, command_parser, whole
 from mmswin.errors import run_tool
 
 
@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_checkpoint(parser)
     parser.add_argument('out', type=Path, metavar='OUT', help='file to write: .pt2, .onnx or .xml')
     parser.add_argument(
-        '--static', nargs=2, type=int, metavar=('H', 'W'), help='for one image of this size alone, instead of any'
+        '--static', nargs=2, type=whole(), metavar=('H', 'W'), help='for one image of this size alone, instead of any'
     )
     parser.add_argument('--backbone', action='store_true', help='the backbone alone, which gives its maps')
     parser.add_argument('--labels', action='store_true', help='of segmentation, labels instead of logits')
@@ -35,7 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
                         'alone; what it costs is measured on --images, and int8 is for backbone and neck')  # fmt: skip
     parser.add_argument('--max-loss', type=float, metavar='POINTS', help='of AP or mIoU that less precision may cost '
                         '(default: 1 where the pictures have annotations, else 5)')  # fmt: skip
-    parser.add_argument('--opset', type=int, default=20, choices=[18, 20], help='of ONNX (default 20)')
+    parser.add_argument('--opset', type=whole(), default=20, choices=[18, 20], help='of ONNX (default 20)')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT where it exists')
     return parser.parse_args(argv)
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import command_parser
+from mmswin.cli.parsing import command_parser, whole
 from mmswin.data.miniature import DEFAULT_CLASSES, MiniatureError, MiniatureSettings, make_miniature
 from mmswin.errors import say
 
@@ -23,16 +23,20 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         'out_dir', metavar='DIR', help='directory to make; for ade, in the place of ADEChallengeData2016'
     )
-    parser.add_argument('--train', type=int, default=MiniatureSettings.num_train, help='training images (%(default)s)')
-    parser.add_argument('--val', type=int, default=MiniatureSettings.num_val, help='validation images (%(default)s)')
+    parser.add_argument(
+        '--train', type=whole(), default=MiniatureSettings.num_train, help='training images (%(default)s)'
+    )
+    parser.add_argument(
+        '--val', type=whole(), default=MiniatureSettings.num_val, help='validation images (%(default)s)'
+    )
     parser.add_argument(
         '--size',
-        type=int,
+        type=whole(),
         default=MiniatureSettings.image_size,
         metavar='PIXELS',
         help='longer side of an image (%(default)s)',
     )
-    parser.add_argument('--seed', type=int, default=MiniatureSettings.seed, help='(%(default)s)')
+    parser.add_argument('--seed', type=whole(0), default=MiniatureSettings.seed, help='(%(default)s)')
     parser.add_argument(
         '--classes',
         nargs='+',

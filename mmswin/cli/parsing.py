@@ -1,10 +1,14 @@
 """What the commands' parsers have in common."""
 
 import argparse
+import math
 import os
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import mmswin
+from mmswin.errors import nearest
 
 _TRUST = (
     'read the checkpoint even if it holds more than weights, which can run code: only for files whose origin you trust'
@@ -20,12 +24,60 @@ def command_parser(name: str, description: str, *examples: str) -> argparse.Argu
         examples: Words after ``mmswin NAME``.
     """
     lines = '\n'.join(f'  mmswin {name} {words}'.rstrip() for words in examples)
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f'mmswin {name}',
         description=description,
         epilog=f'example{"s" if len(examples) > 1 else ""}:\n{lines}',
         formatter_class=_Formatter,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in a line, and not the whole usage; of an unknown option, which one is like it."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it, which can say no more of an unknown option than that it is one."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            option = next((word for word in unknown if word.startswith('-')), '')
+            name = option.partition('=')[0]
+            self.error(
+                f'there is no option {name}{nearest(name, self._option_string_actions)}'
+                if option
+                else f'more words than expected: {" ".join(unknown)}'
+            )
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with exit status 2."""
+        print(f'error: {message.removeprefix("argument ")} ({self.prog} --help says more)', file=sys.stderr)
+        sys.exit(2)
+
+
+def whole(least: int = 1) -> Callable[[str], int]:
+    """What reads an option's value that is a whole number, at least ``least``."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'{text!r} is no whole number') from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f'{text} is less than {least}')
+        return value
+
+    return read
+
+
+def part(text: str) -> float:
+    """Read an option's value that is a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from 0 to 1')
+    return value
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -95,7 +147,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how several processes were started',
     )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--local_rank', '--local-rank', type=whole(0), default=0, help=argparse.SUPPRESS)
 
 
 def run_arguments(args: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mmswin
-from mmswin.cli.parsing import add_output_options, add_predictor_options, add_speed_options, command_parser
+from mmswin.cli.parsing import add_output_options, add_predictor_options, add_speed_options, command_parser, part, whole
 from mmswin.errors import printable, run_tool, say
 
 # Seconds between two lines of progress where there is no terminal.
@@ -32,13 +32,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_output_options(parser, 'where pictures and videos go')
     parser.add_argument('--save-json', action='store_true', help='also save the values: predictions.json with boxes and '
                         'masks in the format of COCO, or label maps as labels/NAME.png')  # fmt: skip
-    parser.add_argument('--score', type=float, default=0.3, help='leave out objects below it (default 0.3)')
+    parser.add_argument('--score', type=part, default=0.3, help='leave out objects below it (default 0.3)')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='keep these classes alone')
-    parser.add_argument('--tile', type=int, metavar='PIXELS', help='predict larger pictures in tiles of this side')
+    parser.add_argument('--tile', type=whole(), metavar='PIXELS', help='predict larger pictures in tiles of this side')
     parser.add_argument(
-        '--overlap', type=float, default=0.2, help='part of a tile that its neighbour has, too (default 0.2)'
+        '--overlap', type=part, default=0.2, help='part of a tile that its neighbour has, too (default 0.2)'
     )
-    parser.add_argument('--batch', type=int, default=1, help='pictures or tiles that go through the network together')
+    parser.add_argument(
+        '--batch', type=whole(), default=1, help='pictures or tiles that go through the network together'
+    )
     add_speed_options(parser)
     args = parser.parse_args(argv)
     from mmswin.inference.exported_backend import is_program  # behind --help, which needs Python alone

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import add_config, add_run_options, command_parser, run_arguments
+from mmswin.cli.parsing import add_config, add_run_options, command_parser, run_arguments, whole
 from mmswin.errors import run_tool
 
 
@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size',
     )
-    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument('--seed', type=whole(0), help='random seed')
     parser.add_argument('--deterministic', action='store_true', help='use deterministic algorithms (slower)')
     parser.add_argument(
         '--overwrite', action='store_true', help='train into a work dir that holds the checkpoints of an earlier run'

@@ -62,11 +62,13 @@ class Finding:
         level: ``'error'``: the run would stop or be wrong. ``'warning'``: it goes on without some of the data.
         message: What is wrong, where, and what to do.
         split: ``'train'``, ``'val'`` or ``'test'``.
+        absent: Whether files are not there that the run would stop without.
     """
 
     level: str
     message: str
     split: str
+    absent: bool = False
 
     def __str__(self) -> str:
         return f'{self.level} ({self.split}): {self.message}'
@@ -84,9 +86,9 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     summaries: list[str] = field(default_factory=list)
 
-    def add(self, level: str, message: str, split: str) -> None:
+    def add(self, level: str, message: str, split: str, absent: bool = False) -> None:
         """Note a fault; what files and configurations hold is escaped here."""
-        self.findings.append(Finding(level, printable(message, limit=3000), split))
+        self.findings.append(Finding(level, printable(message, limit=3000), split, absent))
 
     @property
     def num_errors(self) -> int:
@@ -160,8 +162,8 @@ class _DatasetCheck:
         self.training = split == 'train' and not dataset.get('test_mode', False)
         self.useless = ''
 
-    def add(self, level: str, message: str) -> None:
-        self.report.add(level, message, self.split)
+    def add(self, level: str, message: str, absent: bool = False) -> None:
+        self.report.add(level, message, self.split, absent)
 
     def run(self) -> None:
         facts = self.facts
@@ -172,16 +174,13 @@ class _DatasetCheck:
             for level, message in class_folders.check_fetched(self.where, self.dataset, self.scope):
                 self.add(level, message)
             return
-        places = list(
-            check_places(
-                self.cfg, self.where, self.dataset, facts, self._reads(), self.is_coco or self.is_map or self.is_classes
-            )
-        )
+        known = self.is_coco or self.is_map or self.is_classes
+        places = list(check_places(self.cfg, self.where, self.dataset, facts, self._reads(), known))
         for level, message in places:
-            self.add(level, message)
+            self.add(level, message, absent=known and level == 'error')
         if any(level == 'error' for level, _ in places):
             return
-        if not self.is_coco and not self.is_map and not self.is_classes:
+        if not known:
             reason = f' ({self.unknown})' if self.unknown else ''
             self.report.summaries.append(
                 f'{self.split}: the contents of {self.where}, a {type_name(self.dataset)}, are not checked{reason}'

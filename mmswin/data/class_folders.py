@@ -49,6 +49,7 @@ def check(
         )
     # A list alone does not tell the names.
     classes = list(names or map(str, range(max(labels, default=-1) + 1))) if built.with_label else []
+    faults += _left_out(where, dataset.get('indices'), labels)
     paths = [record['img_path'] for record in records]
     bad = dict.fromkeys(missing_files(paths) if built.ann_file else (), 'missing')
     chosen = sample([path for path in paths if path not in bad], decode)
@@ -56,6 +57,21 @@ def check(
     faults += check_bad_images(bad, len(paths), max_bad_fraction(dataset), training, source)
     told = f', {len(classes)} classes' if classes else ''
     return faults, f'{len(records)} pictures{told} in {source}', classes
+
+
+def _left_out(where: str, number: Any, labels: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """Whether a number as ``indices``, which mmengine counts from one end of a list in the order of classes, omits some."""
+    if not isinstance(number, int):
+        return
+    taken, classes = (labels[:number] if number >= 0 else labels[number:]), {*labels}
+    if len({*taken}) < len(classes):
+        step = max(1, len(labels) // max(1, abs(number)))
+        yield (
+            'warning',
+            f'{where}.indices={number} takes the {"first" if number >= 0 else "last"} {len(taken)} of {len(labels)} pictures, '
+            f'of {len({*taken})} of the {len(classes)} classes, for they are listed class by class. For some of each: '
+            f'indices=list(range(0, {len(labels)}, {step})) in the config',
+        )
 
 
 def check_fetched(where: str, dataset: Mapping[str, Any], scope: str | None) -> Iterator[tuple[str, str]]:

@@ -84,9 +84,11 @@ def train(
 
 @contextmanager
 def _can_be_skipped() -> Iterator[None]:
-    """Have every refusal name an option to go on all the same."""
+    """Have every refusal name an option to go on all the same, where there is one."""
     try:
         yield
+    except preflight.AbsentDataError:
+        raise
     except (RunError, CheckpointError) as error:
         if '--skip-' in str(error):
             raise

@@ -27,6 +27,10 @@ MIN_MATCH_LOAD = 0.5
 _SHOWN_FINDINGS = 20
 
 
+class AbsentDataError(RunError):
+    """Data that are not there: no run can go on without them, whatever is not checked."""
+
+
 @dataclass
 class Match:
     """How a state dict fits a model."""
@@ -71,15 +75,19 @@ def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
 
     Raises:
         RunError: All errors found, a line each.
+        AbsentDataError: All of them are files that are not there.
     """
     from mmswin.data.checks import check_config
 
     findings = check_config(cfg, splits=tuple(splits))
-    errors = list(dict.fromkeys(f.message for f in findings if f.level == 'error'))
+    faults = [f for f in findings if f.level == 'error']
+    errors = list(dict.fromkeys(f.message for f in faults))
     if errors:
         shown = errors[:_SHOWN_FINDINGS]
         if len(errors) > len(shown):
             shown.append(f'and {len(errors) - len(shown)} more (see mmswin check)')
+        if all(f.absent for f in faults):
+            raise AbsentDataError('\n       '.join(shown))
         shown.append('If the data are as they should be, go on all the same with --skip-data-check')
         raise RunError('\n       '.join(shown))
     return list(dict.fromkeys(f.message for f in findings))

@@ -18,10 +18,12 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
+from mmswin.backbones.swin import SwinStage
 from mmswin.errors import RunError
 from mmswin.inference import drawing
 from mmswin.inference.predictor import Predictor
 from mmswin.inference.results import Result
+from mmswin.inference.torch_backend import TorchBackend
 
 # From activations and gradients, both H x W x C, to H x W.
 METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -94,6 +96,11 @@ def explain(
     """
     if method not in METHODS or target not in ('box', 'mask'):
         raise RunError(f'method={method!r}, target={target!r}: methods are {", ".join(METHODS)}, targets box and mask')
+    backend = predictor.backend
+    if not isinstance(backend, TorchBackend):
+        raise RunError('an exported program has no gradients: explain the configuration and checkpoint that it is from')
+    if target == 'mask' and not getattr(backend.model, 'with_mask', False):
+        raise RunError(f"target='mask': {type(backend.model).__name__} predicts no masks of objects; leave it out")
     results = predictor(source, score=score)
     result = next(results, None)
     if result is None:
@@ -101,7 +108,6 @@ def explain(
     result = result if classes is None else result.filter(classes=classes)
     if not len(result):
         raise RunError(f'nothing to explain is found in {result.path or "the picture"}: try a lower score than {score}')
-    backend = predictor.backend
     prepared = backend.prepare([result.image])
     if result.scores is not None:  # of what its pipeline cuts off, a classifier sees nothing
         result = replace(result, image=np.ascontiguousarray(prepared[0]['inputs'].permute(1, 2, 0).numpy()))
@@ -131,14 +137,14 @@ def stage_outputs(model: nn.Module, inputs: Tensor) -> tuple[dict[int, Tensor], 
     """What the stages of a backbone give, ``1 x H x W x C``, from 1, and what the heads get.
 
     A Swin's are taken before the output norm, where they also lead to the later stages: behind it, a stage on which a box
-    does not lie has no part in it. Those of other backbones are their outputs.
+    does not lie has no part in it, and a stage that is no output of the backbone has none. Those of other backbones are
+    their outputs.
     """
     kept: dict[int, Tensor] = {}
     backbone, hooks = model.backbone, []
-    for i in range(len(getattr(backbone, 'layers', ()))):
-        norm = getattr(backbone, f'norm{i}', None)
-        if isinstance(norm, nn.Module):
-            hooks.append(norm.register_forward_pre_hook(lambda _, args, i=i: kept.__setitem__(i + 1, args[0])))
+    for i, stage in enumerate(getattr(backbone, 'layers', ()), 1):
+        if isinstance(stage, SwinStage):
+            hooks.append(stage.register_forward_hook(lambda _, args, outs, i=i: kept.__setitem__(i, outs[0])))
     hooks.append(backbone.register_forward_hook(lambda _, args, outs: kept.setdefault(0, outs)))
     try:
         features = model.extract_feat(inputs)
@@ -146,8 +152,6 @@ def stage_outputs(model: nn.Module, inputs: Tensor) -> tuple[dict[int, Tensor], 
         for hook in hooks:
             hook.remove()
     outputs = kept.pop(0)
-    if any(value.dim() != 4 or value.shape[-1] != backbone.num_features[i - 1] for i, value in kept.items()):
-        kept = {}
     return kept or {i + 1: output.permute(0, 2, 3, 1) for i, output in enumerate(outputs)}, features
 
 

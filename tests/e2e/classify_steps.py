@@ -205,7 +205,9 @@ def main() -> None:
         'resumed': lambda: call('train', *run, 'parts', '--resume'),
         'test': lambda: call('test', *trained),
         'predict': lambda: call('predict', *trained, 'data/test', '--out', 'found', '--save-json'),
-        'explain': lambda: call('explain', *trained, 'data/test/bar/0.png', '--out', 'why', '--number', 1),
+        'explain': lambda: call(
+            'explain', *trained, 'data/test/bar/0.png', '--out', 'why', '--number', 1, '--stages', 2, 4
+        ),
         'browse': lambda: call('browse', 'config.py', '--out', 'seen', '--number', 2),
         'faults': lambda: faults(directory),
         'parity': parity,

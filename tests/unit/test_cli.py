@@ -62,3 +62,31 @@ def test_a_config_is_copied_once(capsys, tmp_path):
     words[2] = 'mask_rcnn_swin_t_finetun'
     assert cli.main([*words, '--overwrite']) == 2
     assert 'mask_rcnn_swin_t_finetune' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        ([], ('CONFIG', '--out')),
+        (['--scores', '0.3'], ('--scores', '(did you mean --score?)')),
+        (['--score', '30'], ('--score', "'30'", '0 to 1')),
+        (['--score', 'high'], ('--score', "'high'", '0 to 1')),
+        (['--tile', '10.5'], ('--tile', "'10.5'", 'whole')),
+        (['--batch', '0'], ('--batch', '0', '1')),
+        (['--amp', 'int4'], ('--amp', 'int4', 'bf16')),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_names_it(words, said, capsys):
+    required = ['mask_rcnn_swin_t_coco', 'weights.pth', 'a.jpg', '--out', 'out'] if words else []
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(['predict', *required, *words])
+    assert stopped.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith('error: ') and line.count('\n') == 1
+    assert all(text.lower() in line.lower() for text in said)
+
+
+def test_words_too_many_are_named(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['train', 'mask_rcnn_swin_t_coco', 'mask_rcnn_swin_s_coco'])
+    assert 'mask_rcnn_swin_s_coco' in capsys.readouterr().err

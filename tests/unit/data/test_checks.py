@@ -84,6 +84,13 @@ def test_image_directory_that_does_not_exist(data) -> None:
     assert level == 'error' and "images/' (train_dataloader.dataset.data_prefix.img) does not exist" in message
 
 
+def test_only_what_is_not_there_is_absent(data) -> None:
+    data.cfg['model']['roi_head']['mask_head']['num_classes'] = 5
+    assert [finding.absent for finding in data.check()] == [False]
+    (data.root / 'train2017').rename(data.root / 'elsewhere')
+    assert [finding.absent for finding in data.check()] == [True]
+
+
 def test_image_directory_that_is_not_configured(data) -> None:
     data.dataset['data_prefix'] = {}
     level, message = data.only()

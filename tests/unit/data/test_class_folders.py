@@ -59,6 +59,19 @@ def test_well_kept_folders(root: Path) -> None:
     assert not faults(root, 'val')
 
 
+@pytest.mark.parametrize(
+    ('indices', 'words'), [(2, ('first 2 of 4', '1 of the 2')), (-1, ('last 1 of 4', '1 of the 2'))]
+)
+def test_a_number_of_pictures_that_leaves_classes_out(root: Path, indices: int, words: tuple[str, ...]) -> None:
+    ((level, message),) = class_folders.check({}, 'x', dict(indices=indices), Folders(root / 'train'), True, False)[0]
+    assert level == 'warning' and f'x.indices={indices}' in message and all(word in message for word in words)
+
+
+@pytest.mark.parametrize('indices', [3, -3, [0], None])
+def test_a_number_of_pictures_of_all_classes(root: Path, indices: object) -> None:
+    assert not class_folders.check({}, 'x', dict(indices=indices), Folders(root / 'train'), True, False)[0]
+
+
 def test_a_class_without_pictures(root: Path) -> None:
     for path in (root / 'train' / 'cat').iterdir():
         path.unlink()

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmswin.checkpoints import CheckpointError
 from mmswin.engine import launch
 from mmswin.engine.launch import _can_be_skipped, _check_training
+from mmswin.engine.preflight import AbsentDataError
 from mmswin.errors import RunError
 
 
@@ -16,6 +17,11 @@ def test_a_refusal_names_a_way_round(kind):
         raise kind('no')
     with pytest.raises(kind, match='^no --skip-data-check$'), _can_be_skipped():
         raise kind('no --skip-data-check')
+
+
+def test_no_way_round_data_that_are_not_there():
+    with pytest.raises(AbsentDataError, match='^gone$'), _can_be_skipped():
+        raise AbsentDataError('gone')
 
 
 def test_it_is_a_way_round(tmp_path):

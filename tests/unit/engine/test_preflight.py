@@ -8,7 +8,17 @@ from mmengine.config import Config
 from torch import nn
 
 from mmswin.checkpoints import CheckpointError
-from mmswin.engine.preflight import build_model, check_pretrained, check_weights, match_weights, state_dict_of
+from mmswin.data import checks
+from mmswin.data.checks import Finding
+from mmswin.engine.preflight import (
+    AbsentDataError,
+    build_model,
+    check_data,
+    check_pretrained,
+    check_weights,
+    match_weights,
+    state_dict_of,
+)
 from mmswin.errors import RunError
 
 
@@ -120,3 +130,12 @@ def test_unknown_type_and_bad_value_are_one_line():
         with pytest.raises(RunError, match=said) as caught:
             build_model(cfg)
         assert str(caught.value).startswith('the model cannot be built: ')
+
+
+@pytest.mark.parametrize(('absent', 'kind'), [((True, True), AbsentDataError), ((True, False), RunError)])
+def test_going_on_is_offered_where_it_can_help(monkeypatch, absent, kind):
+    found = [Finding('warning', 'odd', 'train'), *(Finding('error', f'fault {gone}', 'train', gone) for gone in absent)]
+    monkeypatch.setattr(checks, 'check_config', lambda cfg, splits: found)
+    with pytest.raises(kind, match='fault True') as raised:
+        check_data(Config(), ('train',))
+    assert ('--skip-data-check' in str(raised.value)) == (kind is RunError)
