@@ -22,9 +22,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmswin.analysis.counting import META, MultiplyAdds, count
+from mmswin.data.config_facts import short_name
 from mmswin.engine.configure import quiet
 from mmswin.engine.preflight import build_model
-from mmswin.engine.types import short_name
 from mmswin.errors import RunError
 
 NUM_PROPOSALS = 1000

@@ -5,6 +5,7 @@ import inspect
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 # Parts of a segmentation model without classes; there the auxiliary heads have those of the data set.
@@ -66,17 +67,30 @@ def leaf_datasets(dataset: Any, where: str) -> Iterator[tuple[str, Mapping[str, 
         yield where, dataset
 
 
-def type_name(cfg: Mapping[str, Any]) -> str:
-    """The name of a type, which a configuration may give as text or as the class itself."""
-    kind = cfg.get('type', '')
-    return kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of all that is in a dict or list of a config, the outer before the inner."""
+    entries = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in entries:
+        inner = f'{path}.{key}' if path else str(key)
+        yield inner, value
+        yield from walk(value, inner)
+
+
+def dicts_in(node: Any) -> Iterator[dict]:
+    """All dicts in a config, itself included, the outer before the inner."""
+    return (value for _, value in chain([('', node)], walk(node)) if isinstance(value, dict))
+
+
+def short_name(kind: Any) -> str:
+    """The name of a type without scope, path or module; a configuration may give the class itself."""
+    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
 
 
 def dataset_class(dataset: Mapping[str, Any], scope: str | None) -> tuple[type | None, str]:
     """The registered class of a dataset, or None and the reason."""
-    if isinstance(dataset.get('type'), type):
-        return dataset['type'], ''
-    name = type_name(dataset)
+    name = dataset.get('type', '')
+    if isinstance(name, type):
+        return name, ''
     try:
         from mmengine.registry import DATASETS
 
@@ -99,10 +113,10 @@ def build_dataset(dataset: Mapping[str, Any], scope: str | None) -> Any:
         return registry.build({**copy.deepcopy(dict(dataset)), 'pipeline': [], 'lazy_init': True})
 
 
-def build_step(dataset: Mapping[str, Any], scope: str | None, *names: str) -> Any:
-    """The first transform of a dataset's pipeline whose type has one of these names; None if it has none or fails."""
-    for step in steps_of(dataset.get('pipeline')):
-        if type_name(step).split('.')[-1] in names:
+def build_step(dataset: Mapping[str, Any], scope: str | None, name: str) -> Any:
+    """The first transform of a dataset's pipeline whose type has this name; None if it has none or fails."""
+    for step in dicts_in(dataset.get('pipeline')):
+        if short_name(step.get('type')) == name:
             try:
                 from mmengine.registry import TRANSFORMS
 
@@ -113,52 +127,18 @@ def build_step(dataset: Mapping[str, Any], scope: str | None, *names: str) -> An
     return None
 
 
-def model_num_classes(
-    model: Mapping[str, Any], path: str = 'model', others: tuple[str, ...] = NOT_LABELLING
-) -> dict[str, int]:
+def model_num_classes(model: Mapping[str, Any], others: tuple[str, ...] = NOT_LABELLING) -> dict[str, int]:
     """Every ``num_classes`` of the heads that label as the data set does, by its place in the configuration.
 
     Args:
-        model: The model's configuration or a part of it.
-        path: Where that part is.
+        model: The model's configuration.
         others: Parts of a model that have another labelling or none.
     """
-    found: dict[str, int] = {}
-    for key, value in model.items():
-        here = f'{path}.{key}'
-        if key == 'num_classes' and isinstance(value, int) and path != 'model':
-            found[here] = value
-        elif isinstance(value, Mapping) and key not in others:
-            found |= model_num_classes(value, here, others)
-        elif isinstance(value, list | tuple) and key not in others:
-            for index, inner in enumerate(value):
-                if isinstance(inner, Mapping):
-                    found |= model_num_classes(inner, f'{here}.{index}', others)
-    return found
-
-
-def steps_of(pipeline: Any) -> Iterator[Mapping[str, Any]]:
-    """All transforms of a pipeline, those inside other transforms included."""
-    for step in pipeline if isinstance(pipeline, list | tuple) else ():
-        if isinstance(step, Mapping):
-            yield step
-            for value in step.values():
-                yield from steps_of(value)
-        else:
-            yield from steps_of(step)
-
-
-def max_bad_fraction(dataset: Mapping[str, Any]) -> float:
-    """Fraction of images that the dataset's pipeline may skip."""
-    if dataset.get('test_mode', False):
-        return 0.0
-    for step in steps_of(dataset.get('pipeline')):
-        name = type_name(step)
-        if name == 'mmswin.LoadImageFromFile':
-            return float(step.get('max_bad_fraction', 0.01))
-        if name.endswith('LoadImageFromFile') and step.get('ignore_empty'):
-            return 0.01
-    return 0.0
+    return {
+        f'model.{place}': value
+        for place, value in walk(model)
+        if place.endswith('.num_classes') and isinstance(value, int) and not {*place.split('.')} & {*others}
+    }
 
 
 def option(cfg: Mapping[str, Any], key: str, value: object) -> str:

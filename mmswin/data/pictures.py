@@ -2,13 +2,15 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 # Those that training data come in. Pillow guesses by content and would start a program for some others.
 FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000')
 _EXIF_ORIENTATION = 0x0112
+# Of a file that none of these formats is.
+NO_IMAGE = 'not an image'
 # Files looked at unless all are asked for: a second or two on a data set of any size.
 SAMPLE = 200
 
@@ -44,7 +46,7 @@ def look(path: str, label_map: bool = False, decode: bool = False) -> Picture:
     except FileNotFoundError:
         return Picture(fault='missing')
     except UnidentifiedImageError:
-        return Picture(fault='not an image')
+        return Picture(fault=NO_IMAGE)
     except Exception as error:  # a damaged file may raise anything
         return Picture(fault=str(error) or type(error).__name__)
 
@@ -65,18 +67,33 @@ def loaded_size(load: Callable[[dict], dict | None], path: str) -> tuple[int, in
 
 
 def sizes_as_loaded(
-    paths: Sequence[str], load: Callable[[dict], dict | None] | None, decode: bool
+    paths: Sequence[str],
+    load: Callable[[dict], dict | None] | None,
+    decode: bool,
+    said: Mapping[str, tuple[int, int]] | None = None,
 ) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
-    """Width and height of pictures as a transform loads them, and what is wrong with those that do not load."""
+    """Width and height of pictures as a transform loads them, and what is wrong with those that do not load.
+
+    Args:
+        paths: Of the pictures.
+        load: The transform. It is asked where the header is of an unknown format or has another size than is said;
+            without one, such pictures are passed over: another loader may know the format, or turn them.
+        decode: Read them to their end.
+        said: Sizes that they should have.
+    """
     sizes: dict[str, tuple[int, int]] = {}
     bad: dict[str, str] = {}
     for path, picture in zip(paths, look_at(paths, decode=decode), strict=True):
-        foreign = picture.fault == 'not an image' and load  # perhaps of a format that mmcv knows
-        size = loaded_size(load, path) if foreign else None if picture.fault else picture.size
-        if size:
-            sizes[path] = size
+        size, fault = picture.size, picture.fault
+        if fault == NO_IMAGE or (not fault and said is not None and size != said[path]):
+            if load is None:
+                continue
+            size = loaded_size(load, path)
+            fault = '' if size else NO_IMAGE
+        if fault:
+            bad[path] = fault
         else:
-            bad[path] = picture.fault
+            sizes[path] = size
     return sizes, bad
 
 
@@ -127,57 +144,6 @@ def listing(names: Iterable[object], limit: int = 8) -> str:
     return ', '.join(names[:limit]) + more
 
 
-def check_bad_images(
-    bad: Mapping[str, str], total: int, allowed: float, training: bool, source: str
-) -> Iterator[tuple[str, str]]:
-    """Whether a run survives its bad images, as ``(level, message)``.
-
-    Args:
-        bad: Paths and what is wrong with them.
-        total: How many images there are.
-        allowed: Fraction of them that may be skipped.
-        training: Whether images may be skipped at all.
-        source: What lists the images.
-    """
-    if not bad:
-        return
-    share = len(bad) / total
-    named = listing(f'{path} ({reason})' for path, reason in bad.items())
-    text = f'{len(bad)} of {total} images ({share:.2%}) are missing or do not decode: {named}.'
-    if share <= allowed:
-        yield 'warning', f'{text} Training skips them'
-        return
-    skip = ", or load with type='mmswin.LoadImageFromFile'" if training and not allowed else ''
-    limit = f'At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile)'
-    yield (
-        'error',
-        f'{text} {limit if allowed else "This pipeline cannot skip an image"}: restore the files or remove them from '
-        f'{source}{skip}',
-    )
-
-
-def check_sizes(
-    wrong: Mapping[str, tuple[tuple[int, int], tuple]], looked_at: int, allowed: float, source: str
-) -> Iterator[tuple[str, str]]:
-    """Pictures of another size than an annotation file says, as ``(level, message)``.
-
-    Args:
-        wrong: Path to width and height as loaded, and as the file says.
-        looked_at: How many pictures were looked at.
-        allowed: Fraction of them that may differ before it is an error.
-        source: The annotation file.
-    """
-    if wrong:
-        named = listing(
-            (
-                f'{path} has {size[0]} x {size[1]} pixels and not {said[0]} x {said[1]}'
-                for path, (size, said) in wrong.items()
-            ),
-            limit=3,
-        )
-        yield (
-            'error' if len(wrong) > allowed * looked_at else 'warning',
-            f'{len(wrong)} of {looked_at} pictures looked at have another size (width x height) than {source} says, so '
-            f'that boxes and masks do not lie where the objects are: {named}. Were they resized or turned after they were '
-            'labelled?',
-        )
+def fault_of_some(number: int, total: int, what: str) -> str:
+    """``none of the 9 label maps is`` or ``2 of 9 label maps are not``."""
+    return f'none of the {total} {what} is' if number == total else f'{number} of {total} {what} are not'

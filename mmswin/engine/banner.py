@@ -10,9 +10,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 import mmswin
+from mmswin.data.config_facts import dicts_in, short_name
 from mmswin.engine.configure import SYNC_NORMS
 from mmswin.engine.saving import unwrapped
-from mmswin.engine.types import PRETRAINED, dicts_in, short_name
+from mmswin.engine.types import PRETRAINED
 from mmswin.errors import printable
 from mmswin.registry import HOOKS
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmswin.engine.types import dicts_in
+from mmswin.data.config_facts import dicts_in
 from mmswin.errors import RunError
 
 

@@ -15,10 +15,10 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmswin import shipped
 from mmswin.checkpoints.downloads import is_offline
-from mmswin.data.config_facts import dataset_class, default_argument, leaf_datasets
+from mmswin.data.config_facts import dataset_class, default_argument, dicts_in, leaf_datasets, short_name
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
-from mmswin.engine.types import dicts_in, resolve_type, short_name
+from mmswin.engine.types import resolve_type
 from mmswin.environment.importable import make_mmpretrain_importable, mmpretrain_folder
 from mmswin.errors import RunError, nearest
 

@@ -23,9 +23,10 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from mmswin.data.config_facts import dicts_in
 from mmswin.engine import strategies
 from mmswin.engine.configure import quiet
-from mmswin.engine.types import dicts_in, resolve_type
+from mmswin.engine.types import resolve_type
 from mmswin.errors import RunError, plain_message
 
 _NAME = 'mmswin-dry-build'

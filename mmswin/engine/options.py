@@ -26,7 +26,8 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcesso
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
-from mmswin.engine.types import accepts, dicts_in, mentions, readers_of, resolve_type, takes_out, walk
+from mmswin.data.config_facts import dicts_in, walk
+from mmswin.engine.types import accepts, mentions, readers_of, resolve_type, takes_out
 from mmswin.errors import RunError
 
 # Read from `runner.cfg` or by the tools, next to the arguments of the Runner itself.

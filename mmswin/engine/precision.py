@@ -19,7 +19,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.runner.amp import autocast
 from torch import nn
 
-from mmswin.engine.types import short_name
+from mmswin.data.config_facts import short_name
 from mmswin.errors import RunError
 from mmswin.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 

@@ -15,8 +15,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmswin.checkpoints import CheckpointError, load_file
+from mmswin.data.config_facts import dicts_in, short_name
 from mmswin.engine.configure import quiet
-from mmswin.engine.types import PRETRAINED, dicts_in, short_name
+from mmswin.engine.types import PRETRAINED
 from mmswin.errors import RunError, plain_message, printable
 
 # A test with less would report the AP of a partly random network; resuming needs every tensor.

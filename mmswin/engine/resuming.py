@@ -9,8 +9,8 @@ from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
 from mmswin.checkpoints.mmengine_loader import load_from_mmswin
+from mmswin.data.config_facts import dicts_in, short_name
 from mmswin.engine.saving import last_checkpoint
-from mmswin.engine.types import dicts_in, short_name
 from mmswin.errors import RunError, printable
 
 # What Runner.resume reads; a file without them is weights, not a run.

@@ -19,7 +19,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from mmswin.engine.types import dicts_in, short_name
+from mmswin.data.config_facts import dicts_in, short_name
 from mmswin.errors import RunError
 
 KINDS = ('ddp', 'zero', 'fsdp')

@@ -10,8 +10,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from mmswin.data.config_facts import dicts_in, short_name
 from mmswin.engine.precision import is_slower, mixed_precision
-from mmswin.engine.types import dicts_in, resolve_type, short_name
+from mmswin.engine.types import resolve_type
 from mmswin.errors import RunError
 
 _MASK_PARTS = ('mask_head', 'panoptic_head', 'panoptic_fusion_head')

@@ -1,4 +1,4 @@
-"""What stands in a config, what a ``type`` in it stands for and what reads its arguments: registries and classes are asked.
+"""What a ``type`` in a config stands for and what reads its arguments: registries and classes are asked.
 
 A type is a name, with or without a scope, a dotted path, or, in mmengine's Python-style configs, the class itself.
 """
@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from itertools import chain
 from typing import Any
 
 from mmengine import registry as _registries
@@ -26,20 +25,6 @@ _REGISTRIES = tuple(
 
 # The name and the class of mmengine's initialisation from a checkpoint.
 PRETRAINED = ('Pretrained', 'PretrainedInit')
-
-
-def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of all that is in a dict or list of a config, the outer before the inner."""
-    entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
-    for key, value in entries:
-        inner = f'{path}.{key}' if path else str(key)
-        yield inner, value
-        yield from walk(value, inner)
-
-
-def dicts_in(node: Any) -> Iterator[dict]:
-    """All dicts in a config, itself included, the outer before the inner."""
-    return (value for _, value in chain([('', node)], walk(node)) if isinstance(value, dict))
 
 
 def resolve_type(kind: Any, scope: str | None) -> list[Callable]:
@@ -70,11 +55,6 @@ def readers_of(node: Mapping[str, Any], scope: str | None) -> list[Callable]:
         if inspect.isclass(target) and issubclass(target, Hook):
             found.append(Runner.register_hook)
     return found
-
-
-def short_name(kind: Any) -> str:
-    """The name of a type without scope, path or module."""
-    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
 
 
 def accepts(target: Callable, name: str) -> bool:

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmswin.data.config_facts import leaf_datasets
-from mmswin.engine.types import short_name
+from mmswin.data.config_facts import leaf_datasets, short_name
 from mmswin.errors import RunError
 
 _NOT_NEEDED = ('LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs', 'PackSegInputs')

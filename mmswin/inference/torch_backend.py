@@ -18,10 +18,9 @@ from torch import nn
 
 from mmswin.checkpoints import mmengine_loader
 from mmswin.checkpoints.mmengine_loader import load_from_mmswin
-from mmswin.data.config_facts import build_dataset, leaf_datasets, model_num_classes, steps_of
+from mmswin.data.config_facts import build_dataset, dicts_in, leaf_datasets, model_num_classes, short_name
 from mmswin.engine import configure, preflight
 from mmswin.engine.precision import autocast_type, mixed_precision
-from mmswin.engine.types import short_name
 from mmswin.errors import RunError, plain_message, say
 from mmswin.inference.results import Instances, Mask, Scores
 
@@ -55,7 +54,7 @@ class TorchBackend:
         self._to_float = bool(steps[0].get('to_float32'))
         # The truth, which there is none of here.
         kept = [step for step in steps[1:] if not short_name(step.get('type')).endswith('Annotations')]
-        if any(short_name(step.get('type')) == 'TestTimeAug' for step in steps_of(kept)):
+        if any(short_name(step.get('type')) == 'TestTimeAug' for step in dicts_in(kept)):
             raise RunError("prediction takes one view of a picture, and the test pipeline has type='TestTimeAug'")
         with DefaultScope.overwrite_default_scope(self.scope):
             self._pipeline = Compose(kept)

@@ -9,10 +9,11 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 
+from mmswin.data.config_facts import walk
 from mmswin.engine.configure import quiet
 from mmswin.engine.options import is_read
 from mmswin.engine.preflight import build_model
-from mmswin.engine.types import resolve_type, walk
+from mmswin.engine.types import resolve_type
 from mmswin.errors import RunError, plain_message
 from mmswin.upgrade.findings import Report
 

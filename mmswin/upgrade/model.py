@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from mmswin.backbones.swin import SwinTransformer
-from mmswin.engine.types import dicts_in
+from mmswin.data.config_facts import dicts_in
 from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.reppoints_v2 import is_reppoints_v2, upgrade_reppoints_v2
 

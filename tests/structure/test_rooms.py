@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_260  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 25_140  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 950,  # with classifiers
     'assigners': 110,
@@ -42,10 +42,10 @@ ROOM_LINES = {
     'backbones': 1_715,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
     'checkpoints': 4_340,  # with files of Swin V2, MAE and mmpretrain's ViT
     'cli': 1_040,  # with errors of options in words
-    'data': 2_675,  # with InstaBoost, label maps beside COCO and class folders
+    'data': 2_570,  # with InstaBoost, label maps beside COCO and class folders
     'dense_heads': 750,
     'detectors': 285,
-    'engine': 3_760,
+    'engine': 3_745,
     'environment': 1_040,  # with mmpretrain, which lies apart
     'errors': 150,
     'export': 1_690,

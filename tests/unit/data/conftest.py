@@ -1,6 +1,7 @@
 """A small sound data set in COCO's layout, into which tests seed one fault at a time; nothing is built of it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ class Data:
     def dataset(self) -> dict[str, Any]:
         """The configuration of the training dataset."""
         return self.cfg['train_dataloader']['dataset']
+
+    def enlarge(self, missing: int, split: str = 'train') -> None:
+        """Make a large data set out of the small one, and delete some of its images."""
+        part, folder = self.parts[split], self.root / f'{split}2017'
+        for index in range(11, 201):
+            part['images'].append({'id': index, 'file_name': f'{index:03d}.jpg', 'width': 80, 'height': 60})
+            part['annotations'].append({**part['annotations'][0], 'id': 100 + index, 'image_id': index})
+            os.link(folder / '001.jpg', folder / f'{index:03d}.jpg')
+        for index in range(2, 2 + missing):
+            (folder / f'{index:03d}.jpg').unlink()
 
     def write(self) -> None:
         (self.root / 'annotations').mkdir(exist_ok=True)

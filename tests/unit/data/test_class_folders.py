@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 from mmswin.data import class_folders
+from mmswin.data.checked_dataset import CheckedDataset, Report
+
+LOADING = [{'type': 'LoadImageFromFile'}]
 
 
 class Folders:
@@ -42,20 +45,24 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def part_of(cfg: dict, built: Folders, split: str = 'train', decode: bool = False, **entries: object) -> CheckedDataset:
+    dataset = {'type': 'CustomDataset', 'pipeline': LOADING, **entries}
+    part = CheckedDataset(cfg, split, 'x.dataset', dataset, decode, Report())
+    part.built = built
+    return part
+
+
 def faults(root: Path, split: str = 'train', ann_file: str = '') -> list[tuple[str, str]]:
     train = dict(type='CustomDataset', data_root=str(root), data_prefix='train')
-    built = Folders(root / split, ann_file)
-    cfg = dict(train_dataloader=dict(dataset=train))
-    return class_folders.check(cfg, 'x.dataset', train, built, split == 'train', False)[0]
+    part = part_of(dict(train_dataloader=dict(dataset=train)), Folders(root / split, ann_file), split)
+    class_folders.check(part)
+    return [(finding.level, finding.message) for finding in part.report.findings]
 
 
 def test_well_kept_folders(root: Path) -> None:
-    built = Folders(root / 'train')
-    assert class_folders.check({}, 'x', {}, built, True, True) == (
-        [],
-        f'4 pictures, 2 classes in {root}/train',
-        ['cat', 'dog'],
-    )
+    part = part_of({}, Folders(root / 'train'), decode=True)
+    assert class_folders.check(part) == ['cat', 'dog']
+    assert part.report == Report(summaries=[f'train: 4 pictures, 2 classes in {root}/train'])
     assert not faults(root, 'val')
 
 
@@ -63,13 +70,17 @@ def test_well_kept_folders(root: Path) -> None:
     ('indices', 'words'), [(2, ('first 2 of 4', '1 of the 2')), (-1, ('last 1 of 4', '1 of the 2'))]
 )
 def test_a_number_of_pictures_that_leaves_classes_out(root: Path, indices: int, words: tuple[str, ...]) -> None:
-    ((level, message),) = class_folders.check({}, 'x', dict(indices=indices), Folders(root / 'train'), True, False)[0]
-    assert level == 'warning' and f'x.indices={indices}' in message and all(word in message for word in words)
+    part = part_of({}, Folders(root / 'train'), indices=indices)
+    class_folders.check(part)
+    (found,) = part.report.findings
+    assert found.level == 'warning' and all(word in found.message for word in (f'x.dataset.indices={indices}', *words))
 
 
 @pytest.mark.parametrize('indices', [3, -3, [0], None])
 def test_a_number_of_pictures_of_all_classes(root: Path, indices: object) -> None:
-    assert not class_folders.check({}, 'x', dict(indices=indices), Folders(root / 'train'), True, False)[0]
+    part = part_of({}, Folders(root / 'train'), indices=indices)
+    class_folders.check(part)
+    assert not part.report.findings
 
 
 def test_a_class_without_pictures(root: Path) -> None:
@@ -107,5 +118,7 @@ def test_a_label_beyond_the_classes(root: Path) -> None:
     (root / 'list.txt').write_text('cat/0.png 0\ndog/0.png 2\n')
     built = Folders(root / 'train', str(root / 'list.txt'))
     built.CLASSES = ('cat', 'dog')
-    ((level, message),), _, names = class_folders.check({}, 'x', {}, built, True, False)
-    assert (level, names) == ('error', ['cat', 'dog']) and 'the label 2' in message
+    part = part_of({}, built)
+    assert class_folders.check(part) == ['cat', 'dog']
+    (finding,) = part.report.findings
+    assert finding.level == 'error' and 'the label 2' in finding.message

@@ -1,55 +1,9 @@
 """Faults of image files: each that users are known to meet gets its own message."""
 
-import os
 import subprocess
 
 import pytest
 from PIL import Image
-
-
-def bad_images(data, number: int, split: str = 'train') -> None:
-    """Make a large data set out of the small one, and delete some of its images."""
-    part, folder = data.parts[split], data.root / f'{split}2017'
-    for index in range(11, 201):
-        part['images'].append({'id': index, 'file_name': f'{index:03d}.jpg', 'width': 80, 'height': 60})
-        part['annotations'].append({**part['annotations'][0], 'id': 100 + index, 'image_id': index})
-        os.link(folder / '001.jpg', folder / f'{index:03d}.jpg')
-    for index in range(2, 2 + number):
-        (folder / f'{index:03d}.jpg').unlink()
-
-
-def test_few_missing_images_are_a_warning(data) -> None:
-    bad_images(data, 2)
-    level, message = data.only()
-    assert level == 'warning'
-    assert '2 of 200 images (1.00%) are missing or do not decode' in message and 'Training skips them' in message
-    assert f'{data.root}/train2017/002.jpg (missing), {data.root}/train2017/003.jpg (missing)' in message
-
-
-def test_many_missing_images_are_an_error(data) -> None:
-    bad_images(data, 3)
-    level, message = data.only()
-    assert level == 'error' and '3 of 200 images (1.50%)' in message and 'At most 1.00% may be skipped' in message
-
-
-def test_one_missing_image_in_a_small_data_set_is_an_error(data) -> None:
-    (data.root / 'train2017' / '005.jpg').unlink()
-    level, message = data.only()
-    assert level == 'error' and '1 of 10 images (10.00%)' in message and '005.jpg (missing)' in message
-
-
-def test_a_pipeline_that_cannot_skip(data) -> None:
-    bad_images(data, 1)
-    data.dataset['pipeline'][0] = {'type': 'LoadImageFromFile'}
-    level, message = data.only()
-    assert level == 'error' and "or load with type='mmswin.LoadImageFromFile'" in message
-
-
-def test_testing_cannot_skip(data) -> None:
-    bad_images(data, 1, 'val')
-    level, message = data.only(('val',))
-    assert level == 'error' and 'This pipeline cannot skip an image: restore the files' in message
-    assert 'mmswin.LoadImageFromFile' not in message
 
 
 def test_all_images_elsewhere(data) -> None:
@@ -82,7 +36,7 @@ def test_pictures_of_another_size_than_the_file_says(data) -> None:
 
 
 def test_one_odd_picture_among_many_is_a_warning(data) -> None:
-    bad_images(data, 0)
+    data.enlarge(0)
     path = data.root / 'train2017' / '002.jpg'
     Image.open(path).resize((40, 30)).save(path)
     level, message = data.only()

@@ -3,7 +3,8 @@
 import pytest
 from mmengine.hooks import CheckpointHook, EMAHook
 
-from mmswin.engine.types import accepts, mentions, resolve_type, short_name
+from mmswin.data.config_facts import short_name
+from mmswin.engine.types import accepts, mentions, resolve_type
 
 
 class Base:
