@@ -93,10 +93,11 @@ def _target(url: str) -> Path:
 
 def _fits(path: Path, wanted: str) -> bool:
     """Whether a cached file has the checksum, where one is known; it may be damaged, or put there by hand."""
-    return not wanted or _sha256(path).startswith(wanted)
+    return not wanted or sha256(path).startswith(wanted)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while chunk := file.read(CHUNK):
@@ -157,7 +158,7 @@ def _problem(part: Path, wanted: str) -> str | None:
     if other:
         return f'what came {other}'
     if wanted:
-        found = _sha256(part)
+        found = sha256(part)
         fault = f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its way'
         return None if found.startswith(wanted) else f'{fault} or has been exchanged'
     if told_length(part) is None:

@@ -1,8 +1,10 @@
-"""Makes mmpretrain importable where it is installed apart from the environment, and torchvision beside any torch.
+"""Makes importable what is installed apart from the environment: mmpretrain, with torchvision beside any torch, and what
+models are exported with.
 
 mmpretrain needs torchvision, and mmdet and mmseg import both wherever they find them: next to a torch that is no match
 for torchvision's compiled part, ``import mmdet.models`` would fail. So mmpretrain lies in a folder of its own, which a
-process looks into when it runs a configuration of mmpretrain's, and in no other.
+process looks into when it runs a configuration of mmpretrain's, and in no other. The libraries of export, which no other
+command needs, have another one.
 """
 
 from __future__ import annotations
@@ -28,12 +30,29 @@ def make_mmpretrain_importable() -> bool:
 
     One among the environment's own packages goes first.
     """
-    if find_spec('mmpretrain') is None:
-        folder = mmpretrain_folder()
-        if not (folder / 'mmpretrain').is_dir():
+    if not _look_into(mmpretrain_folder(), 'mmpretrain'):
+        return False
+    make_torchvision_importable()
+    return True
+
+
+def export_folder() -> Path:
+    """Where ``make peers`` puts the libraries of export: MMSWIN_EXPORT_LIBRARIES, or ``export`` in the environment."""
+    return Path(os.environ.get('MMSWIN_EXPORT_LIBRARIES') or Path(sys.prefix, 'export'))
+
+
+def make_exporters_importable(*libraries: str) -> None:
+    """Have this process find onnx, openvino and the like in their folder from now on, if one of ``libraries`` is not elsewhere."""
+    for library in libraries:
+        _look_into(export_folder(), library)
+
+
+def _look_into(folder: Path, package: str) -> bool:
+    """Add a folder at the end of the path of imports if a package is in it and nowhere else; whether it is anywhere."""
+    if find_spec(package) is None:
+        if not (folder / package).is_dir():
             return False
         sys.path.append(str(folder))
-    make_torchvision_importable()
     return True
 
 

@@ -6,6 +6,7 @@
 ``preprocessing``                     what is done with a picture before, in the program or noted
 ``onnx_file``, ``openvino_file``      the formats
 ``comparison``, ``accuracy``          equal to the model; what less precision costs
+``printed``                           what exporters print, held back
 ``files``                             all of it, as ``mmswin export`` does it
 ============================  =======================================================================================
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,10 +18,12 @@ from torch import nn
 
 import mmswin
 from mmswin.atomic import replacing, size_text
+from mmswin.checkpoints.downloads import sha256
 from mmswin.errors import RunError
 from mmswin.export import comparison, onnx_file
 from mmswin.export.onnx_file import KEY, require, version_of
 from mmswin.export.preprocessing import Deployed, Preprocessing, read_config
+from mmswin.export.printed import held_back
 from mmswin.export.program import BackboneGraph, record
 from mmswin.inference import sources
 from mmswin.inference.exported_backend import prepare, resize
@@ -176,7 +177,7 @@ def export_file(
 def _facts(config: str, checkpoint: str, backend: Any) -> dict[str, Any]:
     """What the metadata say of the model's origin."""
     file = Path(checkpoint)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    digest = sha256(file) if file.is_file() else None
     return {
         'classes': list(backend.classes),
         'palette': None if backend.palette is None else [list(map(int, colour)) for colour in backend.palette],
@@ -201,6 +202,7 @@ class _Writing:
         )
         self.path = folder / request.out.name
         self.kind = request.out.suffix.lower()
+        self.log = request.out.with_name(f'{request.out.name}.log')
         libraries = ('torch', *LIBRARIES[self.kind], *(['nncf'] if request.precision == 'int8' else []))
         self.metadata: dict[str, Any] = {
             'task': task,
@@ -235,6 +237,11 @@ class _Writing:
                 deployed.with_features = len(self.graph.features(torch.zeros(1, 3, *EXAMPLE)))
         axes = ', '.join(dynamic.values())
         say(f'recording  {self.task}, {"x".join(map(str, example.shape))}' + (f'; {axes} may vary' if axes else ''))
+        with held_back(self.log):
+            self._record(deployed, example, dynamic)
+        self._save(self.path, self.metadata)
+
+    def _record(self, deployed: Deployed, example: torch.Tensor, dynamic: dict[int, str]) -> None:
         program = record(deployed, example, dynamic)
         if self.kind == '.pt2':
             self._save = partial(_save_torch, program)
@@ -251,7 +258,6 @@ class _Writing:
                 written.unlink()
                 whole = openvino_file.without_last_outputs(self.model, deployed.with_features)
                 self._save = partial(openvino_file.write, whole)
-        self._save(self.path, self.metadata)
 
     def prove(self, model: nn.Module, say: Callable[[str], None]) -> None:
         """Compare the program with the model at other sizes than it was recorded at, and note the largest differences.
@@ -314,9 +320,9 @@ class _Writing:
             images = [prepare(resize(image, given, request.static), given, request.static)
                       for image in _pictures(request.images, CALIBRATION, self.metadata['reading'])]  # fmt: skip
             say(f'quantising backbone and neck, on {len(images)} pictures')
-            quantized = openvino_file.quantize(
-                self.model, len(self.model.outputs) - len(self.metadata['outputs']), images
-            )
+            features = len(self.model.outputs) - len(self.metadata['outputs'])
+            with held_back(self.log):
+                quantized = openvino_file.quantize(self.model, features, images)
             self._save = partial(openvino_file.write, quantized)
         self._save(self.path, self.metadata)
         measured = accuracy.measure([exact, self.path], request.images, cfg)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmswin.environment.importable import export_folder, make_exporters_importable
 from mmswin.errors import RunError
 from mmswin.export.program import failure
 
@@ -25,6 +26,7 @@ def require(*libraries: str) -> None:
     Raises:
         RunError: One is missing, or does not work here; the message says how to install it.
     """
+    make_exporters_importable(*libraries)
     missing: dict[str, ImportError] = {}
     for library in libraries:
         try:
@@ -34,7 +36,7 @@ def require(*libraries: str) -> None:
     if missing:
         raise RunError(
             f'this export needs {", ".join(missing)}, which cannot be imported here ({next(iter(missing.values()))}): '
-            f'pip install {" ".join(missing)}; after `make peers` they lie in .venv/export, which PYTHONPATH can name'
+            f'pip install {" ".join(missing)}, or `make peers` in a checkout, which puts them into {export_folder()}'
         )
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -71,18 +68,13 @@ def quantize(model: Any, features: int, images: Iterable[np.ndarray]) -> Any:
     after = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_friendly_name() not in before]
     ignored = nncf.IgnoredScope(names=[name for name in after if name not in {n.get_friendly_name() for n in maps}],
                                 validate=False)  # fmt: skip
-    level = logging.getLogger('nncf').level
-    logging.getLogger('nncf').setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            quantized = nncf.quantize(
-                model, nncf.Dataset(images), model_type=nncf.ModelType.TRANSFORMER, preset=nncf.QuantizationPreset.MIXED,
-                subset_size=10**6, ignored_scope=ignored,
-            )  # fmt: skip
+        quantized = nncf.quantize(
+            model, nncf.Dataset(images), model_type=nncf.ModelType.TRANSFORMER, preset=nncf.QuantizationPreset.MIXED,
+            subset_size=10**6, ignored_scope=ignored,
+        )  # fmt: skip
     except Exception as error:
         raise failure('nncf', version_of('nncf'), error) from error
-    finally:
-        logging.getLogger('nncf').setLevel(level)
     return without_last_outputs(quantized, features)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmswin.environment.importable import make_exporters_importable
 from mmswin.errors import RunError, plain_message, printable
 from mmswin.inference.program_file import open_program
 from mmswin.inference.results import Instances, Mask
@@ -79,6 +80,7 @@ def _open(path: Path) -> tuple[dict[str, Any], Any]:
     library = SUFFIXES[path.suffix.lower()]
     if not path.is_file():
         raise RunError(f'{path} does not exist')
+    make_exporters_importable(library)
     try:
         return open_program(str(path))
     except ImportError as error:

@@ -49,6 +49,19 @@ def test_one_of_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.M
     assert str(tmp_path / 'apart') not in sys.path and not mended
 
 
-def test_its_folder_is_the_environments_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_models_are_exported_with_is_found_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mended: list[Path]
+) -> None:
+    monkeypatch.setenv('MMSWIN_EXPORT_LIBRARIES', str(tmp_path))
+    package(tmp_path, 'no_such_exporter')
+    importable.make_exporters_importable('json', 'no_such_runtime')
+    assert str(tmp_path) not in sys.path
+    importable.make_exporters_importable('no_such_exporter', 'no_such_exporter')
+    assert sys.path[-1] == str(tmp_path) and sys.path.count(str(tmp_path)) == 1
+
+
+def test_folders_are_the_environments_unless_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv('MMSWIN_PRETRAIN', raising=False)
+    monkeypatch.delenv('MMSWIN_EXPORT_LIBRARIES', raising=False)
     assert importable.mmpretrain_folder() == Path(sys.prefix, 'pretrain')
+    assert importable.export_folder() == Path(sys.prefix, 'export')
