@@ -23,7 +23,7 @@ LINT = .venv-lint/bin
 
 help:
 	@echo 'make setup      an environment with torch, mmcv, mmdet, mmseg and mmswin in $(VENV)'
-	@echo 'make peers      libraries that tests need besides: timm and its like in $(VENV)/peers, onnx and its like in $(VENV)/export'
+	@echo 'make peers      libraries that tests need besides: timm and its like in $(VENV)/peers, onnx in $(VENV)/export, SAHI in $(VENV)/inference'
 	@echo 'make pretrain   mmpretrain for classification and pretraining, in $(VENV)/pretrain'
 	@echo 'make demo       set up, then train and test a small detector and a segmentation model on synthetic data'
 	@echo 'make test       set up, then run all tests'

@@ -156,6 +156,7 @@ def compile_status(folder: Path) -> str:
 # Libraries that tests need besides, each set in a folder of the environment's by the name of its pins in constraints/.
 BESIDE = {
     'peers': 'timm, torchvision and transformers, for the tests that compare with them',
+    'inference': 'SAHI and supervision, for the tests of what predicts with our files and takes our results',
     'export': 'onnx, onnxruntime, openvino and nncf, for the tests of export',
 }
 

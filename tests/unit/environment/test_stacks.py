@@ -52,6 +52,7 @@ def test_an_installation_requires_nothing_by_itself():
 
 @pytest.mark.parametrize(('beside', 'some'), [
     ('peers', {'timm', 'torchvision', 'transformers', 'safetensors'}), ('export', {'onnx', 'onnxruntime', 'openvino'}),
+    ('inference', {'sahi', 'supervision'}),
 ])  # fmt: skip
 def test_the_reference_libraries_do_not_replace_what_the_stacks_bring(beside, some):
     libraries = _pins(beside)
