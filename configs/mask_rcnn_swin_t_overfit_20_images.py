@@ -1,31 +1,11 @@
 # Can it learn at all? The fine-tuning recipe on the first 20 training images of COCO, from random weights and at a third
 # of the size, tested on the same 20: box AP50 must go beyond 0.9. Hours on a CPU, minutes on a GPU.
-_base_ = './mask_rcnn_swin_t_finetune.py'
-
-load_from = None
-channels = 64
-norm = dict(type='GN', num_groups=16)
-heads = dict(num_classes=80, in_channels=channels, conv_out_channels=channels)
-regions = dict(out_channels=channels, finest_scale=14)
-model = dict(
-    backbone=dict(embed_dims=48, drop_path_rate=0.0),
-    neck=dict(in_channels=[48, 96, 192, 384], out_channels=channels, norm_cfg=norm),
-    rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[2, 4])),
-    roi_head=dict(
-        bbox_roi_extractor=regions,
-        mask_roi_extractor=dict(regions, roi_layer=dict(output_size=7)),
-        bbox_head=dict(
-            heads, type='ConvFCBBoxHead', num_shared_convs=1, num_shared_fcs=1, fc_out_channels=256, norm_cfg=norm
-        ),
-        mask_head=dict(heads, num_convs=2, norm_cfg=norm),
-    ),
-    train_cfg=dict(
-        rpn=dict(assigner=dict(min_pos_iou=0.1)),
-        rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=dict(sampler=dict(num=128, pos_fraction=0.5), mask_size=14),
-    ),
-    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300)),
-)
+_base_ = [
+    '_base_/models/mask_rcnn_swin_small.py',
+    '_base_/datasets/coco_instance.py',
+    '_base_/schedules/random_weights.py',
+    '_base_/runtime.py',
+]
 
 size = dict(type='Resize', scale=(336, 224), keep_ratio=True)
 load = dict(type='LoadImageFromFile')
@@ -56,13 +36,9 @@ test_evaluator = val_evaluator
 
 iterations = 4000
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=200)
-optim_wrapper = dict(
-    constructor='mmswin.OptimWrapperConstructor',
-    optimizer=dict(lr=4e-4),
-    paramwise_cfg=dict(_delete_=True, custom_keys=_base_.no_decay['custom_keys']),
-)
+optim_wrapper = dict(optimizer=dict(lr=4e-4))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    _base_.warm_up,
     dict(
         type='CosineAnnealingLR', by_epoch=False, begin=100, end=iterations, T_max=iterations - 100, eta_min_ratio=0.01
     ),
