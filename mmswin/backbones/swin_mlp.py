@@ -16,7 +16,7 @@ from mmswin.backbones import arguments
 from mmswin.backbones.base import drop_path
 from mmswin.backbones.swin import Mlp, SwinTransformer
 from mmswin.ops import execution
-from mmswin.ops.windows import from_heads, to_heads, window_plan
+from mmswin.ops.windows import exceeds, from_heads, to_heads, window_plan
 from mmswin.registry import MODELS
 
 # By the channels of a head, as the authors name their files; the base variant's have 32.
@@ -64,8 +64,8 @@ class SwinMLPBlock(nn.Module):
         authors' code they are not on maps no larger than a window.
         """
         height, width = x.shape[1:3]
-        small = height <= self.window[0] or width <= self.window[1]
-        top, left = ((side - step) % side if not small else 0 for side, step in zip(self.window, self.shift))
+        larger = exceeds(height, width, self.window)
+        top, left = ((side - step) % side * larger for side, step in zip(self.window, self.shift))
         plan = window_plan(height + top, width + left, self.window)
         windows = to_heads(F.pad(x, (0, 0, left, 0, top, 0)), plan, self.num_heads, parts=1)
         mixed = self.spatial_mlp(windows[0].flatten(1, 2)).view(windows.shape)

@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--images', metavar='DIR', help='pictures to compare on, and to measure and calibrate with')
     parser.add_argument('--precision', default='fp32', choices=['fp32', 'bf16', 'int8'], help='less than fp32: .xml '
                         'alone; what it costs is measured on --images, and int8 is for backbone and neck')  # fmt: skip
-    parser.add_argument('--max-loss', type=float, metavar='POINTS', help='of AP or mIoU that less precision may cost '
+    parser.add_argument('--max-loss', type=float, metavar='POINTS', help='of AP, mIoU or accuracy that less precision may cost '
                         '(default: 1 where the pictures have annotations, else 5)')  # fmt: skip
     parser.add_argument('--opset', type=whole(), default=20, choices=[18, 20], help='of ONNX (default 20)')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT where it exists')

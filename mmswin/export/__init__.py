@@ -2,7 +2,8 @@
 
 ============================  =======================================================================================
 ``program``                           what a graph is; recording one; backbones
-``segmentors``, ``detectors``         models of mmseg and mmdet as graphs
+``segmentors``, ``detectors``,        models of mmseg, mmdet and mmpretrain as graphs
+``classifiers``
 ``preprocessing``                     what is done with a picture before, in the program or noted
 ``onnx_file``, ``openvino_file``      the formats
 ``comparison``, ``accuracy``          equal to the model; what less precision costs

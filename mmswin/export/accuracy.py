@@ -1,4 +1,4 @@
-"""What a program of less precision costs: AP or mIoU beside the float32 program's, on a folder of pictures."""
+"""What a program of less precision costs: AP, mIoU or accuracy beside the float32 program's, on a folder of pictures."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CERTAIN = 0.3
 
 @dataclass
 class Measured:
-    """AP or mIoU of programs, in points.
+    """AP, mIoU or accuracy of programs, in points.
 
     Attributes:
-        metric: ``'box AP'``, ``'mask AP'`` or ``'mIoU'``.
+        metric: ``'box AP'``, ``'mask AP'``, ``'mIoU'`` or ``'top-1'``.
         values: Of each program.
         truth: What they were compared with.
         annotated: Whether that are annotations.
@@ -45,7 +45,7 @@ class Measured:
 
 
 def measure(programs: Sequence[Path], folder: str, cfg: Config) -> Measured:
-    """AP or mIoU of programs on the same pictures.
+    """AP, mIoU or accuracy of programs on the same pictures.
 
     Args:
         programs: Of the same model; the first stands for the truth where there are no annotations.
@@ -80,6 +80,9 @@ def measure(programs: Sequence[Path], folder: str, cfg: Config) -> Measured:
         return Measured(
             'mIoU', [_miou(expected, kept, classes) for kept in entries], truth, bool(truths), len(expected)
         )
+    if isinstance(expected[0], int):
+        values = [100 * float(np.mean(np.equal(kept, expected))) for kept in entries]
+        return Measured('top-1', values, truth, bool(truths), len(expected))
     metric = (
         'segm' if any('segmentation' in one for kept in entries for _, _, found in kept for one in found) else 'bbox'
     )
@@ -90,12 +93,12 @@ def measure(programs: Sequence[Path], folder: str, cfg: Config) -> Measured:
 def _keep(result: Result) -> Any:
     """What is needed of a result later."""
     if result.instances is None:
-        return result.label_map
+        return result.label_map if result.scores is None else int(result.scores.argmax())
     return *result.image.shape[:2], result.to_coco()
 
 
 def _stand_in(result: Result) -> Any:
-    return result.label_map if result.instances is None else result.filter(CERTAIN).to_coco()
+    return _keep(result) if result.instances is None else result.filter(CERTAIN).to_coco()
 
 
 def _annotations(cfg: Config, folder: str) -> dict[str, Any]:
@@ -121,6 +124,8 @@ def _annotations(cfg: Config, folder: str) -> dict[str, Any]:
 
 
 def _truth_of(info: Mapping[str, Any], load: Any) -> Any:
+    if 'gt_label' in info:
+        return int(info['gt_label'])
     if 'instances' not in info:
         return load({**info, 'seg_fields': []})['gt_seg_map']
     entries = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -25,6 +26,12 @@ from mmswin.inference.results import Instances, Mask
 LIMITS = {'maps': 1e-4, 'logits': 1e-4, 'labels': 1e-3, 'objects': 1e-2, 'boxes': 1e-2, 'scores': 1e-4, 'masks': 1e-2}
 # Pixels from which on two boxes are not the same object's.
 APART = 1
+# What test_step takes besides a picture.
+_SAMPLES = {
+    'classification': ('mmpretrain.structures', 'DataSample'),
+    'detection': ('mmdet.structures', 'DetDataSample'),
+    'segmentation': ('mmseg.structures', 'SegDataSample'),
+}
 # Height and width of the pictures that programs are compared on: below, at and between multiples of windows and patches.
 SIZES = ((33, 47), (160, 224), (131, 190), (224, 96))
 
@@ -42,22 +49,24 @@ def pictures(sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
 
 
 def of_model(model: nn.Module, task: str, image: np.ndarray, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model itself says of one picture: mmdet's and mmseg's ``test_step``, or the backbone's maps.
+    """What the model itself says of one picture: its ``test_step``, or the backbone's maps.
 
     Returns:
         ``found``, :class:`Instances`, for detection; else arrays by the names of the outputs.
     """
-    size, kind = image.shape[:2], 'SegDataSample' if task == 'segmentation' else 'DetDataSample'
+    size = image.shape[:2]
     with torch.no_grad():
         if task == 'backbone':
             tensor = torch.from_numpy(prepare(image, {**preprocessing, 'inside': False}))
             return {f'map{i}': found.numpy() for i, found in enumerate(model.backbone(tensor))}
-        module = __import__('mmseg.structures' if task == 'segmentation' else 'mmdet.structures', fromlist=[kind])
-        sample = getattr(module, kind)(
+        module, kind = _SAMPLES[task]
+        sample = getattr(importlib.import_module(module), kind)(
             metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0), img_id=0)
         )
         inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         (found,) = model.test_step({'inputs': [inputs], 'data_samples': [sample]})
+    if task == 'classification':
+        return {'scores': found.pred_score.numpy()}
     if task == 'segmentation':
         logits = found.seg_logits.data
         return {'logits': logits.numpy(), 'labels': found.pred_sem_seg.data[0].numpy()}
@@ -110,7 +119,7 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, np.ndarray], fa
         if name == 'labels':
             worst['labels'] = float(np.mean(value[0] != expected['labels']))
             continue
-        wanted = expected[name][None] if name == 'logits' else expected[name]
+        wanted = expected[name][None] if name in ('logits', 'scores') else expected[name]
         kind = name.rstrip('0123456789').replace('map', 'maps')
         worst[kind] = max(worst.get(kind, 0.0), _relative(wanted, value))
     return worst

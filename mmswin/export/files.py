@@ -49,7 +49,7 @@ class Request:
         labels: Of segmentation, labels instead of logits.
         backbone: The backbone alone.
         raw: Preprocessing outside: the program takes float32 as the network does.
-        max_loss: The largest loss of AP or mIoU, in points, with which a program of less precision is written; None
+        max_loss: The largest loss of AP, mIoU or accuracy, in points, with which a program of less precision is written; None
             allows 1 beside annotations, and 5 beside what the float32 program finds.
         overwrite: Replace what is there.
     """
@@ -123,6 +123,10 @@ def graph_of(model: nn.Module, request: Request) -> tuple[str, nn.Module]:
         from mmswin.export.segmentors import SegmentorGraph
 
         return 'segmentation', SegmentorGraph(model, request.labels)
+    if any(kind.__name__ == 'ImageClassifier' for kind in type(model).__mro__):
+        from mmswin.export.classifiers import ClassifierGraph
+
+        return 'classification', ClassifierGraph(model)
     from mmswin.export import detectors
 
     return 'detection', detectors.graph_of(model)
@@ -136,7 +140,7 @@ def export_file(
     trust_checkpoint: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Export a model of mmdet or mmseg to a file, and prove it; on a difference nothing is written.
+    """Export a model of mmdet, mmseg or mmpretrain to a file, and prove it; on a difference nothing is written.
 
     Args:
         config: Path of the configuration, or the name of one that comes with mmswin.

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from mmswin.data.config_facts import leaf_datasets, short_name
 from mmswin.errors import RunError
 
-_NOT_NEEDED = ('LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs', 'PackSegInputs')
-_PREPROCESSORS = ('DetDataPreprocessor', 'SegDataPreProcessor', 'ImgDataPreprocessor', 'BaseDataPreprocessor')
+_NOT_NEEDED = ('LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
+_PREPROCESSORS = (
+    'ClsDataPreprocessor', 'DetDataPreprocessor', 'SegDataPreProcessor', 'ImgDataPreprocessor', 'BaseDataPreprocessor',
+)  # fmt: skip
+_HOW, _RESIZE, _SHORT = ('interpolation', 'backend'), {'scale', 'keep_ratio'}, ('short', None)
 
 
 @dataclass
@@ -30,8 +33,12 @@ class Preprocessing:
         std: What the channels are divided by then.
         pad_divisor: Sides are filled up at the bottom and the right to multiples of it.
         pad_value: With what.
-        scale: (width, height) to which a picture is resized first, bilinear; None leaves it as it is.
+        scale: (width, height) to which a picture is resized first; None leaves it as it is.
         keep_ratio: Whether ``scale`` is the largest size with the sides' ratio kept, in either orientation.
+        short_side: To which the shorter side is resized instead, with the sides' ratio kept.
+        crop: (width, height) of the middle that is taken then.
+        interpolation: Of resizing, in mmcv's words.
+        backend: What resizes, ``'cv2'`` or ``'pillow'``.
     """
 
     inside: bool = True
@@ -42,6 +49,10 @@ class Preprocessing:
     pad_value: float = 0.0
     scale: tuple[int, int] | None = None
     keep_ratio: bool = True
+    short_side: int | None = None
+    crop: tuple[int, int] | None = None
+    interpolation: str = 'bilinear'
+    backend: str = 'cv2'
 
     def facts(self) -> dict[str, Any]:
         """Plain values for a file's metadata."""
@@ -55,43 +66,46 @@ def read_config(cfg: Config, inside: bool) -> Preprocessing:
         RunError: Its test pipeline or data_preprocessor does something that a program does not do.
     """
     given = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
-    if given and short_name(given.get('type')) not in _PREPROCESSORS:
+    if 'type' in given and short_name(given['type']) not in _PREPROCESSORS:
         raise RunError(
-            f'data_preprocessor is of type {given.get("type")!r}: models of mmdet and mmseg are exported, with '
-            f'{", ".join(_PREPROCESSORS)}; classifiers are not'
+            f'data_preprocessor is of type {given["type"]!r}: what is exported has {", ".join(_PREPROCESSORS)}'
         )
-    scale, keep_ratio = _resize(cfg)
     at_test = given.get('test_cfg') or {}
     if at_test.get('size') is not None:
         raise RunError(f'data_preprocessor.test_cfg.size={at_test["size"]}: export pads by size_divisor alone')
     divisor = given.get('pad_size_divisor') or at_test.get('size_divisor') or 1
     return Preprocessing(
         inside,
-        bool(given.get('bgr_to_rgb') or given.get('rgb_to_bgr')),
+        any(map(given.get, ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))),
         tuple(map(float, given.get('mean') or (0.0,) * 3)),
         tuple(map(float, given.get('std') or (1.0,) * 3)),
         int(divisor),
         float(given.get('pad_value', given.get('pad_val', 0))),
-        scale,
-        keep_ratio,
+        **_steps(cfg),
     )
 
 
-def _resize(cfg: Config) -> tuple[tuple[int, int] | None, bool]:
-    """Scale and keep_ratio of the test pipeline's Resize."""
+def _steps(cfg: Config) -> dict[str, Any]:
+    """What the test pipeline does with a picture's size, as arguments of :class:`Preprocessing`."""
     loader: Mapping[str, Any] = next((cfg[key] for key in ('test_dataloader', 'val_dataloader') if cfg.get(key)), {})
     leaves = [leaf for _, leaf in leaf_datasets(loader.get('dataset'), '')]
-    found: tuple[tuple[int, int] | None, bool] = (None, True)
+    found: dict[str, Any] = {}
     for step in (leaves[0].get('pipeline') or []) if leaves else []:
-        name = short_name(step.get('type'))
-        known = set(step) <= {'type', 'scale', 'keep_ratio', 'backend', '_scope_'}
-        if name == 'Resize' and known and isinstance(step.get('scale'), Sequence) and found[0] is None:
-            width, height = step['scale']
-            found = (int(width), int(height)), bool(step.get('keep_ratio', False))
+        given = {key: value for key, value in step.items() if key not in ('type', '_scope_')}
+        name, how = short_name(step.get('type')), {key: given.pop(key) for key in _HOW if key in given}
+        if name == 'Resize' and not found and isinstance(given.get('scale'), Sequence) and set(given) <= _RESIZE:
+            width, height = given['scale']
+            found = {'scale': (int(width), int(height)), 'keep_ratio': bool(given.get('keep_ratio', False)), **how}
+        elif name == 'ResizeEdge' and not found and set(given) <= {'scale', 'edge'} and given.get('edge') in _SHORT:
+            found = {'short_side': int(given['scale']), **how}
+        elif name == 'CenterCrop' and 'crop' not in found and set(given) == {'crop_size'} and not how:
+            size = given['crop_size']
+            width, height = (size, size) if isinstance(size, int) else size
+            found['crop'] = int(width), int(height)
         elif name not in _NOT_NEEDED:
             raise RunError(
                 f'the test pipeline has {dict(step)}: an exported program is for LoadImageFromFile, one Resize with a '
-                'scale, annotations and packing'
+                'scale (or ResizeEdge of the short edge), CenterCrop, annotations and packing'
             )
     return found
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import mmcv
 import numpy as np
 
 from mmswin.environment.importable import make_exporters_importable
 from mmswin.errors import RunError, plain_message, printable
 from mmswin.inference.program_file import open_program
-from mmswin.inference.results import Instances, Mask
+from mmswin.inference.results import Instances, Mask, Scores
 
 SUFFIXES = {'.onnx': 'onnxruntime', '.xml': 'openvino', '.pt2': 'torch'}
 
@@ -41,7 +42,7 @@ class ExportedBackend:
             raise RunError(f'device {device!r}: an exported program runs on the CPU here; leave it out')
         self.metadata, self._run = _open(Path(path))
         facts = self.metadata
-        if facts.get('task') not in ('detection', 'segmentation'):
+        if facts.get('task') not in ('detection', 'segmentation', 'classification'):
             raise RunError(f'{path} gives maps of a backbone: predictions need a program of a whole model')
         self.segments = facts['task'] == 'segmentation'
         self.classes, self.palette = tuple(facts['classes']), facts.get('palette')
@@ -57,6 +58,8 @@ class ExportedBackend:
         preprocessing, static = self.metadata['preprocessing'], self.metadata['static']
         sized = resize(image, preprocessing, static)
         found = dict(zip(self.metadata['outputs'], self._run(prepare(sized, preprocessing, static))))
+        if 'boxes' not in found and not self.segments:
+            return Scores(found['scores'][0])
         if self.segments:
             height, width = sized.shape[:2]
             found = {name: value[0, ..., :height, :width] for name, value in found.items()}
@@ -90,18 +93,28 @@ def _open(path: Path) -> tuple[dict[str, Any], Any]:
 
 
 def resize(image: np.ndarray, preprocessing: Mapping[str, Any], static: Sequence[int] | None = None) -> np.ndarray:
-    """A picture at the size that its preprocessing asks for, as mmcv makes it; or no larger than the static size."""
-    scale, (height, width) = preprocessing['scale'], image.shape[:2]
-    if scale is None and static is None:
-        return image
-    if static is not None:
-        factor = min(static[0] / height, static[1] / width)
-    elif preprocessing['keep_ratio']:
+    """A picture at the size that its preprocessing asks for, as mmcv makes it; or no larger than another static size."""
+    scale, short, crop = (preprocessing.get(name) for name in ('scale', 'short_side', 'crop'))
+    height, width = image.shape[:2]
+    fixed = crop or (None if preprocessing['keep_ratio'] else scale)
+    factor = None
+    if static is not None and (fixed is None or tuple(static) != tuple(fixed[::-1])):
+        factor, crop = min(static[0] / height, static[1] / width), None
+    elif short is not None:
+        size = (short, int(short * height / width)) if width < height else (int(short * width / height), short)
+    elif scale is not None and preprocessing['keep_ratio']:
         factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
     else:
-        return cv2.resize(image, tuple(scale), interpolation=cv2.INTER_LINEAR)
-    size = max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
-    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        size = tuple(scale or (width, height))
+    if factor is not None:
+        size = max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
+    if size != (width, height):
+        how = {name: preprocessing.get(name) for name in ('interpolation', 'backend')}
+        image = mmcv.imresize(image, size, **{name: value for name, value in how.items() if value})
+    if crop is not None:
+        top, left = (max(0, round((side - most) / 2)) for side, most in zip(image.shape[:2], crop[::-1]))
+        image = image[top : top + crop[1], left : left + crop[0]]
+    return image
 
 
 def prepare(image: np.ndarray, preprocessing: Mapping[str, Any], static: Sequence[int] | None = None) -> np.ndarray:

@@ -59,7 +59,7 @@ class WindowPlan(NamedTuple):
 
     @property
     def shifted(self) -> bool:
-        return self.shift[0] > 0 or self.shift[1] > 0
+        return any(isinstance(side, torch.SymInt) or side > 0 for side in self.shift)  # a symbol may be 0
 
     @property
     def tokens(self) -> int:
@@ -102,9 +102,21 @@ def window_plan(
     A dimension is always padded to whole windows. The shift is kept on maps no larger than a window in either dimension,
     unless ``shift_small_maps`` is False: the authors' classifiers leave it out there, along both.
     """
-    if not shift_small_maps and (height <= window[0] or width <= window[1]):
-        shift = (0, 0)
+    if not shift_small_maps and any(shift):
+        larger = exceeds(height, width, window)
+        shift = (shift[0] * larger, shift[1] * larger)
     return (_plan if is_recording() else _cached_plan)(height, width, window, shift)
+
+
+def exceeds(height: int, width: int, window: tuple[int, int]) -> int:
+    """1 for a map larger than a window in both dimensions, else 0.
+
+    Where sizes are symbols so is the answer, and the recorded program is for maps of either kind.
+    """
+    if not isinstance(height, torch.SymInt) and not isinstance(width, torch.SymInt):
+        return int(height > window[0] and width > window[1])
+    tall, wide = (torch.sym_min(torch.sym_max(side - most, 0), 1) for side, most in zip((height, width), window))
+    return tall * wide
 
 
 def _slots(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -277,7 +289,7 @@ def from_heads(windows: Tensor, plan: WindowPlan) -> Tensor:
 
 def _region(position: Tensor, length: int, window: int, shift: int) -> Tensor:
     """Which of three regions a position of a padded, rolled side belongs to; one region without a shift."""
-    if not shift:
+    if not isinstance(shift, torch.SymInt) and not shift:
         return torch.zeros_like(position)
     return (position >= length - window).long() + (position >= length - shift).long()
 

@@ -29,8 +29,10 @@ _base_ = {str(ROOT / 'configs' / 'swin_cifar100.py')!r}
 net = dict(embed_dims=16, depths=(1, 2), num_heads=(1, 2))
 augments = dict(type='CutMix', alpha=1.0)
 model = dict(data_preprocessor=dict(num_classes=3), backbone=net, head=dict(num_classes=3, in_channels=32))
+resize = dict(type='ResizeEdge', scale=36, edge='short', backend='pillow', interpolation='bicubic')
+pipeline = [dict(type='LoadImageFromFile'), resize, dict(type='CenterCrop', crop_size=32), dict(type='PackInputs')]
 train_dataloader = dict(batch_size=6, num_workers=0, dataset=dict(data_root='data'))
-val_dataloader = dict(batch_size=6, num_workers=0, dataset=dict(data_root='data'))
+val_dataloader = dict(batch_size=6, num_workers=0, dataset=dict(data_root='data', pipeline=pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1, 2))
 test_evaluator = val_evaluator
@@ -205,6 +207,10 @@ def main() -> None:
         'resumed': lambda: call('train', *run, 'parts', '--resume'),
         'test': lambda: call('test', *trained),
         'predict': lambda: call('predict', *trained, 'data/test', '--out', 'found', '--save-json'),
+        'export': lambda: call('export', *trained, 'classifier.onnx', '--images', 'data/test'),
+        'predict by program': lambda: call(
+            'predict', 'classifier.onnx', 'data/test', '--out', 'by_program', '--save-json'
+        ),
         'explain': lambda: call(
             'explain', *trained, 'data/test/bar/0.png', '--out', 'why', '--number', 1, '--stages', 2, 4
         ),

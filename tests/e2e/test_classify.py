@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mmswin.checkpoints import load_file
-from mmswin.environment.importable import mmpretrain_folder
+from mmswin.environment.importable import export_folder, mmpretrain_folder
 
 STEPS = Path(__file__).with_name('classify_steps.py')
 
@@ -69,6 +69,17 @@ def test_it_predicts_and_explains(answers: dict[str, Any], directory: Path) -> N
     assert Image.open(path).width > 2 * 480
     assert '2 images' in succeeded(answers['browse'])
     assert len(list((directory / 'seen').iterdir())) == 2
+
+
+def test_an_exported_classifier_predicts_the_same(answers: dict[str, Any], directory: Path) -> None:
+    if not (export_folder() / 'onnxruntime').is_dir():
+        pytest.skip(f'onnx, onnxruntime: NOT CHECKED, they are not in {export_folder()} (make peers installs them)')
+    assert 'scores' in succeeded(answers['export'])
+    assert '6 pictures' in succeeded(answers['predict by program'])
+    found, mine = (json.loads((directory / name / 'predictions.json').read_text()) for name in ('found', 'by_program'))
+    for one, other in zip(found, mine, strict=True):
+        assert (one['name'], one['class']) == (other['name'], other['class'])
+        assert other['scores'] == pytest.approx(one['scores'], abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_150  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 25_265  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 950,  # with classifiers
     'assigners': 110,
@@ -48,10 +48,10 @@ ROOM_LINES = {
     'engine': 3_745,
     'environment': 1_060,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
-    'export': 1_750,  # with what exporters print
+    'export': 1_835,  # with classifiers and what exporters print
     'inference': 2_045,  # with classification, exported programs and pictures of SimMIM
     'necks': 235,
-    'ops': 2_320,
+    'ops': 2_325,
     'upgrade': 1_850,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.

@@ -10,7 +10,7 @@ from predictors import CLASSES
 
 from mmswin.errors import RunError
 from mmswin.export import accuracy
-from mmswin.inference import Instances
+from mmswin.inference import Instances, Scores
 
 PICTURES = 3
 
@@ -22,6 +22,7 @@ class Program:
 
     def __init__(self, path) -> None:
         self.shift, self.segments = int(path.stem), path.suffix == '.seg'
+        self.classifies = path.suffix == '.cls'
 
     def __call__(self, images, amp=None, scores=False):
         found = []
@@ -30,7 +31,8 @@ class Program:
             columns = np.flatnonzero(bright.any(0))
             box = np.float32([[columns[0], 5, columns[-1] + 1, 15]])
             one = Instances(box, np.float32([0.9]), np.array([1]))
-            found.append(bright.astype(np.uint8) if self.segments else one)
+            whole = Scores(np.float32([0.5, bright[:, :25].any(), 0]))
+            found.append(whole if self.classifies else bright.astype(np.uint8) if self.segments else one)
         return found
 
 
@@ -81,6 +83,12 @@ def test_of_label_maps(folder):
     ground, bright = 1650 / 1750, 50 / 150
     assert measured.values == [pytest.approx(100), pytest.approx(50 * (ground + bright))]
     assert measured.metric == 'mIoU'
+
+
+def test_of_classes(folder):
+    measured = accuracy.measure([folder / '0.cls', folder / '10.cls'], str(folder), Config(dict()))
+    assert (measured.metric, measured.values) == ('top-1', [100, pytest.approx(200 / 3)])
+    assert (measured.annotated, measured.pictures) == (False, PICTURES)
 
 
 def test_a_folder_without_pictures(tmp_path, monkeypatch):

@@ -33,8 +33,19 @@ def test_a_configuration_is_read():
     assert (found.scale, found.pad_divisor, found.inside) == (None, 1, False)
 
 
+def test_the_middle_of_a_picture_by_its_short_side_is_read():
+    config = Config(detection())
+    edge = dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic')
+    config.test_dataloader.dataset.pipeline[1:2] = [edge, dict(type='CenterCrop', crop_size=224)]
+    config.model.data_preprocessor = dict(mean=MEAN, std=STD, to_rgb=True)
+    found = read_config(config, inside=True)
+    assert (found.short_side, found.crop, found.scale) == (256, (224, 224), None)
+    assert (found.backend, found.interpolation, found.to_rgb) == ('pillow', 'bicubic', True)
+
+
 @pytest.mark.parametrize('step', [
     dict(type='Pad', size_divisor=32), dict(type='Resize', scale_factor=0.5), dict(type='TestTimeAug', transforms=[]),
+    dict(type='ResizeEdge', scale=96, edge='long'), dict(type='CenterCrop', crop_size=32, auto_pad=True),
 ])  # fmt: skip
 def test_other_steps_are_refused(step):
     config = Config(detection())

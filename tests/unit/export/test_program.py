@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmswin.backbones import SwinTransformerV2, ViTPyramid
+from mmswin.backbones import SwinMLP, SwinTransformerV2, ViTPyramid
 from mmswin.errors import RunError
 from mmswin.export import BackboneGraph, onnx_file, openvino_file
 from mmswin.export.preprocessing import Deployed, Preprocessing
@@ -17,20 +17,21 @@ SIZES = [
     (1, 1, 1), (2, 1, 9), (1, 5, 7), (3, 16, 33), (1, 33, 47), (2, 28, 57), (1, 57, 28), (1, 64, 96), (2, 65, 95), (1, 36, 100),
     (1, 44, 72), (1, 72, 56), (3, 40, 24), (1, 128, 20), (1, 112, 112), (1, 113, 111), (1, 200, 264),
 ]  # fmt: skip
-# Between them a shift, rectangular windows, position embedding, strides other than 2 (overlaps, gaps), and no bias.
+# Between them a shift, and one that small maps do not have, rectangular windows, position embedding, strides other than 2 (overlaps, gaps), and no bias.
 SWINS = {
     'usual': dict(depths=(1, 2, 1, 1), num_heads=(1, 2, 2, 4), window_size=(3, 5), use_abs_pos_embed=True,
                   pretrain_img_size=(40, 56), attn_backend='sdpa'),
     'bare': dict(depths=(2, 1, 1), num_heads=(1, 2, 2), strides=(4, 3, 1), use_rel_pos_bias=False, qkv_bias=False,
-                 patch_norm=False, out_indices=(0, 2)),
+                 patch_norm=False, out_indices=(0, 2), shift_small_maps=False),
 }  # fmt: skip
 
 
 def build(name: str) -> torch.nn.Module:
-    if name == 'v2':
+    if name in ('v2', 'mlp'):
         torch.manual_seed(0)
-        model = SwinTransformerV2(
-            embed_dims=8, depths=(2, 1), num_heads=(1, 2), strides=(4, 2), out_indices=(0, 1), window_size=4
+        kind, window = {'v2': (SwinTransformerV2, 4), 'mlp': (SwinMLP, (3, 5))}[name]
+        model = kind(
+            embed_dims=8, depths=(2, 1), num_heads=(1, 2), strides=(4, 2), out_indices=(0, 1), window_size=window
         )
         for parameter in model.parameters():
             parameter.data.add_(0.1 * torch.randn_like(parameter))
@@ -55,13 +56,14 @@ def assert_equal(model, *runs) -> None:
                 assert np.abs(one - wanted.numpy()).max() <= 1e-4 * wanted.abs().max(), size
 
 
-@pytest.mark.parametrize('name', [*SWINS, 'v2'])
+@pytest.mark.parametrize('name', [*SWINS, 'v2', 'mlp'])
 def test_one_program_of_torch_for_every_size(name):
     model = build(name)
     graph = BackboneGraph(model)
     program = record(graph, torch.zeros(2, 3, 200, 264), graph.dynamic['image']).module()
     assert_equal(model, lambda image: [found.detach().numpy() for found in program(torch.from_numpy(image))])
-    assert all(part.attn.attend is not None for stage in model.layers for part in stage.blocks)
+    if name != 'mlp':
+        assert all(part.attn.attend is not None for stage in model.layers for part in stage.blocks)
 
 
 @pytest.mark.parametrize(('name', 'opset'), [

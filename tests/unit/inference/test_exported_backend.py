@@ -48,6 +48,28 @@ def test_pictures_are_resized_as_mmcv_does(size):
     assert resize(picture, PREPROCESSING) is picture
 
 
+@pytest.mark.parametrize('size', [(50, 80), (81, 50), (30, 30)])
+def test_the_middle_of_a_picture_is_taken_as_mmcv_takes_it(size):
+    from mmcv.transforms import CenterCrop
+
+    picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    how = dict(interpolation='bicubic', backend='pillow')
+    facts = dict(scale=None, keep_ratio=True, short_side=40, crop=[33, 24], **how)
+    height, width = size
+    edge = (40, 40 * height // width) if width < height else (40 * width // height, 40)
+    expected = CenterCrop((33, 24))({'img': mmcv.imresize(picture, edge, **how)})['img']
+    np.testing.assert_array_equal(resize(picture, facts), expected)
+    np.testing.assert_array_equal(resize(picture, facts, (24, 33)), expected)
+    assert resize(picture, facts, (20, 20)).shape[:2] != expected.shape[:2]
+
+
+def test_scores_of_a_whole_picture(monkeypatch, tmp_path):
+    scores = np.float32([[0.1, 0.9]])
+    found = backend(monkeypatch, tmp_path, lambda image: [scores], task='classification', outputs=['scores'])
+    (one,) = found([np.zeros((4, 4, 3), np.uint8)])
+    assert one.values.tolist() == scores[0].tolist() and not found.segments
+
+
 def test_a_static_program_gets_pictures_filled_up_with_the_mean():
     picture = np.full((20, 40, 3), 200, np.uint8)
     sized = resize(picture, PREPROCESSING, (30, 30))

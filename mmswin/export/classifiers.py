@@ -1,0 +1,58 @@
+"""A classifier of mmpretrain as one graph: image in, the probability of each class out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmswin.errors import RunError
+from mmswin.export.program import shared_copy
+
+
+class ClassifierGraph(nn.Module):
+    """Backbone, neck and head of an ``ImageClassifier``; any number of images.
+
+    Args:
+        model: With its weights; a copy that shares them is kept.
+
+    Raises:
+        RunError: It predicts otherwise than by the softmax of its head's values.
+    """
+
+    input_names = ('image',)
+    output_names = ('scores',)
+    dynamic = {'image': {0: 'batch', 2: 'height', 3: 'width'}}
+    facts: dict[str, Any] = {}
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        from mmpretrain.models.classifiers import ImageClassifier
+        from mmpretrain.models.heads import ClsHead
+
+        for part, kind, names in (
+            (model, ImageClassifier, ('predict', 'extract_feat')),
+            (getattr(model, 'head', None), ClsHead, ('predict', '_get_predictions')),
+        ):
+            if not isinstance(part, kind) or any(
+                getattr(type(part), name) is not getattr(kind, name) for name in names
+            ):
+                raise RunError(
+                    f'{type(part).__name__} cannot be exported: it predicts in its own way, and export knows that of '
+                    f'{kind.__name__} in this place'
+                )
+        self.model = shared_copy(model)
+
+    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``B x 3 x H x W``, normalised, to the backbone's maps."""
+        return tuple(self.model.backbone(image))
+
+    def heads(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """The maps to ``B x classes``."""
+        maps = tuple(features)
+        return (self.model.head(self.model.neck(maps) if self.model.with_neck else maps).softmax(1),)
+
+    def onnx_operators(self) -> dict:
+        """None."""
+        return {}
