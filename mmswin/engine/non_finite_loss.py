@@ -86,7 +86,20 @@ def _describe(terms: dict[str, torch.Tensor], data_batch: Any) -> str:
     """What one process knows of the fault."""
     values = {name: float(value) for name, value in terms.items()}
     named = ', '.join(f'{name}={value:g}' for name, value in values.items() if not math.isfinite(value))
-    return f'{named}, images: {", ".join(image_ids(data_batch)[:_SHOWN_IMAGES]) or "unknown"}'
+    images = f'{named}, images: {", ".join(image_ids(data_batch)[:_SHOWN_IMAGES]) or "unknown"}'
+    flat = sum(_flat_boxes(sample) for sample in _samples(data_batch))
+    # Two-stage detectors take the true boxes as proposals, and divide by their sizes.
+    advice = 'such as a RandomCrop can leave: put FilterAnnotations behind it'
+    return f'{images}, boxes without width or height: {flat} ({advice})' if flat else images
+
+
+def _flat_boxes(sample: Any) -> int:
+    """How many true boxes of a sample have no area."""
+    boxes = getattr(getattr(sample, 'gt_instances', None), 'bboxes', None)
+    boxes = getattr(boxes, 'tensor', boxes)
+    if not torch.is_tensor(boxes) or boxes.shape[-1] != 4:
+        return 0
+    return int((boxes[..., 2:] <= boxes[..., :2]).any(-1).sum())
 
 
 def image_ids(data_batch: Any) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MessageHub
 from mmengine.runner import get_priority
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, InstanceData
 
 from mmswin.engine import NonFiniteLossHook
 from mmswin.engine.non_finite_loss import image_ids
@@ -51,6 +51,19 @@ def test_iteration_terms_and_images_are_named(value):
         assert text in message
     assert 'loss_cls' not in message
     assert '\n' not in message
+
+
+def test_boxes_without_area_are_counted():
+    images = [sample(img_id=number) for number in (1, 2)]
+    images[0].gt_instances = InstanceData(bboxes=torch.tensor([[5.0, 5.0, 9.0, 9.0], [0.0, 240.0, 30.0, 240.0]]))
+    images[1].gt_instances = InstanceData(bboxes=torch.tensor([[5.0, 5.0, 9.0, 9.0]]))
+    for batch, text in ((images, '1 (such as a RandomCrop'), (images[1:], None)):
+        with pytest.raises(NonFiniteLossError) as caught:
+            NonFiniteLossHook().after_train_iter(runner(), 0, {'data_samples': batch}, outputs(loss=math.nan))
+        if text:
+            assert f'boxes without width or height: {text}' in str(caught.value)
+        else:
+            assert 'without width' not in str(caught.value)
 
 
 def test_last_good_checkpoint_is_named():
