@@ -2,7 +2,7 @@
 
 import sys
 
-from mmswin.cli.check import main
+from mmswin.cli import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['check', *sys.argv[1:]]))

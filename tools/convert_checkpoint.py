@@ -2,7 +2,7 @@
 
 import sys
 
-from mmswin.cli.convert import main
+from mmswin.cli import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['convert', *sys.argv[1:]]))

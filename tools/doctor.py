@@ -6,7 +6,7 @@ from pathlib import Path
 # The environment in question may lack mmswin itself.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmswin.cli.doctor import main
+from mmswin.cli import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['doctor', *sys.argv[1:]]))

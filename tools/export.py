@@ -2,7 +2,7 @@
 
 import sys
 
-from mmswin.cli.export import main
+from mmswin.cli import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['export', *sys.argv[1:]]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from mmswin.cli.miniature import main
+from mmswin.cli import main
 
 if __name__ == '__main__':
-    sys.exit(main(['coco', *sys.argv[1:]]))
+    sys.exit(main(['miniature', 'coco', *sys.argv[1:]]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from mmswin.cli.upgrade import main
+from mmswin.cli import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['upgrade', *sys.argv[1:]]))

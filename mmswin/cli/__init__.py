@@ -1,4 +1,4 @@
-"""The command ``mmswin``. Each module is one of its commands: it parses, calls and prints, and does nothing else."""
+"""The command ``mmswin``. Each module is one of its commands: ``parse_args`` reads its words, ``run`` calls and prints."""
 
 import argparse
 import importlib
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import mmswin
-from mmswin.errors import explain_missing, nearest
+from mmswin.errors import explain_missing, nearest, run_tool
 
 COMMANDS = {
     'train': 'train a model from a config',
@@ -58,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         parser.error(f'there is no command {name!r}{nearest(name, COMMANDS)}; mmswin --help lists them')
     try:
-        return importlib.import_module(f'mmswin.cli.{name}').main(rest)
+        command = importlib.import_module(f'mmswin.cli.{name}')
+        args = command.parse_args(rest)
+        if vars(args).pop('tune_cpu', False):
+            mmswin.tune_cpu()
+        return run_tool(lambda: command.run(args))
     except BrokenPipeError:  # head or less has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

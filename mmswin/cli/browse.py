@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import add_config, add_output_options, command_parser, whole
-from mmswin.errors import run_tool
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'browse',
         'Draw training images as the network gets them, augmented, with their truth: wrong labels, classes and crops are '
@@ -31,23 +30,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    from mmswin.engine.configure import load_config
+    from mmswin.inference.training_images import training_images
+    from mmswin.inference.writing import check_directory
 
-    def browse() -> None:
-        from mmswin.engine.configure import load_config
-        from mmswin.inference.training_images import training_images
-        from mmswin.inference.writing import check_directory
-
-        out = check_directory(args.out, args.overwrite)
-        cfg = load_config(args.config, args.cfg_options, None)
-        drawn, counts = 0, Counter()
-        for result in training_images(cfg, args.number, args.split, args.seed, args.checkpoint):
-            result.save(out / f'{result.name}.jpg', overwrite=args.overwrite)
-            found = result.counts()
-            counts.update(found if result.instances is not None else found.keys())
-            drawn += 1
-        named = ', '.join(f'{name} {number}' for name, number in counts.most_common(12))
-        print(f'{drawn} images: {named or "no truth in them"}; in {args.out}')
-
-    return run_tool(browse)
+    out = check_directory(args.out, args.overwrite)
+    cfg = load_config(args.config, args.cfg_options, None)
+    drawn, counts = 0, Counter()
+    for result in training_images(cfg, args.number, args.split, args.seed, args.checkpoint):
+        result.save(out / f'{result.name}.jpg', overwrite=args.overwrite)
+        found = result.counts()
+        counts.update(found if result.instances is not None else found.keys())
+        drawn += 1
+    named = ', '.join(f'{name} {number}' for name, number in counts.most_common(12))
+    print(f'{drawn} images: {named or "no truth in them"}; in {args.out}')

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import add_config, command_parser
-from mmswin.errors import run_tool, say
+from mmswin.errors import say
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'check',
         'Find faults of the data that a config names, without training: missing files, broken annotation '
@@ -27,12 +27,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def check(config: str, split: list[str], decode: bool, cfg_options: list[str] | None) -> int:
+def run(args: argparse.Namespace) -> int:
     from mmswin.data.checks import inspect_config
     from mmswin.engine.configure import load_config
 
     start = time.perf_counter()
-    report = inspect_config(load_config(config, cfg_options, None), split, decode)
+    report = inspect_config(load_config(args.config, args.cfg_options, None), args.split, args.decode)
     for line in (*report.summaries, *report.findings):
         say(line)
     warnings = len(report.findings) - report.num_errors
@@ -40,8 +40,3 @@ def check(config: str, split: list[str], decode: bool, cfg_options: list[str] | 
     if report.num_errors:
         print('if these are right as they are: mmswin train --skip-data-check')
     return 1 if report.num_errors else 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = vars(parse_args(argv))
-    return run_tool(lambda: check(**arguments))

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import add_config, command_parser, whole
-from mmswin.errors import run_tool, say
+from mmswin.errors import say
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'complexity',
         "Count the parameters and multiply-adds of a config, part by part, by the paper's protocol: one image; 1000 "
@@ -35,18 +35,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    from mmswin.analysis import protocol, reports, scaling
+    from mmswin.engine.configure import load_config
 
-    def count() -> None:
-        from mmswin.analysis import protocol, reports, scaling
-        from mmswin.engine.configure import load_config
-
-        cfg, shape = load_config(args.config, args.cfg_options, None), tuple(args.shape)
-        first = scaling.first_attention(cfg) if args.sweep else None
-        say(reports.complexity_text(protocol.measure(cfg, shape)))
-        if first is not None:
-            print(f'\nthe first attention layer, alone, over maps of up to {scaling.MAX_TOKENS} tokens:', flush=True)
-            print(reports.sweep_text(scaling.sweep(*first, timed=args.time), shape))
-
-    return run_tool(count)
+    cfg, shape = load_config(args.config, args.cfg_options, None), tuple(args.shape)
+    first = scaling.first_attention(cfg) if args.sweep else None
+    say(reports.complexity_text(protocol.measure(cfg, shape)))
+    if first is not None:
+        print(f'\nthe first attention layer, alone, over maps of up to {scaling.MAX_TOKENS} tokens:', flush=True)
+        print(reports.sweep_text(scaling.sweep(*first, timed=args.time), shape))

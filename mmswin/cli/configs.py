@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mmswin import shipped
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import RunError, nearest, run_tool
+from mmswin.errors import RunError, nearest
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'configs',
         'List the names of the configs that come with mmswin (any command takes such a name in place of a file), or '
@@ -51,11 +51,10 @@ def copy_config(name: str, file: str, overwrite: bool) -> None:
     print(f'written: {target}')
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> None:
     if args.where:
         print(shipped.directory())
-        return 0
-    if args.words[:1] == ['copy']:
-        return run_tool(lambda: copy_config(*args.words[1:], args.overwrite))
-    return run_tool(lambda: list_configs(args.words[0] if args.words else ''))
+    elif args.words[:1] == ['copy']:
+        copy_config(*args.words[1:], args.overwrite)
+    else:
+        list_configs(args.words[0] if args.words else '')

@@ -4,10 +4,9 @@ import argparse
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import run_tool
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'convert',
         'Convert a Swin checkpoint of any recognised format into a file for another library. What is to be written is '
@@ -28,12 +27,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = vars(parse_args(argv))
+def run(args: argparse.Namespace) -> None:
+    from mmswin.checkpoints.convert_file import convert_file
 
-    def convert() -> None:
-        from mmswin.checkpoints.convert_file import convert_file
-
-        convert_file(**arguments)
-
-    return run_tool(convert)
+    convert_file(**vars(args))

@@ -7,7 +7,7 @@ from mmswin.cli.parsing import command_parser
 from mmswin.environment import doctor
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'doctor',
         'Say whether torch, mmcv, mmdet, mmseg and mmswin fit together, and what to do about the first that does not. '
@@ -17,8 +17,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parse_args(argv)
+def run(args: argparse.Namespace) -> int:
     text, well = doctor.diagnose()
     print(text)
     return 0 if well else 1

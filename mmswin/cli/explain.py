@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import mmswin
 from mmswin.cli.parsing import add_output_options, add_predictor_options, command_parser, part, whole
-from mmswin.errors import run_tool
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'explain',
         'Draw class activation maps of the best objects, or the commonest classes of a label map, beside the prediction.',
@@ -32,21 +31,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    from mmswin.inference.activation_maps import explain
+    from mmswin.inference.results import write_image
+    from mmswin.inference.writing import check_directory
 
-    def draw() -> None:
-        from mmswin.inference.activation_maps import explain
-        from mmswin.inference.results import write_image
-        from mmswin.inference.writing import check_directory
-
-        out = check_directory(args.out, args.overwrite)
-        predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
-        options = (args.classes, args.number, args.target, args.stages, args.method, args.score)
-        for number, found in enumerate(explain(predictor, args.image, *options), 1):
-            title = re.sub(r'\W+', '_', found.title)
-            path = out / f'{found.result.name}_{number}_{title}.png'
-            write_image(path, found.draw(), args.overwrite)
-            print(path)
-
-    return run_tool(draw)
+    out = check_directory(args.out, args.overwrite)
+    predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
+    options = (args.classes, args.number, args.target, args.stages, args.method, args.score)
+    for number, found in enumerate(explain(predictor, args.image, *options), 1):
+        title = re.sub(r'\W+', '_', found.title)
+        path = out / f'{found.result.name}_{number}_{title}.png'
+        write_image(path, found.draw(), args.overwrite)
+        print(path)

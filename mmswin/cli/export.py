@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmswin.cli.parsing import add_checkpoint, add_config, command_parser, whole
-from mmswin.errors import run_tool
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'export',
         'Write a trained model as one program for images of every size: .pt2 (torch), .onnx, or .xml with .bin '
@@ -40,16 +39,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = vars(parse_args(argv))
+def run(args: argparse.Namespace) -> None:
+    from mmswin.errors import say
+    from mmswin.export import Request, export_file
 
-    def export() -> None:
-        from mmswin.errors import say
-        from mmswin.export import Request, export_file
-
-        config, checkpoint, changes, trusted = (
-            arguments.pop(name) for name in ('config', 'checkpoint', 'cfg_options', 'trust_checkpoint')
-        )
-        export_file(config, checkpoint, Request(**arguments), changes, trusted, say)
-
-    return run_tool(export)
+    options = vars(args)
+    config, checkpoint, changes, trusted = (
+        options.pop(name) for name in ('config', 'checkpoint', 'cfg_options', 'trust_checkpoint')
+    )
+    export_file(config, checkpoint, Request(**options), changes, trusted, say)

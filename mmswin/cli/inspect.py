@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import run_tool, say
+from mmswin.errors import say
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'inspect',
         'Say what a checkpoint is: format, variant and what to set in a config, window, image size, classes, training '
@@ -18,15 +18,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    file = parse_args(argv).file
+def run(args: argparse.Namespace) -> None:
+    from mmswin.backbones import SwinMLP, SwinTransformer, SwinTransformerV2
+    from mmswin.checkpoints.inspection import inspect_file
 
-    def inspect() -> None:
-        from mmswin.backbones import SwinMLP, SwinTransformer, SwinTransformerV2
-        from mmswin.checkpoints.inspection import inspect_file
-
-        networks = SwinTransformer, SwinTransformerV2, SwinMLP
-        for what, value in inspect_file(file, {network.__name__: network.variants for network in networks}):
-            say(f'{what:<10} {value}')
-
-    return run_tool(inspect)
+    networks = SwinTransformer, SwinTransformerV2, SwinMLP
+    for what, value in inspect_file(args.file, {network.__name__: network.variants for network in networks}):
+        say(f'{what:<10} {value}')

@@ -12,7 +12,7 @@ from mmswin.errors import say
 KINDS = {'coco': 'COCO', 'ade': 'ADE20K'}
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'miniature',
         'Make a miniature COCO or ADE20K: synthetic images in the real layout.',
@@ -49,8 +49,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> int:
     start = time.time()
 
     def progress(done: int, total: int) -> None:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import mmswin
 from mmswin.errors import nearest
 
 _TRUST = (
@@ -150,15 +149,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=whole(0), default=0, help=argparse.SUPPRESS)
 
 
-def run_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """Tune the process, say to mmengine which of its machine it is, and return what the run itself takes."""
-    arguments = vars(args)
-    local_rank, tune_cpu = arguments.pop('local_rank'), arguments.pop('tune_cpu')
-    if arguments['launcher'] != 'none':
+def run_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Say to mmengine which process of its machine this is, and return what the run itself takes."""
+    options = vars(args)
+    local_rank = options.pop('local_rank')
+    if options['launcher'] != 'none':
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    if tune_cpu:
-        mmswin.tune_cpu()
-    return arguments
+    return options
 
 
 def add_predictor_options(parser: argparse.ArgumentParser) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import mmswin
 from mmswin.cli.parsing import add_output_options, add_predictor_options, add_speed_options, command_parser, part, whole
-from mmswin.errors import printable, run_tool, say
+from mmswin.errors import printable, say
 
 # Seconds between two lines of progress where there is no terminal.
 _EVERY = 10.0
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'predict',
         'Predict on pictures and videos, and draw what was found. Files that cannot be read are named and skipped; the '
@@ -52,42 +52,31 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    if args.tune_cpu:
-        mmswin.tune_cpu()
-    skipped: list[tuple[str, str]] = []
-    interrupted = False
+def run(args: argparse.Namespace) -> int:
+    from mmswin.engine.precision import autocast_type, is_slower
+    from mmswin.inference.writing import Writer, check_directory
 
-    def predict() -> None:
-        nonlocal interrupted
-        from mmswin.engine.precision import autocast_type, is_slower
-        from mmswin.inference.writing import Writer, check_directory
-
-        if args.amp and is_slower(autocast_type(args.amp)):
-            print('--amp: not faster here, this processor has no instructions for it', file=sys.stderr)
-        check_directory(args.out, args.overwrite)
-        predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
-        results = predictor(args.source, args.batch, args.amp, args.tile, args.overlap, args.score)
-        begin = time.monotonic()
-        with Writer(args.out, args.save_json, args.overwrite) as writer:
-            try:
-                for result in _progress(results, results.total):
-                    writer.add(result if args.classes is None else result.filter(classes=args.classes))
-            except KeyboardInterrupt:  # the way to end a camera: what there is is complete
-                interrupted = True
-        skipped.extend(results.skipped)
-        seconds = time.monotonic() - begin
-        for path, reason in skipped:
-            print(f'skipped {printable(path)}: {printable(reason)}', file=sys.stderr)
-        objects = ', '.join(f'{name} {number}' for name, number in writer.counts.most_common(8))
-        more = f' and {len(writer.counts) - 8} classes more' if len(writer.counts) > 8 else ''
-        pictures = f'{writer.pictures} picture{"" if writer.pictures == 1 else "s"}'
-        unread = f'; {len(skipped)} skipped' if skipped else ''
-        say(f'{pictures} in {seconds:.1f} s: {objects or "nothing found"}{more}{unread}; in {args.out}')
-
-    status = run_tool(predict)
-    return 130 if interrupted and not status else status or bool(skipped)
+    if args.amp and is_slower(autocast_type(args.amp)):
+        print('--amp: not faster here, this processor has no instructions for it', file=sys.stderr)
+    check_directory(args.out, args.overwrite)
+    predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
+    results = predictor(args.source, args.batch, args.amp, args.tile, args.overlap, args.score)
+    begin, interrupted = time.monotonic(), False
+    with Writer(args.out, args.save_json, args.overwrite) as writer:
+        try:
+            for result in _progress(results, results.total):
+                writer.add(result if args.classes is None else result.filter(classes=args.classes))
+        except KeyboardInterrupt:  # the way to end a camera: what there is is complete
+            interrupted = True
+    seconds = time.monotonic() - begin
+    for path, reason in results.skipped:
+        print(f'skipped {printable(path)}: {printable(reason)}', file=sys.stderr)
+    objects = ', '.join(f'{name} {number}' for name, number in writer.counts.most_common(8))
+    more = f' and {len(writer.counts) - 8} classes more' if len(writer.counts) > 8 else ''
+    pictures = f'{writer.pictures} picture{"" if writer.pictures == 1 else "s"}'
+    unread = f'; {len(results.skipped)} skipped' if results.skipped else ''
+    say(f'{pictures} in {seconds:.1f} s: {objects or "nothing found"}{more}{unread}; in {args.out}')
+    return 130 if interrupted else int(bool(results.skipped))
 
 
 def _progress(results: Any, total: int | None) -> Iterator[Any]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mmswin import shipped
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import RunError, run_tool, say
+from mmswin.errors import RunError, say
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'table',
         "Build the configuration of each row of the paper's tables, count its parameters and FLOPs "
@@ -35,7 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def compare(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the comparison; the exit status."""
     from mmswin.analysis import paper, reports
 
@@ -51,8 +51,3 @@ def compare(args: argparse.Namespace) -> int:
         target.write_text(json.dumps(reports.paper_json(comparisons), indent=2) + '\n', encoding='utf-8')
         print(f'written: {target}')
     return int(any(one.problems for one in comparisons))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    return run_tool(lambda: compare(args))

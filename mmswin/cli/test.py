@@ -3,11 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from mmswin.cli.parsing import add_config, add_run_options, command_parser, run_arguments
-from mmswin.errors import run_tool
+from mmswin.cli.parsing import add_config, add_run_options, command_parser, run_options
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'test',
         'Test a checkpoint with a config of mmdet or mmseg.',
@@ -23,8 +22,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = run_arguments(parse_args(argv))
+def run(args: argparse.Namespace) -> None:
+    options = run_options(args)
     from mmswin.engine.launch import test
 
-    return run_tool(lambda: test(**arguments))
+    test(**options)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from mmswin import shipped
 from mmswin.cli.parsing import command_parser
-from mmswin.errors import run_tool, say
+from mmswin.errors import say
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_parser(
         'upgrade',
         "Turn a config of the authors' repositories, or any other of mmdet 2.x or mmseg 0.x, into one for "
@@ -37,16 +37,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = vars(parse_args(argv))
+def run(args: argparse.Namespace) -> int:
     from mmswin.upgrade.upgrade_file import upgrade_file
 
-    def work() -> int:
-        text, messages, complete = upgrade_file(**arguments)
-        if text is not None:
-            print(text, end='')
-        for message in messages:
-            say(message, sys.stderr)
-        return 0 if complete else 1
-
-    return run_tool(work)
+    text, messages, complete = upgrade_file(**vars(args))
+    if text is not None:
+        print(text, end='')
+    for message in messages:
+        say(message, sys.stderr)
+    return 0 if complete else 1

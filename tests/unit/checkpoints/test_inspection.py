@@ -4,12 +4,12 @@ import pytest
 import torch
 from models import TINY
 
+from mmswin import cli
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import VARIANTS
 from mmswin.checkpoints import CheckpointError
 from mmswin.checkpoints.export import export
 from mmswin.checkpoints.inspection import inspect
-from mmswin.cli import inspect as inspect_command
 
 
 def _rows(checkpoint, notes=None):
@@ -80,7 +80,7 @@ def test_what_is_no_swin_is_refused():
 
 
 def _printed(path, capsys):
-    assert inspect_command.main([str(path)]) == 0
+    assert cli.main(['inspect', str(path)]) == 0
     said = capsys.readouterr()
     assert not said.err
     return said.out
