@@ -23,7 +23,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from mmswin.data.config_facts import dicts_in
+from mmswin.data.config_facts import dataset_class, leaf_datasets
 from mmswin.engine import strategies
 from mmswin.engine.configure import quiet
 from mmswin.engine.types import resolve_type
@@ -69,7 +69,6 @@ def build_parts(
                 try:
                     built = build()
                 except Exception as error:  # whatever it is, it would end the run
-                    _explain_palette(cfg, path, error)
                     kind = '' if isinstance(error, RunError) else f'{type(error).__name__}: '
                     raise RunError(f'{path} cannot be built: {kind}{plain_message(error)}') from error
                 if resumed is not None and path == 'optim_wrapper' and not isinstance(built, OptimWrapperDict):
@@ -98,8 +97,11 @@ def _parts(
     if 'train' in splits and strategies.strategy_of(cfg).kind == 'ddp':
         yield from _optimization(cfg, model)
     for split in splits if data else ():
-        for path, node in _leaf_datasets(cfg, split):
-            yield path, partial(registry.DATASETS.build, {**copy.deepcopy(node), 'lazy_init': True})
+        place = f'{split}_dataloader.dataset'
+        for path, node in leaf_datasets((cfg.get(f'{split}_dataloader') or {}).get('dataset'), place):
+            kind, _ = dataset_class(node, cfg.get('default_scope'))
+            if inspect.isclass(kind) and issubclass(kind, BaseDataset):
+                yield path, partial(_build_dataset, path, node)
         evaluator = copy.deepcopy(cfg.get(f'{split}_evaluator'))
         if split != 'train' and evaluator:
             complete = isinstance(evaluator, dict) and 'metrics' in evaluator
@@ -140,25 +142,19 @@ def _check_state(wrapper: OptimWrapper, state: Any) -> None:
         )
 
 
-def _leaf_datasets(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
-    path = f'{split}_dataloader.dataset'
-    for node in dicts_in((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
-        kinds = resolve_type(node.get('type'), cfg.get('default_scope'))
-        if any(inspect.isclass(kind) and issubclass(kind, BaseDataset) for kind in kinds):
-            yield path, node
-
-
-def _explain_palette(cfg: Config, path: str, error: Exception) -> None:
-    """mmseg's words for a palette of another length than the classes name neither number nor option."""
-    loader = path.partition('.')[0]
-    for node in dicts_in(cfg[loader].get('dataset') if loader.endswith('_dataloader') else None):
+def _build_dataset(path: str, node: dict) -> None:
+    try:
+        registry.DATASETS.build({**copy.deepcopy(node), 'lazy_init': True})
+    except Exception as error:
+        # mmseg's words for a palette of another length than the classes name neither number nor option.
         metainfo = node.get('metainfo') or {}
         colours, classes = metainfo.get('palette'), metainfo.get('classes')
         if 'palette' in str(error) and colours and classes and len(colours) != len(classes):
             raise RunError(
-                f'{path}.metainfo.palette has {len(colours)} colours, and there are {len(classes)} classes: give each '
-                f'class one, or let mmseg draw them by chance: --cfg-options {path}.metainfo.palette="[]"'
+                f'metainfo.palette has {len(colours)} colours, and there are {len(classes)} classes: give each class one, '
+                f'or let mmseg draw them by chance: --cfg-options {path}.metainfo.palette="[]"'
             ) from error
+        raise
 
 
 def _check_backend(cfg: Config, node: dict) -> None:

@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmswin.data.config_facts import dicts_in, short_name
+from mmswin.data.config_facts import dicts_in, leaf_datasets, short_name
 from mmswin.engine.precision import is_slower, mixed_precision
 from mmswin.engine.types import resolve_type
 from mmswin.errors import RunError
@@ -65,6 +65,7 @@ def enable_tta(cfg: Config) -> None:
     Raises:
         RunError: The model predicts masks in a way that cannot be merged, or segmentation without a TTA pipeline.
     """
+    leaves = [leaf for _, leaf in leaf_datasets(cfg.test_dataloader.dataset, '')]
     if cfg.get('default_scope') == 'mmseg':
         missing = [name for name in ('tta_model', 'tta_pipeline') if name not in cfg]
         if missing:
@@ -80,9 +81,10 @@ def enable_tta(cfg: Config) -> None:
             # The same for boxes; it merges masks too, and an image without any box does not stop it.
             cfg.tta_model.type = 'mmswin.InstanceTTAModel'
         if 'tta_pipeline' not in cfg:
-            cfg.tta_pipeline = _flipped(_innermost(cfg.test_dataloader.dataset).pipeline)
+            cfg.tta_pipeline = _flipped(leaves[0].pipeline)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    _innermost(cfg.test_dataloader.dataset).pipeline = cfg.tta_pipeline
+    for leaf in leaves:
+        leaf.pipeline = cfg.tta_pipeline
 
 
 def tta_note(cfg: Config, images: int) -> str:
@@ -131,12 +133,6 @@ def _merging(model: ConfigDict) -> dict:
 
 def _as_list(value: Any) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _innermost(dataset: ConfigDict) -> ConfigDict:
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
 
 
 def _flipped(pipeline: list) -> list:

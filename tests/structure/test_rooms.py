@@ -41,7 +41,7 @@ ROOM_LINES = {
     'atomic': 130,
     'backbones': 1_715,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
     'checkpoints': 4_340,  # with files of Swin V2, MAE and mmpretrain's ViT
-    'cli': 1_040,  # with errors of options in words
+    'cli': 975,  # with errors of options in words
     'data': 2_570,  # with InstaBoost, label maps beside COCO and class folders
     'dense_heads': 750,
     'detectors': 285,
