@@ -98,9 +98,8 @@ def padded_projections(plan: WindowPlan, channels: int) -> int:
     return 4 * channels**2 * padded
 
 
-@contextmanager
-def _attention_by_formula(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
-    """Let every window attention in ``module`` add its cost to ``counted`` instead of calling its backend."""
+def _attention(counted: MultiplyAdds) -> Callable[..., Tensor]:
+    """What stands for the backend of a window attention: adds the cost to ``counted`` and computes nothing."""
 
     def attend(qkv: Tensor, pad_value: Tensor | None, bias: Tensor | None, plan: WindowPlan, *_: Any) -> Tensor:
         batch, channels = qkv.shape[0], qkv.shape[3] // 3
@@ -108,41 +107,46 @@ def _attention_by_formula(module: nn.Module, counted: MultiplyAdds) -> Iterator[
         counted.padding += batch * padded_projections(plan, channels)
         return qkv.new_empty(*qkv.shape[:3], channels)
 
-    layers = [layer for layer in module.modules() if isinstance(layer, WindowAttention)]
-    backends = [layer.attend for layer in layers]
-    try:
-        for layer in layers:
-            layer.attend = attend
-        yield
-    finally:
-        for layer, backend in zip(layers, backends):
-            layer.attend = backend
+    return attend
+
+
+def _deformable_convolution(layer: nn.Module, counted: MultiplyAdds) -> Callable[[Tensor, Tensor], Tensor]:
+    """What stands for ``forward`` of a ``mmcv.ops.DeformConv2d``: adds the cost to ``counted`` and computes nothing."""
+
+    def forward(x: Tensor, offset: Tensor) -> Tensor:
+        output = x.new_empty(len(x), layer.out_channels, *offset.shape[2:])
+        counted.layers += output.numel() * layer.weight[0].numel()
+        return output
+
+    return forward
 
 
 @contextmanager
-def _deformable_convolutions_by_formula(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
-    """Let every ``mmcv.ops.DeformConv2d`` in ``module`` add its cost to ``counted`` instead of calling its kernel."""
+def _counting(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
+    """While this lasts, the layers of a module add to ``counted`` what torch's counter does not see."""
 
-    def standing_for(layer: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-        def forward(x: Tensor, offset: Tensor) -> Tensor:
-            output = x.new_empty(len(x), layer.out_channels, *offset.shape[2:])
-            counted.layers += output.numel() * layer.weight[0].numel()
-            return output
+    def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        counted.elementwise += _elementwise_cost(layer, inputs, output)
 
-        return forward
-
-    layers = [
-        layer
-        for layer in module.modules()
-        if type(layer).__name__ == 'DeformConv2d' and type(layer).__module__.startswith('mmcv.ops')
-    ]
+    handles, replaced = [], []
     try:
-        for layer in layers:
-            layer.forward = standing_for(layer)
+        for layer in module.modules():
+            handles.append(layer.register_forward_hook(add))
+            if isinstance(layer, WindowAttention):
+                replaced.append((layer, 'attend', layer.attend))
+                layer.attend = _attention(counted)
+            elif type(layer).__name__ == 'DeformConv2d' and type(layer).__module__.startswith('mmcv.ops'):
+                replaced.append((layer, 'forward', None))
+                layer.forward = _deformable_convolution(layer, counted)
         yield
     finally:
-        for layer in layers:
-            del layer.forward
+        for handle in handles:
+            handle.remove()
+        for layer, name, own in replaced:
+            if own is None:  # the class's
+                delattr(layer, name)
+            else:
+                setattr(layer, name, own)
 
 
 def _elementwise_cost(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
@@ -154,21 +158,6 @@ def _elementwise_cost(layer: nn.Module, inputs: tuple[Any, ...], output: Any) ->
     if isinstance(layer, _RECTIFIERS):
         return output.numel()
     return inputs[0].numel() if isinstance(layer, _POOLINGS) else 0
-
-
-@contextmanager
-def _elementwise(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
-    """Add to ``counted`` what every layer of ``module`` does to single elements."""
-
-    def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        counted.elementwise += _elementwise_cost(layer, inputs, output)
-
-    handles = [layer.register_forward_hook(add) for layer in module.modules()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def count(module: nn.Module, *inputs: Any) -> tuple[Any, MultiplyAdds]:
@@ -191,13 +180,7 @@ def count(module: nn.Module, *inputs: Any) -> tuple[Any, MultiplyAdds]:
         raise ValueError(f'counting needs module and inputs on the meta device, not on {", ".join(sorted(elsewhere))}')
     counted = MultiplyAdds()
     counter = FlopCounterMode(display=False)
-    with (
-        torch.no_grad(),
-        _attention_by_formula(module, counted),
-        _deformable_convolutions_by_formula(module, counted),
-        _elementwise(module, counted),
-        counter,
-    ):
+    with torch.no_grad(), _counting(module, counted), counter:
         output = module(*inputs)
     operations = counter.get_flop_counts().get('Global', {})
     batched = sum(flops for operation, flops in operations.items() if operation in _BATCHED_PRODUCTS)

@@ -5,7 +5,7 @@ windows, as many in a row as in a column, so that no padding blurs the law.
 """
 
 import statistics
-import time
+import timeit
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,31 +18,12 @@ from mmswin.analysis.counting import META, count
 from mmswin.analysis.protocol import build_on_meta
 from mmswin.backbones.swin import WindowAttention
 from mmswin.errors import RunError
-from mmswin.ops.window_attention import resolve_backend, window_attention
 
 # Both layers run through the same kernel, which keeps no matrix of all scores.
 BACKEND = 'sdpa'
 NUM_SIZES = 8
 MAX_TOKENS = 16384
 ROUNDS = 5
-
-
-class GlobalAttention(nn.Module):
-    """A window attention's parameters, attending over the whole map; no position term."""
-
-    def __init__(self, layer: WindowAttention) -> None:
-        super().__init__()
-        self.num_heads, self.scale = layer.num_heads, layer.scale
-        self.qkv, self.proj = layer.qkv, layer.proj
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``B x H x W x C`` to the same."""
-        whole_map = (x.shape[1], x.shape[2])
-        return self.proj(
-            window_attention(
-                self.qkv(x), None, whole_map, (0, 0), self.num_heads, self.scale, backend=resolve_backend(BACKEND)
-            )
-        )
 
 
 @dataclass
@@ -62,7 +43,7 @@ class Sweep:
     window: tuple[int, int]
     patch: tuple[int, int]
     tokens: list[int]
-    counted: dict[str, list[int]]
+    counted: dict[str, list[int]] = field(default_factory=lambda: {'windows': [], 'global': []})
     seconds: dict[str, list[float]] = field(default_factory=lambda: {'windows': [], 'global': []})
 
     def formula(self, kind: str, tokens: float) -> float:
@@ -102,6 +83,11 @@ def attention_layer(dim: int, num_heads: int, window: tuple[int, int]) -> Window
     return WindowAttention(dim, num_heads, window, (0, 0), True, None, 0.0, 0.0, False, BACKEND).eval()
 
 
+def over_map(layer: WindowAttention, kind: str, size: tuple[int, int]) -> WindowAttention:
+    """A fresh layer like this one over a map of this size: inside its ``windows``, or in one as large as the map (``global``)."""
+    return attention_layer(layer.qkv.in_features, layer.num_heads, size if kind == 'global' else layer.window)
+
+
 def map_sizes(window: tuple[int, int], limit: int, number: int = NUM_SIZES) -> list[tuple[int, int]]:
     """Rows and columns of up to ``number`` maps of whole windows, from 2x2 windows up to ``limit`` tokens."""
     most = max(2, int((limit / (window[0] * window[1])) ** 0.5))
@@ -119,34 +105,19 @@ def sweep(layer: WindowAttention, patch: tuple[int, int], limit: int = MAX_TOKEN
         timed: Whether to measure as well.
     """
     sizes = map_sizes(layer.window, limit)
-    layers = {'windows': layer, 'global': GlobalAttention(layer)}
-    found = Sweep(
-        layer.qkv.in_features,
-        layer.window,
-        patch,
-        [rows * columns for rows, columns in sizes],
-        {kind: [_counted(layer, kind, size) for size in sizes] for kind in layers},
-    )
+    found = Sweep(layer.qkv.in_features, layer.window, patch, [rows * columns for rows, columns in sizes])
+    for kind, values in found.counted.items():
+        for size in sizes:
+            with META:
+                values.append(count(over_map(layer, kind, size), torch.empty(1, *size, found.dim))[1].computed)
     for size in sizes if timed else ():
         x = torch.randn(1, *size, found.dim)
-        for kind, module in layers.items():
-            found.seconds[kind].append(_median_seconds(module, x))
+        for kind, seconds in found.seconds.items():
+            seconds.append(_median_seconds(over_map(layer, kind, size), x))
     return found
 
 
-def _counted(layer: WindowAttention, kind: str, size: tuple[int, int]) -> int:
-    with META:
-        like = attention_layer(layer.qkv.in_features, layer.num_heads, layer.window)
-        module = like if kind == 'windows' else GlobalAttention(like).eval()
-        return count(module, torch.empty(1, *size, layer.qkv.in_features))[1].computed
-
-
 def _median_seconds(module: nn.Module, x: Tensor) -> float:
-    taken = []
     with torch.no_grad():
         module(x)
-        for _ in range(ROUNDS):
-            start = time.perf_counter()
-            module(x)
-            taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+        return statistics.median(timeit.repeat(lambda: module(x), number=1, repeat=ROUNDS))

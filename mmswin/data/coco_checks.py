@@ -9,8 +9,8 @@ from typing import Any
 from mmswin.data.annotations import AnnotationFileError, Judgement, judge, read_coco
 from mmswin.data.checked_dataset import CheckedDataset, Report
 from mmswin.data.config_facts import option
+from mmswin.data.label_maps import check_semantic_maps
 from mmswin.data.pictures import folder_entries, listing, missing_files, sample, sizes_as_loaded
-from mmswin.data.semantic_maps import check_semantic_maps
 from mmswin.errors import plain_message
 
 Data = Mapping[str, Sequence[Mapping[str, Any]]]

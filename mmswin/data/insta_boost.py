@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
+from scipy.sparse.csgraph import connected_components
 
 from mmswin.registry import TRANSFORMS
 
@@ -33,15 +34,8 @@ def groups_of(boxes: np.ndarray) -> list[list[int]]:
     """Indices of boxes (N x 4; x1, y1, x2, y2) that overlap, directly or through others, in the order of their first."""
     overlap = (boxes[:, None, :2] < boxes[None, :, 2:]).all(-1)
     overlap &= overlap.T
-    left, groups = list(range(len(boxes))), []
-    while left:
-        group, new = [], [left.pop(0)]
-        while new:
-            group += new
-            new = [other for other in left if overlap[group, other].any()]
-            left = [other for other in left if other not in new]
-        groups.append(sorted(group))
-    return groups
+    number, labels = connected_components(overlap)
+    return [np.flatnonzero(labels == group).tolist() for group in range(number)]
 
 
 def bitmap_of(mask: Sequence[Any] | dict, height: int, width: int) -> np.ndarray:

@@ -57,20 +57,13 @@ def any_process(flag: bool) -> bool:
 
 
 def gather(value: Any) -> list[Any]:
-    """The ``value`` of every process, in the order of their ranks; all must call."""
+    """The ``value`` of every process, in the order of their ranks; all must call, and none returns before all have."""
     group = cpu_group()
     if group is None:
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value, group=group)
     return values
-
-
-def wait_for_all() -> None:
-    """Return when all processes have called."""
-    group = cpu_group()
-    if group is not None:
-        dist.barrier(group=group)
 
 
 def follow_launcher() -> None:

@@ -13,7 +13,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from mmswin import atomic
-from mmswin.engine.processes import any_process, cpu_group, wait_for_all
+from mmswin.engine.processes import any_process, cpu_group, gather
 from mmswin.engine.saving import BACKEND, resume_hint
 from mmswin.errors import SavingError
 from mmswin.registry import HOOKS
@@ -98,7 +98,7 @@ class StopOnSignalHook(Hook):
         signum = self.received or self.signals[0]
         result = save(runner, epoch, iteration)
         # The first process that exits takes the others down, so none may before the file is complete.
-        wait_for_all()
+        gather(None)
         self._restore()
         runner.logger.warning(f'Stopped by {signal.Signals(signum).name} after iteration {iteration}; {result}')
         raise TrainingStopped(128 + signum)

@@ -75,12 +75,13 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
     installed = facts('distributions')
     names = [name for name, stack in stacks.STACKS.items() if any(d in installed for d in stack.distributions)]
     stack = stacks.STACKS[names[0] if names else 'openmmlab']
+    mmengine, mmcv_pin, mmdet, mmseg = map(stack.pin, stack.distributions)
     setuptools = installed.get('setuptools', 'missing')
     old_setuptools = f"pip install '{stacks.SETUPTOOLS}': later releases have no pkg_resources"
-    build = f'{_INSTALL}, or build it: pip install --no-build-isolation {stack.pin(stack.mmcv)}'
+    build = f'{_INSTALL}, or build it: pip install --no-build-isolation {mmcv_pin}'
     rebuild = (
         f'mmcv was built without its ops, or for another torch. Rebuild it for this one: pip uninstall {stack.mmcv}; '
-        f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir {stack.pin(stack.mmcv)}; or {_INSTALL}'
+        f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir {mmcv_pin}; or {_INSTALL}'
     )
     torchvision = (
         "torchvision is for another torch. mmdet and mmseg import it because it, or mmpretrain, is among the environment's "
@@ -93,7 +94,7 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
 
     mmcv = link('mmcv', build)
     if 'mmcv-lite' in installed:
-        remedy = f'pip uninstall mmcv-lite, then install {stack.pin(stack.mmcv)}: mmcv-lite has no compiled ops'
+        remedy = f'pip uninstall mmcv-lite, then install {mmcv_pin}: mmcv-lite has no compiled ops'
         mmcv = Line('mmcv', FAIL, f'mmcv-lite {installed["mmcv-lite"]} is installed', remedy)
     return [
         link('python', 'the interpreter cannot run the probe at all; reinstall it', _python),
@@ -103,12 +104,12 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
         link('numpy', f"pip install 'numpy<2.3'; {_INSTALL}"),
         link('pkg_resources', old_setuptools, lambda _: (OK, f'{setuptools}, with pkg_resources'), 'setuptools'),
         link('cv2', 'pip install --force-reinstall opencv-python-headless (of the same version), which needs no libGL'),
-        link('mmengine', f'pip install {stack.pin(stack.mmengine)}'),
+        link('mmengine', f'pip install {mmengine}'),
         mmcv,
         link('ops', rebuild, lambda found: _ops(found, rebuild), 'mmcv ops'),
         # They name the mmcv that they want where they find another.
-        link('mmdet', cure('mmdet', f'pip install {stack.pin(stack.mmdet)}')),
-        link('mmseg', cure('mmseg', f'pip install {stack.pin(stack.mmseg)} ftfy regex')),
+        link('mmdet', cure('mmdet', f'pip install {mmdet}')),
+        link('mmseg', cure('mmseg', f'pip install {mmseg} ftfy regex')),
         Line('mmpretrain', *_mmpretrain(installed, facts('mmpretrain'))),
         link('mmswin', 'pip install -e . in a checkout of mmswin, and fix what fails above first'),
     ]

@@ -68,7 +68,7 @@ def install(plan: Plan, shell: Shell) -> None:
     shell.say(f'[2/3] {plan.torch_requirement()}, {", ".join(pins)}, mmswin')
     env = installer_environment(plan, shell)
     cache = Path(shell.run([str(plan.program('uv')), 'cache', 'dir'], what='asking uv', env=env).strip())
-    sources = f'sdists-*/**/{stack.mmcv}/{stack.version(stack.mmcv)}/*'
+    sources = f'sdists-*/**/{stack.mmcv}/{stack.versions[stack.mmcv]}/*'
     if not any(cache.glob(f'{sources}/*/*-cp{plan.version[0]}{plan.version[1]}-*.whl')):
         hardware.check_compiler(plan.environ)
         shell.say(f'      mmcv is compiled once, by {env["MAX_JOBS"]} compilers at a time, and kept in {cache}')

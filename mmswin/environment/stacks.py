@@ -22,45 +22,32 @@ class SetupError(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """Distributions by role. Import names are the same in both stacks: mmengine, mmcv, mmdet, mmseg."""
+    """Versions of the distributions that are imported as mmengine, mmcv, mmdet and mmseg, in this order."""
 
     name: str
     venv: str
-    mmengine: str
-    mmcv: str
-    mmdet: str
-    mmseg: str
-    versions: tuple[tuple[str, str], ...]
-
-    def version(self, distribution: str) -> str:
-        return dict(self.versions)[distribution]
+    versions: dict[str, str]
 
     @property
     def distributions(self) -> tuple[str, ...]:
-        return (self.mmengine, self.mmcv, self.mmdet, self.mmseg)
+        return tuple(self.versions)
+
+    @property
+    def mmcv(self) -> str:
+        return self.distributions[1]
 
     def pin(self, distribution: str) -> str:
-        return f'{distribution}=={self.version(distribution)}'
+        return f'{distribution}=={self.versions[distribution]}'
 
 
-def _stack(name: str, venv: str, *pins: str) -> Stack:
-    versions = tuple((pin.split('==')[0], pin.split('==')[1]) for pin in pins)
-    return Stack(name, venv, *(distribution for distribution, _ in versions), versions)
-
-
-STACKS = {
-    'openmmlab': _stack(
-        'openmmlab', '.venv', 'mmengine==0.10.7', 'mmcv==2.1.0', 'mmdet==3.3.0', 'mmsegmentation==1.2.2'
-    ),
-    'onedl': _stack(
-        'onedl',
-        '.venv-onedl',
-        'onedl-mmengine==0.10.12',
-        'onedl-mmcv==2.3.6',
-        'onedl-mmdetection==3.5.1',
-        'onedl-mmsegmentation==1.4.2',
-    ),
+_OPENMMLAB = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmdet': '3.3.0', 'mmsegmentation': '1.2.2'}
+_ONEDL = {
+    'onedl-mmengine': '0.10.12',
+    'onedl-mmcv': '2.3.6',
+    'onedl-mmdetection': '3.5.1',
+    'onedl-mmsegmentation': '1.4.2',
 }
+STACKS = {'openmmlab': Stack('openmmlab', '.venv', _OPENMMLAB), 'onedl': Stack('onedl', '.venv-onedl', _ONEDL)}
 
 # By stack, what classification and pretraining take, in a folder of its own (see mmswin.environment.importable).
 MMPRETRAIN = {'openmmlab': 'mmpretrain==1.2.0', 'onedl': 'onedl-mmpretrain==1.3.6'}

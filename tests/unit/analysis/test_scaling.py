@@ -7,7 +7,7 @@ from mmengine.config import ConfigDict
 from mmswin.analysis import scaling
 from mmswin.analysis.counting import META, count
 from mmswin.analysis.reports import sweep_text
-from mmswin.analysis.scaling import GlobalAttention, Sweep, attention_layer, first_attention, fitted_exponent, map_sizes
+from mmswin.analysis.scaling import Sweep, attention_layer, first_attention, fitted_exponent, map_sizes, over_map
 from mmswin.backbones.swin import WindowAttention
 from mmswin.errors import RunError
 
@@ -16,26 +16,27 @@ def layer(dim: int = 8, heads: int = 2, window: tuple[int, int] = (2, 3)) -> Win
     return attention_layer(dim, heads, window)
 
 
-def test_global_attention_is_window_attention_with_one_window():
+def test_both_have_the_same_parameters_and_one_attends_over_the_whole_map():
     torch.manual_seed(0)
-    small = layer(window=(4, 6))
-    x = torch.randn(2, 4, 6, 8)
-    assert torch.allclose(GlobalAttention(small)(x), small(x), atol=1e-6)
-    assert not torch.allclose(GlobalAttention(small)(x), layer(window=(2, 3))(x), atol=1e-3)
-
-
-def test_both_have_the_same_parameters():
-    like = layer()
-    assert {id(p) for p in GlobalAttention(like).parameters()} == {id(p) for p in like.parameters()}
+    like, x = layer(), torch.randn(2, 4, 6, 8)
+    windows, whole = (over_map(like, kind, (4, 6)) for kind in ('windows', 'global'))
+    whole.load_state_dict(windows.state_dict())
+    moved = x.clone()
+    moved[:, 3, 5] += 1  # in another window than the first token, which is all the same on the whole map
+    assert torch.equal(windows(x)[:, 0, 0], windows(moved)[:, 0, 0])
+    assert not torch.allclose(whole(x)[:, 0, 0], whole(moved)[:, 0, 0])
+    query, key, value = whole.qkv(x).reshape(2, 24, 3, 2, 4).permute(2, 0, 3, 1, 4)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    assert torch.allclose(whole(x), whole.proj(expected.transpose(1, 2).reshape(2, 4, 6, 8)), atol=1e-6)
 
 
 def test_counts_are_the_equations():
-    found = Sweep(8, (2, 3), (4, 4), [24], {})
+    found = Sweep(8, (2, 3), (4, 4), [24])
     with META:
-        like = layer()
         x = torch.empty(1, 4, 6, 8)
-    assert count(like, x)[1].computed == found.formula('windows', 24) == 4 * 24 * 64 + 2 * 6 * 24 * 8
-    assert count(GlobalAttention(like), x)[1].computed == found.formula('global', 24) == 4 * 24 * 64 + 2 * 24 * 24 * 8
+        windows, whole = (count(over_map(layer(), kind, (4, 6)), x)[1].computed for kind in ('windows', 'global'))
+    assert windows == found.formula('windows', 24) == 4 * 24 * 64 + 2 * 6 * 24 * 8
+    assert whole == found.formula('global', 24) == 4 * 24 * 64 + 2 * 24 * 24 * 8
 
 
 def test_sizes_are_whole_windows_within_the_limit():

@@ -109,7 +109,7 @@ def test_mmcv_is_compiled_for_this_torch_and_device(make_plan):
 def test_a_complete_environment_is_recognised(make_plan, monkeypatch, change, expected):
     plan = make_plan()
     plan.stamp.write_text(json.dumps(dict(fingerprint=plan.fingerprint())))
-    versions = {**dict(plan.stack.versions), 'torch': '2.13.0+cpu', 'mmswin': '0.1.0', **change}
+    versions = {**plan.stack.versions, 'torch': '2.13.0+cpu', 'mmswin': '0.1.0', **change}
     pins = ' '.join(f'{name}=={version}' for name, version in versions.items() if version)
     monkeypatch.setattr(hardware, 'ask', lambda command: pins)
     assert is_current(plan) is expected

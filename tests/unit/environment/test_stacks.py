@@ -30,7 +30,7 @@ def test_another_python_is_refused(version):
 @pytest.mark.parametrize('name', STACKS)
 def test_constraints_pin_what_is_installed(name):
     pins = _pins(name)
-    assert dict(STACKS[name].versions).items() <= pins.items()
+    assert STACKS[name].versions.items() <= pins.items()
     assert pins['torch'] == stacks.TORCH
     assert {*stacks.COMPANIONS, stacks.TRITON, 'opencv-python-headless', 'pip', 'wheel'} <= pins.keys()
     assert Requirement(stacks.SETUPTOOLS).specifier.contains(pins['setuptools'])
