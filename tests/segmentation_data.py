@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmswin.data.checks import check_config
+from mmswin.data.checks import inspect_config
 
 NAMES = ('wall', 'sky', 'tree')
 NUMBER = 6
@@ -61,6 +61,6 @@ class Data:
 
     def only(self, split: str = 'train', **options: bool) -> tuple[str, str]:
         """Level and message of the one finding."""
-        findings = check_config(self.cfg, (split,), **options)
+        findings = inspect_config(self.cfg, (split,), **options).findings
         assert len(findings) == 1, '\n'.join(map(str, findings))
         return findings[0].level, findings[0].message

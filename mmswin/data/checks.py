@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmswin.data import class_folders, coco_checks, label_maps
-from mmswin.data.checked_dataset import CheckedDataset, Finding, Report
+from mmswin.data.checked_dataset import CheckedDataset, Report
 from mmswin.data.config_facts import NOT_LABELLING, NOT_SEGMENTING, leaf_datasets, model_num_classes
 from mmswin.data.pictures import listing
 from mmswin.data.places import check_places
@@ -16,13 +16,6 @@ from mmswin.errors import plain_message
 
 # What a data set must have in data_prefix: for the images and, if they are loaded, for the label maps.
 _PREFIXES = {'coco': ('img', 'seg'), 'maps': ('img_path', 'seg_map_path')}
-
-
-def check_config(
-    cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'val'), decode: bool = False
-) -> list[Finding]:
-    """Faults of the data of a configuration; see :func:`inspect_config`."""
-    return inspect_config(cfg, splits, decode).findings
 
 
 def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'val'), decode: bool = False) -> Report:

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
-from scipy.sparse.csgraph import connected_components
 
 from mmswin.registry import TRANSFORMS
 
@@ -32,6 +31,8 @@ _COLOURS = (
 
 def groups_of(boxes: np.ndarray) -> list[list[int]]:
     """Indices of boxes (N x 4; x1, y1, x2, y2) that overlap, directly or through others, in the order of their first."""
+    from scipy.sparse.csgraph import connected_components
+
     overlap = (boxes[:, None, :2] < boxes[None, :, 2:]).all(-1)
     overlap &= overlap.T
     number, labels = connected_components(overlap)

@@ -17,7 +17,7 @@ import numpy as np
 
 from mmswin.data.checked_dataset import CheckedDataset
 from mmswin.data.config_facts import default_argument
-from mmswin.data.pictures import fault_of_some, files_below, listing, look_at, missing_files, sample, sizes_as_loaded
+from mmswin.data.pictures import files_below, listing, look_at, missing_files, sample, sizes_as_loaded
 
 _COLOUR_MODES = ('RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'LA', 'PA')
 # Maps beside a COCO data set of which the values are read: a fault of them is mostly one of all.
@@ -103,7 +103,7 @@ def _check_there(part: CheckedDataset, paired: Sequence[tuple[str, str]]) -> Non
     missing = [os.path.relpath(path, map_dir) for path in missing_files(path for _, path in paired)]
     if missing:
         part.error(
-            f'{fault_of_some(len(missing), len(paired), "label maps")} in {map_dir!r}: {listing(missing)} '
+            f'{_missing(len(missing), len(paired))} in {map_dir!r}: {listing(missing)} '
             f'{"is" if len(missing) == 1 else "are"} missing; it {_endings(map_dir)}. mmseg looks for the name of the '
             f'image with {built.img_suffix!r} replaced by {suffix!r}: set {where}.seg_map_suffix or '
             f'{where}.data_prefix.seg_map_path, or remove the images without a label map'
@@ -275,7 +275,7 @@ def check_semantic_maps(part: CheckedDataset, records: Sequence[Mapping[str, Any
     missing = dict.fromkeys(missing_files(maps))
     if missing:
         names = listing(os.path.relpath(path, directory) for path in missing)
-        part.error(f'{fault_of_some(len(missing), len(maps), "label maps")} in {directory!r}: {names}')
+        part.error(f'{_missing(len(missing), len(maps))} in {directory!r}: {names}')
     chosen = sample([path for path in maps if path not in missing], part.decode)
     wrong: dict[str, str] = {}
     for path, picture in zip(chosen, look_at(chosen, label_map=True, decode=part.decode), strict=True):
@@ -295,6 +295,10 @@ def check_semantic_maps(part: CheckedDataset, records: Sequence[Mapping[str, Any
     if wrong:
         named = listing((f'{path} ({reason})' for path, reason in wrong.items()), limit=3)
         part.error(f'{len(wrong)} of {len(chosen)} label maps looked at cannot be trained on: {named}')
+
+
+def _missing(number: int, total: int) -> str:
+    return f'none of the {total} label maps is' if number == total else f'{number} of {total} label maps are not'
 
 
 def _endings(directory: str) -> str:

@@ -12,7 +12,7 @@ groups), and the classes are numbered from 1, which is what lies behind everythi
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -243,7 +243,7 @@ def _write(path: Path, pixels: np.ndarray) -> None:
         raise OSError(f'{path} could not be written')
 
 
-def _write_coco(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str], tick: Callable) -> None:
+def _write_coco(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str]) -> Iterator[None]:
     every = settings.classes == (_ALL['COCO'],)
     # Numbers 2, 5, 8, ...: code that takes a category's number for its index goes wrong here as it would on COCO.
     numbers = [n for n in range(1, 91) if n not in _COCO_GAPS] if every else [3 * i + 2 for i in range(len(names))]
@@ -264,7 +264,7 @@ def _write_coco(root: Path, settings: MiniatureSettings, split: str, names: Sequ
         for thing in things:
             owner = {'image_id': number, 'category_id': numbers[thing.label], 'id': first * 1000 + len(annotations)}
             annotations.append({**_annotation(thing, height, width), **owner})
-        tick()
+        yield
     url = 'https://creativecommons.org/publicdomain/zero/1.0/'
     content = {
         'info': {'description': 'Miniature COCO, synthetic', 'url': '', 'version': '1.0', 'year': 2017,
@@ -280,14 +280,14 @@ def _ade_label(thing: Thing) -> int:
     return thing.label + 2 if len(thing.outlines) == 1 else 0
 
 
-def _write_ade(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str], tick: Callable) -> None:
+def _write_ade(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str]) -> Iterator[None]:
     for index in range(settings.num_train if split == 'train' else settings.num_val):
         pixels, things = make_scene(settings, split, index, len(names) - 1)
         labels = _label_map(things, _ade_label, 1, pixels.shape[:2])
         name = f'ADE_{split}_{index + 1:08d}'
         _write(root / 'images' / _FOLDERS[split] / f'{name}.jpg', pixels[..., ::-1])
         _write(root / 'annotations' / _FOLDERS[split] / f'{name}.png', labels)
-        tick()
+        yield
 
 
 def _marker(kind: str, settings: MiniatureSettings, complete: bool) -> str:
@@ -357,16 +357,13 @@ def make_miniature(
     names, total, done = settings.names(kind), settings.num_train + settings.num_val, 0
     _claim(root, kind, force)
 
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
-
     # Written first and completed last: what an interrupted run leaves is known as ours, and as incomplete.
     (root / MARKER).write_text(_marker(kind, settings, complete=False))
     for split in SPLITS:
-        (_write_coco if kind == 'COCO' else _write_ade)(root, settings, split, names, tick)
+        for _ in (_write_coco if kind == 'COCO' else _write_ade)(root, settings, split, names):
+            done += 1
+            if progress is not None:
+                progress(done, total)
     (root / MARKER).write_text(_marker(kind, settings, complete=True))
     return root
 

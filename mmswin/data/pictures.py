@@ -142,8 +142,3 @@ def listing(names: Iterable[object], limit: int = 8) -> str:
     names = [str(name) for name in names]
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more
-
-
-def fault_of_some(number: int, total: int, what: str) -> str:
-    """``none of the 9 label maps is`` or ``2 of 9 label maps are not``."""
-    return f'none of the {total} {what} is' if number == total else f'{number} of {total} {what} are not'

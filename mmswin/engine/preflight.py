@@ -78,9 +78,9 @@ def check_data(cfg: Config, splits: Iterable[str]) -> list[str]:
         RunError: All errors found, a line each.
         AbsentDataError: All of them are files that are not there.
     """
-    from mmswin.data.checks import check_config
+    from mmswin.data.checks import inspect_config
 
-    findings = check_config(cfg, splits=tuple(splits))
+    findings = inspect_config(cfg, tuple(splits)).findings
     faults = [f for f in findings if f.level == 'error']
     errors = list(dict.fromkeys(f.message for f in faults))
     if errors:

@@ -59,8 +59,7 @@ class Writer:
         self._video: tuple[str, Any, tuple[int, int]] | None = None
         self._images: list[dict[str, Any]] = []
         self._written = 0
-        self._classes: tuple[str, ...] = ()
-        self._classifies = False
+        self._categories: list[dict[str, Any]] = []
 
     def __enter__(self) -> Writer:
         return self
@@ -69,13 +68,13 @@ class Writer:
         """Complete the files, whatever ended the run: what came until then is worth having."""
         if self._video is not None:
             self._video[1].release()
-        if self._json is not None and self._classifies:
-            self._json.write(b'\n]\n')
-        elif self._json is not None:
-            categories = [{'id': i + 1, 'name': name} for i, name in enumerate(self._classes)]
-            self._json.write(b'\n],\n"images": [\n')
-            self._json.write(b',\n'.join(json.dumps(image).encode() for image in self._images))
-            self._json.write(f'\n],\n"categories": {json.dumps(categories)}}}\n'.encode())
+        if self._json is not None:
+            self._json.write(b'\n]')
+            if self._images:
+                self._json.write(b',\n"images": [\n')
+                self._json.write(b',\n'.join(json.dumps(image).encode() for image in self._images))
+                self._json.write(f'\n],\n"categories": {json.dumps(self._categories)}}}'.encode())
+            self._json.write(b'\n')
         self._open.close()
 
     def add(self, result: Result) -> None:
@@ -96,7 +95,7 @@ class Writer:
         if self.values and result.label_map is not None:
             result.save_labels(self.out / 'labels' / f'{result.name}.png', overwrite=True)
         elif self.values and result.scores is not None:
-            self._add_classes(result)
+            self._append('[', [result.to_dict()])
         elif self.values:
             self._add_objects(result)
 
@@ -121,23 +120,20 @@ class Writer:
         _, video, size = self._video
         video.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
 
-    def _add_classes(self, result: Result) -> None:
-        if self._json is None:
-            self._classifies = True
-            self._json = self._open.enter_context(replacing(self.out / 'predictions.json'))
-        self._json.write((',\n' if self._written else '[\n').encode() + json.dumps(result.to_dict()).encode())
-        self._written += 1
-
     def _add_objects(self, result: Result) -> None:
-        if self._json is None:
-            self._classes = tuple(result.classes)
-            self._json = self._open.enter_context(replacing(self.out / 'predictions.json'))
-            self._json.write(b'{"annotations": [')
         height, width = result.image.shape[:2]
         number = len(self._images) + 1
         name = result.path or result.name
         image = {'id': number, 'file_name': os.path.basename(name), 'name': result.name}
         self._images.append({**image, 'width': width, 'height': height})
-        for entry in result.to_coco(number, self._written + 1):
+        self._categories = [{'id': i + 1, 'name': name} for i, name in enumerate(result.classes)]
+        self._append('{"annotations": [', result.to_coco(number, self._written + 1))
+
+    def _append(self, begin: str, entries: list[dict[str, Any]]) -> None:
+        """Write entries into the list of the json, which begins so."""
+        if self._json is None:
+            self._json = self._open.enter_context(replacing(self.out / 'predictions.json'))
+            self._json.write(begin.encode())
+        for entry in entries:
             self._json.write((',\n' if self._written else '\n').encode() + json.dumps(entry).encode())
             self._written += 1

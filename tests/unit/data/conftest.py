@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmswin.data.checks import Finding, check_config
+from mmswin.data.checked_dataset import Finding
+from mmswin.data.checks import inspect_config
 
 NAMES = ('cat', 'dog', 'bird')
 NUM_IMAGES = 10
@@ -98,7 +99,7 @@ class Data:
     def check(self, splits: tuple[str, ...] = ('train',), decode: bool = False, write: bool = True) -> list[Finding]:
         if write:
             self.write()
-        return check_config(self.cfg, splits, decode=decode)
+        return inspect_config(self.cfg, splits, decode=decode).findings
 
     def only(self, splits: tuple[str, ...] = ('train',), **options: bool) -> tuple[str, str]:
         """Level and message of the one finding."""

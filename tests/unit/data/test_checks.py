@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from mmswin import cli
-from mmswin.data.checks import check_config, inspect_config
+from mmswin.data.checks import inspect_config
 
 
 def test_sound_data_gives_no_findings(data) -> None:
@@ -24,7 +24,7 @@ def test_sound_data_gives_no_findings(data) -> None:
 
 def test_unknown_split() -> None:
     with pytest.raises(ValueError, match='unknown split validation: expected train, val or test'):
-        check_config({}, ('validation',))
+        inspect_config({}, ('validation',))
 
 
 # --- places
@@ -64,7 +64,7 @@ def test_a_variable_that_the_config_does_not_follow(data, monkeypatch: pytest.Mo
 def test_ones_own_data_are_not_got_from_elsewhere(name: str, holds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('MMSWIN_DATA_DIR', 'nowhere')
     cfg = Config.fromfile(Path(__file__).resolve().parents[3] / 'configs' / f'{name}.py')
-    (found,) = check_config(cfg, ['train'])
+    (found,) = inspect_config(cfg, ['train']).findings
     assert f'It is to hold your own data, {holds}: set data_root in the config, or export' in found.message
     assert 'MMSWIN_DATA_DIR=DIRECTORY' in found.message and 'http' not in found.message
 

@@ -15,7 +15,7 @@ from PIL import Image
 from segmentation_data import IMAGES, MAPS, NUMBER, Data
 
 from mmswin.data import pictures
-from mmswin.data.checks import check_config, inspect_config
+from mmswin.data.checks import inspect_config
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_sound_data_gives_no_findings(data: Data) -> None:
 )
 def test_harmless_maps_give_no_findings(data: Data, change: Callable) -> None:
     data.write_maps(change(data.labels), 0)
-    assert check_config(data.cfg, ('train',)) == []
+    assert inspect_config(data.cfg, ('train',)).findings == []
 
 
 def test_palette_maps_are_read_as_numbers(data: Data) -> None:
@@ -54,7 +54,7 @@ def test_palette_maps_are_read_as_numbers(data: Data) -> None:
         image.putdata(data.labels.ravel().tolist())
         image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
         image.save(data.root / MAPS / f'{index}.png')
-    assert check_config(data.cfg, ('train',)) == []
+    assert inspect_config(data.cfg, ('train',)).findings == []
 
 
 # --- places
@@ -91,7 +91,7 @@ def test_no_label_maps_named(data: Data) -> None:
     level, message = data.only()
     assert level == 'error' and "data_prefix has no 'seg_map_path'" in message and 'LoadAnnotations' in message
     data.dataset['pipeline'].pop()
-    assert check_config(data.cfg, ('train',)) == [], 'images to predict on'
+    assert inspect_config(data.cfg, ('train',)).findings == [], 'images to predict on'
 
 
 # --- pairs
@@ -99,7 +99,7 @@ def test_no_label_maps_named(data: Data) -> None:
 
 def test_images_with_another_ending(data: Data) -> None:
     data.dataset['img_suffix'] = '.png'
-    findings = check_config(data.cfg, ('train',))
+    findings = inspect_config(data.cfg, ('train',)).findings
     assert [finding.level for finding in findings] == ['error']
     assert f"no image in '{data.root}/{IMAGES}' ends in '.png'; it holds files with .jpg (6)" in findings[0].message
     assert 'train_dataloader.dataset.img_suffix' in findings[0].message
@@ -136,7 +136,7 @@ def test_label_maps_without_image(data: Data) -> None:
 def test_images_of_a_list(data: Data) -> None:
     (data.root / 'split.txt').write_text('1\n9\n')
     data.dataset['ann_file'] = 'split.txt'
-    levels = {finding.message.split(':')[0]: finding.level for finding in check_config(data.cfg, ('train',))}
+    levels = {finding.message.split(':')[0]: finding.level for finding in inspect_config(data.cfg, ('train',)).findings}
     assert levels == {
         f"1 of 2 label maps are not in '{data.root}/{MAPS}'": 'error',
         '1 of 2 images (50.00%) are missing or do not decode': 'error',
@@ -150,7 +150,7 @@ def test_pairs_in_folders_below(data: Data) -> None:
         (data.root / part / 'street').mkdir()
         for index in (1, 2):
             shutil.move(data.root / part / f'{index}{suffix}', data.root / part / 'street')
-    assert check_config(data.cfg, ('train',)) == []
+    assert inspect_config(data.cfg, ('train',)).findings == []
     (data.root / MAPS / 'street' / '1.png').unlink()
     assert 'street/1.png is missing' in data.only()[1]
 
@@ -198,7 +198,7 @@ def test_truncated_label_map(data: Data) -> None:
 def test_truncated_image_is_found_by_reading_to_the_end(data: Data) -> None:
     path = data.root / IMAGES / '5.jpg'
     path.write_bytes(path.read_bytes()[:-200])
-    assert check_config(data.cfg, ('train',)) == []
+    assert inspect_config(data.cfg, ('train',)).findings == []
     level, message = data.only(decode=True)
     assert level == 'error' and '1 of 6 images (16.67%)' in message and '5.jpg (image file is truncated' in message
     assert 'At most 1.00% may be skipped' in message
@@ -253,7 +253,7 @@ def test_reduce_zero_label_where_zero_is_a_class(data: Data) -> None:
     assert 'If 0 is the class wall, then it is ignored here' in message and 'the IoU of tree will be nan' in message
     assert '--cfg-options train_dataloader.dataset.reduce_zero_label=False' in message
     data.dataset['reduce_zero_label'] = False
-    assert check_config(data.cfg, ('train',)) == []
+    assert inspect_config(data.cfg, ('train',)).findings == []
 
 
 def test_a_class_that_validation_lacks_is_a_warning(data: Data) -> None:
@@ -321,7 +321,7 @@ def ade20k(data: Data, **options: Any) -> None:
 
 def test_classes_and_numbering_of_ade20k_are_known(data: Data) -> None:
     ade20k(data)
-    assert check_config(data.cfg, ('train',)) == []
+    assert inspect_config(data.cfg, ('train',)).findings == []
 
 
 def test_numbering_that_ade20k_does_not_have(data: Data) -> None:
@@ -346,7 +346,7 @@ def test_some_classes_of_ade20k(data: Data) -> None:
     ade20k(data, metainfo={'classes': ('sky', 'wall')})
     data.cfg['model'] = {'decode_head': {'num_classes': 2}}
     data.write_maps(np.where(data.labels == 2, 150, data.labels).astype(np.uint8))
-    assert check_config(data.cfg, ('train',)) == []
+    assert inspect_config(data.cfg, ('train',)).findings == []
     data.cfg['model'] = {'decode_head': {'num_classes': 150}}
     assert 'has 2 classes (sky, wall)' in data.only()[1]
 

@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmswin.data.checks import check_config
+from mmswin.data.checks import inspect_config
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_missing_directory_is_named_with_where_the_maps_come_from(data, maps: 
 def test_the_option_that_is_named_has_a_plus_sign_for_new_keys_alone(data, maps: Path) -> None:
     maps.rename(maps.with_name('elsewhere'))
     data.write()
-    (finding,) = check_config(Config(data.cfg), ['train'])
+    (finding,) = inspect_config(Config(data.cfg), ['train']).findings
     assert '--cfg-options train_dataloader.dataset.data_root=DIRECTORY' in finding.message
 
 

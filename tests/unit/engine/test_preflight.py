@@ -9,7 +9,7 @@ from torch import nn
 
 from mmswin.checkpoints import CheckpointError
 from mmswin.data import checks
-from mmswin.data.checks import Finding
+from mmswin.data.checked_dataset import Finding, Report
 from mmswin.engine.preflight import (
     AbsentDataError,
     build_model,
@@ -135,7 +135,7 @@ def test_unknown_type_and_bad_value_are_one_line():
 @pytest.mark.parametrize(('absent', 'kind'), [((True, True), AbsentDataError), ((True, False), RunError)])
 def test_going_on_is_offered_where_it_can_help(monkeypatch, absent, kind):
     found = [Finding('warning', 'odd', 'train'), *(Finding('error', f'fault {gone}', 'train', gone) for gone in absent)]
-    monkeypatch.setattr(checks, 'check_config', lambda cfg, splits: found)
+    monkeypatch.setattr(checks, 'inspect_config', lambda cfg, splits: Report(found))
     with pytest.raises(kind, match='fault True') as raised:
         check_data(Config(), ('train',))
     assert ('--skip-data-check' in str(raised.value)) == (kind is RunError)

@@ -2,6 +2,7 @@
 wanted.
 """
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,6 +50,15 @@ def test_boxes_get_a_flip_and_nms_by_default():
     pack = views.transforms[1][0]
     assert pack.type == 'PackDetInputs'
     assert {'img_id', 'scale_factor', 'flip', 'flip_direction'} == set(pack.meta_keys)
+
+
+def test_each_of_several_data_sets_gets_the_views():
+    cfg = detection()
+    several = [copy.deepcopy(cfg.test_dataloader.dataset) for _ in range(2)]
+    cfg.test_dataloader.dataset = {'type': 'ConcatDataset', 'datasets': several}
+    enable_tta(cfg)
+    found = [one.dataset.pipeline[-1].type for one in cfg.test_dataloader.dataset.datasets]
+    assert found == ['TestTimeAug', 'TestTimeAug']
 
 
 def test_the_number_of_views_is_said():
