@@ -24,6 +24,8 @@ PALETTE = (
 # A picture whose longer side is shorter is enlarged by a whole number.
 LEAST_SIDE = 480
 _MASK, _MAP = 0.45, 0.55  # opacity
+# Names of objects are smaller where more than these are found, and cover this part of the picture at most, best first.
+_FEW, _COVERED = 20, 0.2
 # A class is named where it covers so much of the picture.
 _NAMED = 0.002
 
@@ -77,14 +79,17 @@ def draw_instances(
         (left, top, right, bottom), colour = (found.boxes[i] * zoom).round().astype(int), palette[found.labels[i]][::-1]
         cv2.rectangle(picture, (int(left), int(top)), (int(right), int(bottom)), colour, line, cv2.LINE_AA)
     taken: list[tuple[int, int, int, int]] = []
+    room = _COVERED * picture.shape[0] * picture.shape[1]
+    size = max(10, round(size * min(1.0, (_FEW / max(1, len(order))) ** 0.25)))
     for i in order[::-1]:
         score = '' if np.isnan(found.scores[i]) else f' {100 * found.scores[i]:.0f}'
         label = tag(f'{classes[found.labels[i]]}{score}', size, tuple(palette[found.labels[i]]))
         left, top, right, bottom = (found.boxes[i] * zoom).round().astype(int)
         height = label.shape[0]
         # Above the box, inside it, below it; else it is left out, for its colour says the class.
-        if max(right - left, bottom - top) >= size:
-            _place(picture, label, [(top - height, left), (top, left), (bottom, left), (bottom - height, left)], taken)
+        places = [(top - height, left), (top, left), (bottom, left), (bottom - height, left)]
+        if max(right - left, bottom - top) >= size and (not taken or label[..., 0].size <= room):
+            room -= label[..., 0].size * _place(picture, label, places, taken)
     return picture
 
 

@@ -7,14 +7,19 @@ many tiles it lies on; two of one tile are never joined, for the network has tol
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 import numpy as np
 
+from mmswin.errors import RunError
 from mmswin.inference.results import Instances, Mask
 
 # Boxes that agree by so much, as intersection over union where both tiles see, are one object's.
 SAME = 0.5
+# So many bytes of scores that two rows of tiles share stay in memory; more go to a temporary file.
+IN_MEMORY = 2**28
 
 
 def starts(side: int, tile: int, overlap: float) -> list[int]:
@@ -115,7 +120,7 @@ def label_map(height: int, width: int, tile: int, overlap: float, scores: Iterat
     """The labels of a picture from scores of its tiles, which are averaged where tiles overlap.
 
     What no later tile will add to is decided at once: in memory are the scores of one tile and of what is shared with
-    the next one and with the next row.
+    the next one; those shared with the next row grow with the picture, and lie in a temporary file where they are many.
 
     Args:
         height: Of the picture.
@@ -126,28 +131,44 @@ def label_map(height: int, width: int, tile: int, overlap: float, scores: Iterat
 
     Returns:
         ``height x width``, uint8, or uint16 for more than 255 classes.
+
+    Raises:
+        RunError: There is no room for temporary files.
     """
     tops, lefts = starts(height, tile, overlap), starts(width, tile, overlap)
-    labels, above = np.empty((0, 0)), None
+    labels, above, rows_above = np.empty((0, 0)), _strip(), 0
     for row, top in enumerate(tops):
         bottom = min(top + tile, height)
         done_below = tops[row + 1] if row + 1 < len(tops) else height
-        below, carried = None, None
+        below, rows_below, carried = _strip(), bottom - done_below, None
         for column, left in enumerate(lefts):
             sums = np.array(next(scores), np.float32)
             if not labels.size:
                 labels = np.empty((height, width), np.uint8 if len(sums) <= 255 else np.uint16)
-            if below is None and done_below < bottom:
-                below = np.empty((len(sums), bottom - done_below, width), np.float32)
             if carried is not None:
                 sums[:, :, : carried.shape[2]] += carried
             done_right = lefts[column + 1] if column + 1 < len(lefts) else width
             carried = sums[:, :, done_right - left :]
             final = sums[:, :, : done_right - left]
-            if above is not None:
-                final[:, : above.shape[1]] += above[:, :, left:done_right]
+            shared = final[:, :rows_above]
+            shared += np.frombuffer(above.read(shared.nbytes), np.float32).reshape(shared.shape)
             labels[top:done_below, left:done_right] = final[:, : done_below - top].argmax(0)
-            if below is not None:
-                below[:, :, left:done_right] = final[:, done_below - top :]
-        above = below
+            _write(below, final[:, final.shape[1] - rows_below :].tobytes())
+        above.close()
+        below.seek(0)
+        above, rows_above = below, rows_below
     return labels
+
+
+def _strip() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(IN_MEMORY)
+
+
+def _write(strip: IO[bytes], scores: bytes) -> None:
+    try:
+        strip.write(scores)
+    except OSError as error:
+        raise RunError(
+            f'what tiles share does not fit into {tempfile.gettempdir()} ({error.strerror}): export TMPDIR=DIRECTORY names '
+            'another place, a smaller tile shares less'
+        ) from error

@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_115  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 25_170  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 110,
@@ -49,7 +49,7 @@ ROOM_LINES = {
     'environment': 1_050,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_835,  # with classifiers and what exporters print
-    'inference': 2_025,  # with classification, exported programs and pictures of SimMIM
+    'inference': 2_055,  # with classification, exported programs and pictures of SimMIM
     'necks': 235,
     'ops': 2_325,
     'upgrade': 1_850,  # with RepPoints V2

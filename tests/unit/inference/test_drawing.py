@@ -47,6 +47,23 @@ def test_objects_at_the_border_and_empty_ones():
     assert drawn.any()
 
 
+def test_names_of_many_objects_leave_most_of_the_picture_free():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, [540, 380], (100, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(20, 100, (100, 2))], 1).astype(np.float32)
+    scores = np.linspace(0.9, 0.3, 100, dtype=np.float32)
+    drawn, tags = [], []
+    for number in (1, 100):
+        picture, _ = drawing.canvas(np.full((480, 640, 3), 128, np.uint8))
+        found = Instances(boxes[:number], scores[:number], np.zeros(number, int))
+        drawn.append(drawing.draw_instances(picture, found, ['refrigerator'], [(1, 2, 3)]))
+        tags.append((drawn[-1] == (3, 2, 1)).all(2).mean())
+    assert 0 < tags[0] < 0.01 and tags[1] < 0.3
+    # The best one is named, with smaller letters in the crowd.
+    left, top = corners[0].astype(int)
+    assert [(one[top - 8, left + 1] == (3, 2, 1)).all() for one in drawn] == [True, True]
+
+
 def test_label_maps():
     picture, _ = drawing.canvas(np.full((500, 600, 3), 100, np.uint8))
     labels = np.zeros((500, 600), np.uint8)

@@ -1,8 +1,14 @@
 """Tiles: they cover a picture, an object of several tiles becomes one, scores add up as in one pass."""
 
+import errno
+import io
+import os
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from mmswin.errors import RunError
 from mmswin.inference import Instances, Mask, tiles
 
 
@@ -62,8 +68,10 @@ def test_other_classes_and_objects_of_one_tile_stay_apart():
     assert len(tiles.merge(places, [same[:0], same[:0]])) == 0
 
 
+@pytest.mark.parametrize('in_memory', [2**28, 100])
 @pytest.mark.parametrize('overlap', [0.0, 0.3, 0.7])
-def test_label_maps_are_those_of_averaged_scores(overlap):
+def test_label_maps_are_those_of_averaged_scores(overlap, in_memory, monkeypatch):
+    monkeypatch.setattr(tiles, 'IN_MEMORY', in_memory)
     rng = np.random.default_rng(1)
     places = tiles.windows(53, 71, 16, overlap)
     scores = [
@@ -77,3 +85,26 @@ def test_label_maps_are_those_of_averaged_scores(overlap):
     labels = tiles.label_map(53, 71, 16, overlap, iter(scores))
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, (sums / number).argmax(0))
+
+
+def test_memory_is_that_of_a_tile_and_of_the_label_map(monkeypatch):
+    """However wide the picture is; what tiles of two rows share lies in a file."""
+    monkeypatch.setattr(tiles, 'IN_MEMORY', 2**16)
+    classes, tile, peaks = 50, 64, []
+    for width in (640, 2560):
+        scores = (np.zeros((classes, tile, tile), np.float32) for _ in iter(int, 1))
+        tracemalloc.start()
+        labels = tiles.label_map(160, width, tile, 0.25, scores)
+        peaks.append(tracemalloc.get_traced_memory()[1] - labels.nbytes)
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_no_room_for_what_tiles_share(monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tiles, '_strip', Full)
+    with pytest.raises(RunError, match='No space left.*TMPDIR'):
+        tiles.label_map(20, 20, 16, 0.25, iter([np.zeros((2, 16, 16), np.float32)]))
