@@ -1,4 +1,4 @@
-"""Time Swin backbones next to each other: python benchmarks/run.py [options]; --help explains."""
+"""Time Swin backbones, and whole models on them, next to each other: python benchmarks/run.py [options]; --help explains."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ are not mmdet's is left out. FILE.json and FILE.md are written after every round
 implementations:
   {', '.join(known.IMPLEMENTATIONS)}
   mmswin takes attn_backend='auto'; NAME{known.COMPILED} runs NAME through torch.compile; openvino is mmswin's backbone, exported
-  for the size at hand, onnxruntime the same for any size. What `make peers` installs is found with
+  for the size at hand, onnxruntime the same for any size. --model takes mmdet (for UPerNet: mmseg; in bfloat16 float32, as
+  neither has it on a CPU), mmswin, onnxruntime, openvino and openvino-int8, from pixels to objects or logits. What `make peers` installs is found with
   PYTHONPATH=.venv/peers:.venv/export. mmcv-lite will do for mmdet.
 
 examples:
   python benchmarks/run.py --sizes 1x224x224 --rounds 1 --allocators tuned              # a look, in a minute or two
   python benchmarks/run.py --implementations mmswin mmswin-reference --modes training   # next to mmdet
+  python benchmarks/run.py --model mask_rcnn --precisions float32 bfloat16 --allocators tuned --sizes 1x800x1344 1x512x512
   python benchmarks/run.py --gpu --out benchmarks/h100.json                             # an NVIDIA GPU, in nine minutes""",
     )
     add = parser.add_argument
@@ -62,6 +64,9 @@ examples:
         ('--allocators', ('default', 'tuned'), ['default', 'tuned'], ', on a CPU; tuned calls mmswin.tune_cpu() first'),
     ):
         add(option, nargs='+', choices=choices, default=default, help=f'default: {" ".join(default)}{note}')
+    add(
+        '--model', default='backbone', choices=cases.MODELS, help='the backbone alone (default), or a whole model on it'
+    )
     add('--window', type=_count, default=7, metavar='N', help='tokens along its side (default: 7)')
     add('--wait-policy', default='passive', choices=['passive', 'unset'], help='OMP_WAIT_POLICY (default: passive)')
     add('--threads', type=_count, default=os.cpu_count(), metavar='N', help='default: all cores')
@@ -104,6 +109,8 @@ def check(args: argparse.Namespace) -> None:
         if plain not in known.IMPLEMENTATIONS or (name != plain and plain in known.PROGRAMS):
             raise RunError(f'--implementations {name}: unknown{nearest(plain, known.IMPLEMENTATIONS)}; choose from '
                            f'{", ".join(known.IMPLEMENTATIONS)}, each but {" and ".join(known.PROGRAMS)} also with +compile')  # fmt: skip
+        if args.model != 'backbone' and name not in known.WHOLE:
+            raise RunError(f'--implementations {name}: whole models are of {", ".join(known.WHOLE)}')
         if not args.gpu and known.missing(name):
             raise RunError(f'--implementations {name}: {known.missing(name)} is not installed; `make peers` installs '
                            'timm, transformers and torchvision, and openvino and onnxruntime, found with '
@@ -111,6 +118,8 @@ def check(args: argparse.Namespace) -> None:
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise RunError(f'{"--gpu" if args.gpu else "--device cuda"}: torch {torch.__version__} finds no CUDA device; '
                        'without a GPU, time a CPU with --device cpu')  # fmt: skip
+    if args.model != 'backbone' and (args.modes != ['inference'] or not {*args.variants} <= {'T', 'S'}):
+        raise RunError(f'--model {args.model}: whole models are for inference, on Swin-T and Swin-S')
     if args.out.suffix != '.json':
         raise RunError(f'--out {args.out}: expected a name that ends in .json')
     for path in (args.out, args.out.with_suffix('.md')):
@@ -142,14 +151,14 @@ class Benchmark:
                 found[backend] = {'left_out': str(reason)}
             worker.close()
             self._save()
-        asked = args.implementations or known.USUAL
+        asked = args.implementations or (known.USUAL if args.model == 'backbone' else known.WHOLE)
         names = [name for name in asked if not known.missing(name)]
         say(f'not installed: {", ".join(name for name in asked if name not in names) or "nothing"}')
         baseline = 'mmswin-reference' if known.missing('mmdet') else 'mmdet'
         names = list(dict.fromkeys([baseline, *names]))
         allocators = ['default'] if self.on_gpu else args.allocators
         for variant, size, precision, allocator in product(args.variants, args.sizes, args.precisions, allocators):
-            group = [Case(variant, args.window, size, mode, precision, args.device) for mode in args.modes]
+            group = [Case(variant, args.window, size, mode, precision, args.device, args.model) for mode in args.modes]
             # On a GPU one process does both modes, so that it starts once.
             for part in [group] if self.on_gpu else [[case] for case in group]:
                 self._compare_and_time(part, names, baseline, allocator)
@@ -161,7 +170,7 @@ class Benchmark:
     def _worker(self, name: str | None, case: Case, allocator: str) -> Worker:
         weights = self.folder / f'{case.variant}.pth'
         if not weights.exists():
-            torch.save(known.randomize(known.ours(case.variant, case.window, 'reference')).state_dict(), weights)
+            torch.save(known.weights_of(case), weights)
         seconds = None if self.end is None else max(1, round(self.end - time.monotonic()))
         job = {'implementation': name, 'case': case._asdict(), 'weights': str(weights), 'allocator': allocator,
                'threads': self.args.threads, 'seconds': seconds}  # fmt: skip
@@ -191,12 +200,12 @@ class Benchmark:
             """The error of an implementation's outputs. Raises WorkerError where it is too large."""
             found, case = torch.load(outputs(name, case)), case._replace(size=known.compared_at(name, case))
             if case not in expected:
-                plain, limit = ask(case._replace(precision='float32')), FLOAT32_LIMIT
-                if case.precision == 'bfloat16':
+                plain, limit = ask(case._replace(precision='float32')), known.limit_of(case, FLOAT32_LIMIT)
+                if case.precision == 'bfloat16' and case.model == 'backbone':
                     limit = BFLOAT16_LIMIT * cases.error(ask(case), plain)
                 expected[case] = plain, limit
             error, limit = cases.error(found, expected[case][0]), expected[case][1]
-            if not error <= limit:
+            if not error <= limit and name != 'openvino-int8':
                 raise WorkerError(f'not equal: its error in {case.mode} is {error:.1e}, and {limit:.1e} is allowed')
             return error
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 VARIANTS = {'T': 'tiny', 'S': 'small', 'B': 'base', 'L': 'large'}
 MODES = ('inference', 'training')
+MODELS = ('backbone', 'mask_rcnn', 'upernet')
 PRECISIONS = ('float32', 'bfloat16')
 
 Network = Callable[[Tensor], Sequence[Tensor]]
@@ -19,7 +20,7 @@ class Case(NamedTuple):
     """One thing to time. ``size`` is images, rows, columns; ``window`` tokens along its side.
 
     ``mode`` is ``'inference'`` (forward in inference mode) or ``'training'`` (forward, and backward of a fixed weighted sum
-    of the maps; no optimizer); ``precision`` ``'float32'``, or ``'bfloat16'`` by autocast.
+    of the maps; no optimizer); ``precision`` ``'float32'``, or ``'bfloat16'`` by autocast; ``model`` one of :data:`MODELS`.
     """
 
     variant: str
@@ -28,11 +29,13 @@ class Case(NamedTuple):
     mode: str
     precision: str
     device: str
+    model: str = 'backbone'
 
     @property
     def label(self) -> str:
         size = 'x'.join(map(str, self.size))
-        return f'Swin-{self.variant}, windows of {self.window}, {size}, {self.precision} {self.mode}'
+        whole = '' if self.model == 'backbone' else f'{self.model} on '
+        return f'{whole}Swin-{self.variant}, windows of {self.window}, {size}, {self.precision} {self.mode}'
 
 
 def _random(shape: Sequence[int], seed: int, device: str) -> Tensor:
@@ -53,7 +56,9 @@ class Repetition:
     def __call__(self) -> Sequence[Tensor]:
         """Compute once and return the maps; the device may still be busy afterwards."""
         low = {'bfloat16': torch.bfloat16, 'float16': torch.float16}.get(self.case.precision)
-        autocast = torch.autocast(self.case.device, low, enabled=low is not None)
+        autocast: Any = torch.autocast(self.case.device, low, enabled=low is not None)
+        if hasattr(self.network, 'mixed'):  # a whole model knows what of it needs float32
+            autocast = self.network.mixed(low)
         if self.case.mode == 'inference':
             with torch.inference_mode(), autocast:
                 return self.network(self.image)

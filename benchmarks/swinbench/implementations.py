@@ -29,11 +29,14 @@ IMPLEMENTATIONS = {
     'mmswin': 'mmswin',
     **{f'mmswin-{backend}': 'mmswin' for backend in BACKENDS},
     **{library: library for library in ('transformers', 'timm', 'torchvision', 'openvino', 'onnxruntime')},
+    'openvino-int8': 'nncf',
 }
 # mmswin's backbone as a program for others, which is not compiled and has no backward.
-PROGRAMS = ('openvino', 'onnxruntime')
+PROGRAMS = ('openvino', 'openvino-int8', 'onnxruntime')
 USUAL = ('mmdet', 'mmdet+compile', 'mmswin-reference', 'mmswin', 'mmswin+compile', 'transformers', 'timm',
          'torchvision', 'openvino', 'onnxruntime')  # fmt: skip
+# Sides of whole models; mmdet stands for mmseg, too.
+WHOLE = ('mmdet', 'mmswin', 'onnxruntime', 'openvino', 'openvino-int8')
 
 
 def missing(name: str) -> str | None:
@@ -67,6 +70,20 @@ def randomize(model: nn.Module) -> nn.Module:
         spread = 0.5 if name.endswith('bias_table') else fan_in**-0.5 if parameter.dim() > 1 else 0.1
         parameter.data.copy_(float('norm' in name and name.endswith('weight')) + spread * noise)
     return model
+
+
+def weights_of(case: Case) -> Mapping[str, Tensor]:
+    """The weights that all implementations of a case get."""
+    if case.model == 'backbone':
+        return randomize(ours(case.variant, case.window, 'reference')).state_dict()
+    from swinbench import whole
+
+    return whole.weights(case)
+
+
+def limit_of(case: Case, limit: float) -> float:
+    """The error allowed in float32; of a whole model's objects single ones may be others, so that theirs is larger."""
+    return limit if case.model == 'backbone' else {'float32': 1e-2, 'bfloat16': 0.2}[case.precision]
 
 
 def ours(variant: str, window: int, backend: str) -> SwinTransformer:
@@ -144,11 +161,17 @@ class _ONNXRuntime:
         return [torch.from_numpy(value) for value in self._session.run(None, {'image': image.numpy()})]
 
 
-def build(name: str, case: Case, weights: Mapping[str, Tensor], threads: int) -> Network:
-    """An implementation with the given weights, ready for a case. Raises NotImplementedError where it is not for that."""
+def build(name: str, case: Case, weights: Mapping[str, Tensor], threads: int, file: Path) -> Network:
+    """An implementation with the weights of a file, ready for a case. Raises NotImplementedError where it is not for that."""
+    if case.model != 'backbone':
+        from swinbench import whole
+
+        return whole.network(name, case, weights, threads, file.with_suffix('.onnx'))
     library = name.removesuffix(COMPILED)
     if library in PROGRAMS and case.mode == 'training':
         raise NotImplementedError('it has no backward')
+    if library == 'openvino-int8':
+        raise NotImplementedError('it is for whole models: --model mask_rcnn or upernet')
     if library in PROGRAMS or IMPLEMENTATIONS[library] == 'mmswin':
         backend = 'reference' if library in PROGRAMS else library.partition('-')[2] or 'auto'
         network: nn.Module = ours(case.variant, case.window, backend)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 _PACKAGES = ('mmswin', 'torch', 'triton', 'mmengine', 'onedl-mmengine', 'mmcv', 'mmcv-lite', 'onedl-mmcv', 'mmdet',
-             'onedl-mmdetection', 'transformers', 'timm', 'torchvision', 'openvino', 'onnxruntime', 'numpy')  # fmt: skip
+             'onedl-mmdetection', 'transformers', 'timm', 'torchvision', 'openvino', 'onnxruntime', 'nncf', 'mmsegmentation', 'numpy')  # fmt: skip
 _INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_bf16', 'avx512_vnni', 'amx_bf16', 'asimd', 'sve', 'bf16')
 
 

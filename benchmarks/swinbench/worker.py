@@ -101,7 +101,7 @@ class _State:
         self.cuda = torch.device(self.case.device).type == 'cuda'
         if job['implementation'] is not None:
             weights = torch.load(job['weights'], weights_only=True)
-            self.network = build(job['implementation'], self.case, weights, job['threads'])
+            self.network = build(job['implementation'], self.case, weights, job['threads'], Path(job['weights']))
 
     def outputs(self, path: str, **changes: Any) -> dict[str, Any]:
         """Write what has to be equal; ``changes`` are to the job's case."""

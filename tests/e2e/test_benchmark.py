@@ -5,14 +5,16 @@ import os
 import sys
 from pathlib import Path
 
+import predictors
 import pytest
 import torch
+from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
 import run  # noqa: E402
-from swinbench import cases, gpu, implementations, report  # noqa: E402
+from swinbench import cases, gpu, implementations, report, whole  # noqa: E402
 
 
 @pytest.fixture
@@ -37,6 +39,8 @@ def call(tmp_path, monkeypatch, capsys):
         (['--sizes', '800x1344'], "'800x1344' is not IMAGESxROWSxCOLUMNS"),
         (['--implementations', 'mmdet3'], '--implementations mmdet3: unknown (did you mean mmdet?)'),
         (['--implementations', 'openvino+compile'], '--implementations openvino+compile: unknown'),
+        (['--model', 'upernet', '--modes', 'training'], '--model upernet: whole models are for inference'),
+        (['--model', 'upernet', '--implementations', 'timm'], '--implementations timm: whole models are of mmdet'),
         (['--rounds', '0'], "'0' is no whole number from 1 on"),
         (['--device', 'cuda'], '--device cuda: torch'),
         (['--gpu'], 'finds no CUDA device'),
@@ -72,6 +76,21 @@ def test_a_small_run(call):
         assert [len(seconds) for seconds in found['seconds']] == [1, 1]
         assert found['error'] <= run.FLOAT32_LIMIT and found['peak_bytes'] > 1e8
     assert '| mmswin |' in output and '| mmswin |' in Path('work_dirs/benchmark.md').read_text()
+
+
+@pytest.mark.parametrize('model', ['mask_rcnn', 'upernet'])
+def test_whole_models_are_equal(model, tmp_path, monkeypatch):
+    pytest.importorskip('mmcv.ops')
+    config = predictors.mask_rcnn() if model == 'mask_rcnn' else predictors.segmentation()
+    Config(config).dump(tmp_path / 'config.py')
+    monkeypatch.setitem(whole.CONFIGS, model, str(tmp_path / 'config.py'))
+    case = cases.Case('T', 4, (1, 64, 96), 'inference', 'float32', 'cpu', model)
+    state, found = whole.weights(case), {}
+    for name, precision in (('mmdet', 'float32'), ('mmswin', 'float32'), ('mmswin', 'bfloat16')):
+        network = whole.network(name, case, state, 1, tmp_path / 'model.onnx')
+        found[name, precision] = cases.Repetition(network, case._replace(precision=precision)).outputs()
+    theirs, ours, low = found.values()
+    assert cases.error(ours, theirs) < 1e-4 < cases.error(low, theirs) < 0.2
 
 
 def test_errors_are_relative_and_shapes_must_agree():
