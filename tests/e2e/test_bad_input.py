@@ -1,29 +1,23 @@
 """Bad input: one line that names the value and the remedy, status 2, and nothing created or changed."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+from mmswin import cli
 
 
 @pytest.fixture
 def tool(workplace, monkeypatch, capsys):
-    """Calls a tool's main in this process: all faults here are found before a Runner exists."""
+    """Calls a command in this process: all faults here are found before a Runner exists."""
     monkeypatch.chdir(workplace.directory)
 
     def call(name: str, *arguments: object) -> tuple[int, str]:
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *(str(a) for a in arguments)])
         before = workplace.files()
         directories = {p for p in workplace.directory.rglob('*') if p.is_dir()}
-        status = module.main()
+        status = cli.main([name, *map(str, arguments)])
         assert workplace.files() == before, 'a refused run changed files'
         assert {p for p in workplace.directory.rglob('*') if p.is_dir()} == directories
         errors = capsys.readouterr().err

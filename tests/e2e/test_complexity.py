@@ -1,30 +1,22 @@
-"""tools/complexity.py as a user calls it: the printed parts, --sweep, and what it refuses."""
+"""mmswin complexity as a user calls it: the printed parts, --sweep, and what it refuses."""
 
-import importlib.util
 import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import mmdet.datasets  # noqa: F401  now, since the forks print a line of their own when they are imported
 import pytest
 
+from mmswin import cli
 from mmswin.analysis import scaling
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def call(workplace, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """Calls the tool in this process; returns status, output and errors."""
-    spec = importlib.util.spec_from_file_location('tool_complexity', ROOT / 'tools' / 'complexity.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Calls the command in this process; returns status, output and errors."""
     monkeypatch.chdir(workplace.directory)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, 'argv', ['complexity.py', *arguments])
-        status = module.main()
+        status = cli.main(['complexity', *arguments])
         return status, *capsys.readouterr()
 
     return run

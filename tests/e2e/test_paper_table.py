@@ -1,8 +1,6 @@
-"""tools/paper_table.py as a user calls it: what it prints, writes and returns, and what it refuses."""
+"""mmswin table as a user calls it: what it prints, writes and returns, and what it refuses."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +8,8 @@ import mmdet.datasets  # noqa: F401  now, since the forks print a line of their 
 import pytest
 
 import model_zoo
+from mmswin import cli
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLES = """
 1x:
   title: Tiny
@@ -27,15 +25,11 @@ TABLES = """
 @pytest.fixture
 def call(workplace, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Calls the tool in this process, with a table about the tiny detector; returns status, output and errors."""
-    spec = importlib.util.spec_from_file_location('tool_paper_table', ROOT / 'tools' / 'paper_table.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.chdir(workplace.directory)
 
     def run(*arguments: str, params: float = 0.0131, flops: float = 0.00237) -> tuple[int, str, str]:
         Path('tables.yaml').write_text(TABLES.replace('PARAMS', str(params)).replace('FLOPS', str(flops)))
-        monkeypatch.setattr(sys, 'argv', ['paper_table.py', '--tables', 'tables.yaml', *arguments])
-        status = module.main()
+        status = cli.main(['table', '--tables', 'tables.yaml', *arguments])
         return status, *capsys.readouterr()
 
     return run
