@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -178,12 +178,12 @@ def _fits(form: Format, prefix: str, known: set[str]) -> bool:
     )
 
 
-def _locate(names: Iterable[str]) -> tuple[Format, str] | None:
-    """Format and prefix of the Swin among the names; of several the averaged one, else that of the shortest prefix."""
+def locate(names: Iterable[str], formats: Sequence[Format] = FORMATS) -> tuple[Format, str] | None:
+    """Format and prefix of the network among the names; of several the averaged one, else that of the shortest prefix."""
     known = set(names)
     found = [
         (name.removesuffix(patch), order)
-        for order, form in enumerate(FORMATS)
+        for order, form in enumerate(formats)
         for patch in form.patch
         for name in known
         if name.endswith(patch) and _fits(form, name.removesuffix(patch), known)
@@ -191,7 +191,7 @@ def _locate(names: Iterable[str]) -> tuple[Format, str] | None:
     if not found:
         return None
     prefix, order = min(found, key=lambda pair: (not set(pair[0].split('.')) & {*AVERAGED}, len(pair[0]), *pair))
-    return FORMATS[order], prefix
+    return formats[order], prefix
 
 
 def _to_ours(inner: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
@@ -229,9 +229,9 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     strange = next((name for name in entries if not name.isprintable()), None)
     if strange is not None:
         raise CheckpointError(f'the weights have a name that is no text: {printable(strange, 100)}')
-    located = _locate(entries)
+    located = locate(entries)
     if located is None:
-        raise CheckpointError(no_swin(entries))
+        raise CheckpointError(unknown(entries, 'Swin backbone'))
     form, prefix = located
     if form.beside and prefix.endswith(form.beside[0]):
         outside = prefix.removesuffix(form.beside[0]) + form.beside[1]
@@ -350,19 +350,15 @@ def other_swin(tensors: Mapping[str, Tensor], patch: Tensor) -> str | None:
     return _first(tensors, OTHER_SWINS)
 
 
-def foreign_network(names: Iterable[str]) -> str | None:
-    """What other network the names belong to; None if no signature fits."""
-    return _first(names, (*OTHER_SWINS, *OTHER_NETWORKS))
-
-
-def no_swin(names: Iterable[str]) -> str:
-    """Why there is no Swin among the names, as the end of a sentence that begins with the file."""
+def unknown(names: Iterable[str], wanted: str) -> str:
+    """Why there is none of the wanted networks among the names, as the end of a sentence that begins with the file."""
     names = [printable(name, 200) for name in names]
     if not names:
         return 'is empty: there is no tensor in it'
-    network = foreign_network(names)
+    swin = locate(names)
+    network = f'a Swin ({swin[0].name} format)' if swin else _first(names, (*OTHER_SWINS, *OTHER_NETWORKS))
     if network:
-        return f'the weights are {network}, not a Swin backbone of a known format'
+        return f'the weights are {network}, not a {wanted} of a known format'
     parts = list(dict.fromkeys(name.removeprefix('module.').split('.')[0] for name in names))
     if all(part in HEADS for part in parts):
         shown = ', '.join(parts[:4]) + (', ...' if len(parts) > 4 else '')
@@ -372,7 +368,7 @@ def no_swin(names: Iterable[str]) -> str:
             'the weights are flattened shards of FSDP; gather them before saving: FSDP.state_dict_type(model, '
             'StateDictType.FULL_STATE_DICT)'
         )
-    return f'the weights are no Swin backbone of a known format ({len(names)} entries, the first is {names[0]!r})'
+    return f'the weights are no {wanted} of a known format ({len(names)} entries, the first is {names[0]!r})'
 
 
 def no_weights(checkpoint: Mapping[str, Any]) -> str:

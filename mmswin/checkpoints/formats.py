@@ -207,11 +207,18 @@ VIT_MMPRETRAIN: Templates = (
     ('ln1.{*}', 'norm.{*}'),
     ('ln2.{*}', 'fc_norm.{*}'),
 )
-# By format: the patch projection and the first attention, by which it is recognised, and its names.
-VIT_FORMATS = {
-    'timm': ('patch_embed.proj.weight', 'blocks.0.attn.qkv.weight', VIT_TIMM),
-    'mmpretrain': ('patch_embed.projection.weight', 'layers.0.attn.qkv.weight', VIT_MMPRETRAIN),
-}
+VIT_FORMATS = (
+    Format(
+        'timm', 'the names of timm', ('patch_embed.proj.weight',), ('blocks.0.attn.qkv.weight',), templates=VIT_TIMM
+    ),
+    Format(
+        'mmpretrain',
+        "mmpretrain's names",
+        patch=('patch_embed.projection.weight',),
+        attention=('layers.0.attn.qkv.weight',),
+        templates=VIT_MMPRETRAIN,
+    ),
+)
 
 # Rebuilt from the window size, never loaded.
 DERIVED = ('relative_position_index', 'attn_mask', 'relative_coords_table')

@@ -17,8 +17,7 @@ from mmswin.checkpoints import convert
 from mmswin.checkpoints.convert import Translation, Variant
 from mmswin.checkpoints.export import kind_of, window_of
 from mmswin.checkpoints.formats import MLP, V1, V2
-from mmswin.checkpoints.loading import name_of, shape_of
-from mmswin.checkpoints.report import not_finite
+from mmswin.checkpoints.report import name_of, not_finite, words_of
 from mmswin.checkpoints.untrusted import load_file, notes_of
 from mmswin.errors import CheckpointError, printable
 
@@ -48,7 +47,7 @@ def _sides(size: tuple[int, ...] | None) -> str:
 
 
 def _variant_row(network: str, variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
-    structure = shape_of(variant)
+    structure = words_of(variant)
     arch = name_of(variant, variants)
     kind = '' if network == V1 else f"type='mmswin.{network}', "
     if arch:
@@ -183,7 +182,7 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
             if isinstance(checkpoint.get(key), Mapping)]  # fmt: skip
     if kept:
         rows.append(('besides', ', '.join(kept)))
-    spoilt = not_finite({name: value for name, value in weights.items() if isinstance(value, Tensor)})
+    spoilt = not_finite(weights)
     if spoilt:
         rows.append(
             ('NOT FINITE', f'{len(spoilt)} tensors hold NaN or infinity, the first is {printable(spoilt[0], 100)}')

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
-from mmswin.checkpoints.convert import Translation, Variant
-from mmswin.checkpoints.report import LoadReport, check_match, log
+from mmswin.checkpoints.convert import Translation
+from mmswin.checkpoints.report import LoadReport, cause_of, log, match
 from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
 
@@ -34,15 +34,16 @@ def _sides(size: tuple[int, ...]) -> str:
     return 'x'.join(str(side) for side in size)
 
 
-def _fit(module: nn.Module, name: str, translation: Translation, wanted: Tensor) -> tuple[Tensor, str]:
+def _fit(
+    module: nn.Module, name: str, tensor: Tensor, wanted: Tensor, derived: Mapping[str, Tensor]
+) -> tuple[Tensor, str]:
     """A tensor of the file, resized if it is for another window, image size or number of channels, and what was done.
 
     Raises:
         ValueError: It could be resized, but for a reason said.
     """
-    tensor = translation.tensors[name]
     if name.endswith('relative_position_bias_table') and tensor.shape[1:] == wanted.shape[1:]:
-        index = translation.derived.get(name.replace('bias_table', 'index'))
+        index = derived.get(name.replace('bias_table', 'index'))
         old, new = resize.table_window(tensor.shape[0], index), module.get_submodule(name.rpartition('.')[0]).window
         if old and old != tuple(new) and (index is not None or tensor.shape != wanted.shape):
             return resize.resize_bias_table(tensor, old, new), f'window {_sides(old)} to {_sides(new)}'
@@ -89,95 +90,50 @@ def _short(window: tuple[int, int]) -> int | tuple[int, int]:
     return window[0] if window[0] == window[1] else window
 
 
-def shape_of(variant: Variant) -> str:
-    """The arguments that make it."""
-    return f'embed_dims={variant.embed_dims}, depths={variant.depths}, num_heads={variant.num_heads}'
-
-
-def name_of(variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The name under which the backbone knows a structure; one whose last stages are not built has fewer entries."""
-    for arch, values in variants.items():
-        depths, heads = values['depths'][: len(variant.depths)], values['num_heads'][: len(variant.num_heads)]
-        if (values['embed_dims'], depths, heads) == variant:
-            return arch
-    return None
-
-
-def _cause(theirs: Variant, ours: Variant, variants: Mapping[str, Mapping[str, Any]], misfits: list[str]) -> str:
-    """The likeliest reason why a Swin's weights do not fit; ``variants`` are the backbone's, by name."""
-    names = name_of(theirs, variants), name_of(ours, variants)
-    deeper = ''
-    if theirs._replace(depths=ours.depths) == ours and len(theirs.depths) == len(ours.depths):
-        deeper = '; to load the blocks that both have all the same: allow_other_depths=True'
-    if names[0] and names[0] != names[1]:
-        config = f'the config says Swin-{names[1][0].upper()}' if names[1] else f'the config says {shape_of(ours)}'
-        return f"the file is Swin-{names[0][0].upper()}, {config}: set arch='{names[0]}'{deeper}"
-    if theirs != ours:
-        return f'the file has {shape_of(theirs)}, the config says {shape_of(ours)}{deeper}'
-    arguments = {'mlp.fc': 'mlp_ratio', 'patch_embed.proj': 'patch_size', 'position_bias_table': 'window_size',
-                 'spatial_mlp': 'window_size', 'absolute_pos_embed': 'pretrain_img_size'}  # fmt: skip
-    named = [argument for part, argument in arguments.items() if any(part in misfit for misfit in misfits)]
-    look = f'look at {" and ".join(named)}' if named else 'look at the arguments of the backbone'
-    return f'the structure agrees but the shapes of single tensors do not: {look}'
-
-
 def _unbuilt(name: str, built: int) -> bool:
     """Whether a tensor belongs to a stage, or to the merging into one, that the backbone does not need."""
     found = re.match(r'layers\.([0-9]{1,4})\.', name)
     return bool(found) and (int(found[1]) >= built or (int(found[1]) == built - 1 and '.downsample.' in name))
 
 
-def _sort(module: nn.Module, translation: Translation, report: LoadReport) -> tuple[dict[str, Tensor], list[str]]:
-    """Fit the file's tensors to the module: those to load, and in words those that have another shape."""
-    wanted = module.state_dict()
-    partly = getattr(module, 'allow_other_depths', False)
-    our_blocks = {block for block in map(_block_of, wanted) if block}
-    fitted: dict[str, Tensor] = {}
-    misfits = []
-    for name, tensor in translation.tensors.items():
-        if name not in wanted:
-            surplus = partly and (_block_of(name) or name) not in our_blocks and _block_of(name)
-            known = _unbuilt(name, len(module.layers)) or _is_output_norm(name) or surplus
-            (report.unused if known else report.unexpected).append(name)
-            continue
-        try:
-            value, change = _fit(module, name, translation, wanted[name])
-        except ValueError as error:
-            raise CheckpointError(f'{report.source}: {name} cannot be fitted: {error}') from None
-        if value.shape != wanted[name].shape:
-            misfits.append(f'{name} {tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}')
-            continue
-        if change:
-            report.resized.append(name)
-            report.changes = list(dict.fromkeys([*report.changes, change]))
-        fitted[name] = value
-    their_blocks = {_block_of(name) for name in translation.tensors}
-    report.new_blocks = [b for b in dict.fromkeys(map(_block_of, wanted)) if b and b not in their_blocks]
-    report.missing = [name for name in wanted if name not in fitted]
-    counted = [name for name in wanted if not _is_output_norm(name)]
-    if partly:
-        counted = [name for name in counted if _block_of(name) not in report.new_blocks]
-    report.total, report.loaded = len(counted), sum(name in fitted for name in counted)
-    return fitted, misfits
-
-
-def _adapt(module: nn.Module, translation: Translation, report: LoadReport) -> dict[str, Tensor]:
+def _match(module: nn.Module, translation: Translation, report: LoadReport) -> dict[str, Tensor]:
     """Sort the file's tensors into the report and return what to load, fitted to the module's shapes.
 
     Raises:
         CheckpointError: They are for another network.
     """
-    fitted, misfits = _sort(module, translation, report)
     built = len(module.layers)
     theirs = convert.variant_of(translation.tensors)
     theirs = theirs._replace(depths=theirs.depths[:built], num_heads=theirs.num_heads[:built])
-    ours = convert.variant_of(module.state_dict())
     # Without bias tables the shapes of the tensors do not tell the number of heads, but the attention depends on it.
-    heads = module.num_heads[:built]
-    other_heads = bool(theirs.num_heads) and theirs.num_heads != heads
-    ours = ours._replace(num_heads=heads)
-    check_match(report, fitted, misfits, lambda: _cause(theirs, ours, module.variants, misfits), other_heads)
-    return fitted
+    ours = convert.variant_of(module.state_dict())._replace(num_heads=module.num_heads[:built])
+    partly = getattr(module, 'allow_other_depths', False)
+    their_blocks, our_blocks = (
+        {_block_of(name): name for name in names} for names in (translation.tensors, module.state_dict())
+    )
+    report.new_blocks = [block for block in our_blocks if block and block not in their_blocks]
+
+    def is_surplus(name: str) -> bool:
+        return _unbuilt(name, built) or _is_output_norm(name) or (partly and _block_of(name) not in our_blocks)
+
+    def is_optional(name: str) -> bool:
+        return _is_output_norm(name) or (partly and _block_of(name) in report.new_blocks)
+
+    def cause(misfits: list[str]) -> str:
+        reason = cause_of(theirs, ours, module.variants, misfits, lambda arch: f'Swin-{arch[0].upper()}')
+        deeper = theirs._replace(depths=ours.depths) == ours != theirs and len(theirs.depths) == len(ours.depths)
+        return reason + ('; to load the blocks that both have all the same: allow_other_depths=True' if deeper else '')
+
+    return match(
+        module,
+        translation.tensors,
+        report,
+        cause,
+        is_optional,
+        is_surplus,
+        fit=lambda name, tensor, wanted: _fit(module, name, tensor, wanted, translation.derived),
+        is_other=bool(theirs.num_heads) and theirs.num_heads != ours.num_heads,
+    )
 
 
 def _final_norm(module: nn.Module, translation: Translation) -> dict[str, Tensor]:
@@ -225,11 +181,8 @@ def fit(module: nn.Module, part: Mapping[str, Any], report: LoadReport) -> dict[
     Raises:
         CheckpointError: The part is for another network.
     """
-    try:
-        translation = convert.translate(part)
-        _check_network(module, translation)
-    except CheckpointError as error:
-        raise CheckpointError(f'{report.source}: {error}') from None
+    translation = convert.translate(part)
+    _check_network(module, translation)
     token = translation.others.get('mask_token')
     if token is not None and hasattr(module, 'mask_token'):  # it is pretrained, or the run goes on
         translation.tensors['mask_token'] = token
@@ -239,8 +192,7 @@ def fit(module: nn.Module, part: Mapping[str, Any], report: LoadReport) -> dict[
         translation.tensors.update(norm)
         translation.unused[:] = [name for name in translation.unused if not name.endswith(('norm.weight', 'norm.bias'))]
     report.format, report.prefix, report.unused = translation.format.name, translation.prefix, translation.unused
-    fitted = _adapt(module, translation, report)
-    return fitted | {name: translation.tensors[name] for name in report.unexpected}
+    return _match(module, translation, report)
 
 
 def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> None:

@@ -1,11 +1,11 @@
-"""The report of a load of weights."""
+"""What a load of weights did, and refusal of what cannot be right."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -14,6 +14,10 @@ from mmswin.errors import CheckpointError, printable
 # Of the backbone's tensors, and of the file's, this part must match; the rest may be new or left over.
 MIN_MATCH = 0.9
 _SHOWN = 3
+# By a part of a tensor's name the argument that its shape depends on.
+_ARGUMENTS = {'mlp.fc': 'mlp_ratio', 'patch_embed.proj': 'patch_size', 'position_bias_table': 'window_size',
+              'spatial_mlp': 'window_size', 'pos_embed': 'pretrain_img_size'}  # fmt: skip
+Variants = Mapping[str, Mapping[str, Any]]
 
 
 def log(text: str, level: int = logging.INFO) -> None:
@@ -23,44 +27,16 @@ def log(text: str, level: int = logging.INFO) -> None:
     print_log('\n'.join(printable(line, 4000) for line in text.split('\n')), logger='current', level=level)
 
 
-def _some(names: list[str]) -> str:
-    return ', '.join(printable(name, 100) for name in names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
-
-
-def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+def not_finite(tensors: Mapping[str, Any]) -> list[str]:
     """Names of the tensors that hold NaN or infinity."""
     spoilt = []
     for name, tensor in tensors.items():
-        if not tensor.is_meta and (tensor.is_floating_point() or tensor.is_complex()):
+        if isinstance(tensor, Tensor) and not tensor.is_meta and (tensor.is_floating_point() or tensor.is_complex()):
             # Numbers of eight bits are not asked for it.
             wide = tensor.float() if tensor.dtype.itemsize == 1 else tensor
             if not bool(wide.isfinite().all()):
                 spoilt.append(name)
     return spoilt
-
-
-def check_match(
-    report: LoadReport, fitted: Mapping[str, Tensor], misfits: list[str], cause: Callable[[], str], other: bool = False
-) -> None:
-    """Refuse weights of another network; note those that are not finite.
-
-    Args:
-        report: What the load would do.
-        fitted: The tensors that it would load.
-        misfits: Tensors of another shape, with the two shapes.
-        cause: Gives the likeliest reason why they do not fit.
-        other: Whether they are another network's although they fit.
-
-    Raises:
-        CheckpointError: They are.
-    """
-    matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
-    if matched < MIN_MATCH or misfits or other:
-        text = f'{report.source} does not fit: it fills {report.loaded} of the {report.total} backbone tensors'
-        text += f'; {len(report.unexpected)} of the file find no place' if report.unexpected else ''
-        text += f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
-        raise CheckpointError(f'{text}. {cause()}')
-    report.not_finite = not_finite(fitted)
 
 
 @dataclass
@@ -88,34 +64,31 @@ class LoadReport:
     unused: list[str] = field(default_factory=list)
     not_finite: list[str] = field(default_factory=list)
 
-    def _headline(self) -> str:
+    def _parts(self) -> list[str]:
+        """The counts, and the first names of each."""
         below = f', below {self.prefix!r}' if self.prefix else ''
-        return f'loaded {self.loaded} of {self.total} backbone tensors from {self.source} ({self.format} format{below})'
+        parts = [
+            f'loaded {self.loaded} of {self.total} backbone tensors from {self.source} ({self.format} format{below})'
+        ]
+        for what, names in {
+            'HOLD NAN OR INFINITY': self.not_finite,
+            ', '.join(['resized', *self.changes]): self.resized,
+            'left as initialised': self.missing,
+            'blocks are new and random': self.new_blocks,
+            'of the file found no place': self.unexpected,
+            'entries of the file not used': self.unused,
+        }.items():
+            shown = [printable(name, 100) for name in names[:_SHOWN]] + ['...'] * (len(names) > _SHOWN)
+            parts += [f'{len(names)} {what} ({", ".join(shown)})'] if names else []
+        return parts
 
     def summary(self) -> str:
         """One line for a log."""
-        rows = [
-            (self.not_finite, 'HOLD NAN OR INFINITY', f' ({_some(self.not_finite)})'),
-            (self.resized, 'resized', f' ({", ".join(self.changes)})'),
-            (self.new_blocks, 'blocks are new and random', f' ({_some(self.new_blocks)})'),
-            (self.missing, 'left as initialised', f' ({_some(self.missing)})'),
-            (self.unexpected, 'of the file found no place', f' ({_some(self.unexpected)})'),
-            (self.unused, 'entries of the file not used', ''),
-        ]
-        return '; '.join([self._headline(), *(f'{len(names)} {what}{which}' for names, what, which in rows if names)])
+        return '; '.join(self._parts())
 
     def table(self) -> str:
-        """Several lines for a log: the counts, and the first names of each."""
-        rows = [
-            ('NAN OR INFINITY', self.not_finite, ''),
-            ('resized', self.resized, f'{", ".join(self.changes)}: ' if self.changes else ''),
-            ('left as initialised', self.missing, ''),
-            ('blocks that are new', self.new_blocks, ''),
-            ('found no place', self.unexpected, ''),
-            ('not used', self.unused, ''),
-        ]
-        lines = [f'  {what:<20}{len(names):>4}   {note}{_some(names)}' for what, names, note in rows if names]
-        return '\n'.join([self._headline(), *lines])
+        """Several lines for a log."""
+        return '\n  '.join(self._parts())
 
 
 def replace_part(
@@ -142,8 +115,102 @@ def replace_part(
     if not own:
         return None
     report = LoadReport('', getattr(module, 'load_source', None) or 'a state dict')
-    loaded = fit(module, own, report)
+    try:
+        loaded = fit(module, own, report)
+    except CheckpointError as error:
+        raise CheckpointError(f'{report.source}: {error}') from None
     for name in own:
         del state_dict[prefix + name]
     state_dict.update({prefix + name: tensor for name, tensor in loaded.items()})
     return report
+
+
+def match(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    report: LoadReport,
+    cause: Callable[[list[str]], str],
+    is_optional: Callable[[str], bool],
+    is_surplus: Callable[[str], bool] = lambda name: False,
+    fit: Callable[[str, Tensor, Tensor], tuple[Tensor, str]] = lambda name, tensor, wanted: (tensor, ''),
+    is_other: bool = False,
+) -> dict[str, Tensor]:
+    """Sort a file's tensors into the report.
+
+    Args:
+        module: The backbone.
+        tensors: By the backbone's names.
+        report: Changed.
+        cause: Says why they do not fit, given the tensors of other shapes with both shapes.
+        is_optional: Whether the backbone's tensor of a name may be missing.
+        is_surplus: Whether what the backbone has no place for may be left over.
+        fit: Fits the file's tensor of a name to the backbone's, and says in words what was done.
+        is_other: Whether they are another network's although they fit.
+
+    Returns:
+        The tensors to load, with what finds no place, which torch reports itself.
+
+    Raises:
+        CheckpointError: They are for another network.
+    """
+    wanted = module.state_dict()
+    fitted: dict[str, Tensor] = {}
+    misfits = []
+    for name, tensor in tensors.items():
+        if name not in wanted:
+            (report.unused if is_surplus(name) else report.unexpected).append(name)
+            continue
+        try:
+            value, change = fit(name, tensor, wanted[name])
+        except ValueError as error:
+            raise CheckpointError(f'{name} cannot be fitted: {error}') from None
+        if value.shape != wanted[name].shape:
+            misfits.append(f'{name} {tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}')
+            continue
+        if change:
+            report.resized.append(name)
+            report.changes = list(dict.fromkeys([*report.changes, change]))
+        fitted[name] = value
+    report.missing = [name for name in wanted if name not in fitted]
+    counted = [name for name in wanted if not is_optional(name)]
+    report.total, report.loaded = len(counted), sum(name in fitted for name in counted)
+    matched = report.loaded / max(report.total, report.loaded + len(report.unexpected) + len(misfits))
+    if matched < MIN_MATCH or misfits or is_other:
+        text = f'the weights do not fit: they fill {report.loaded} of the {report.total} backbone tensors'
+        text += f'; {len(report.unexpected)} of the file find no place' if report.unexpected else ''
+        text += f'; {len(misfits)} of other shape, the first is {misfits[0]}' if misfits else ''
+        raise CheckpointError(f'{text}. {cause(misfits)}')
+    report.not_finite = not_finite(fitted)
+    return fitted | {name: tensors[name] for name in report.unexpected}
+
+
+# ------------------------------------------------------------------ structures, in words
+
+
+def words_of(structure: NamedTuple) -> str:
+    """The arguments that make a structure."""
+    return ', '.join(f'{key}={value}' for key, value in structure._asdict().items())
+
+
+def name_of(structure: NamedTuple, variants: Variants) -> str | None:
+    """The name under which a backbone knows a structure; one whose last stages are not built has fewer entries."""
+    for arch, values in variants.items():
+        pairs = [(values[key], value) for key, value in structure._asdict().items()]
+        if all((known[: len(value)] if isinstance(value, tuple) else known) == value for known, value in pairs):
+            return arch
+    return None
+
+
+def cause_of(
+    theirs: NamedTuple, ours: NamedTuple, variants: Variants, misfits: list[str], title: Callable[[str], str] = str
+) -> str:
+    """The likeliest reason why a file's structure does not fit; ``title`` gives a variant's name in words."""
+    if theirs == ours:
+        named = [argument for part, argument in _ARGUMENTS.items() if any(part in misfit for misfit in misfits)]
+        look = ' and '.join(named) or 'the arguments of the backbone'
+        return f'the structure agrees but the shapes of single tensors do not: look at {look}'
+    names = name_of(theirs, variants), name_of(ours, variants)
+    if names[0] and names[0] != names[1]:
+        file, config = (title(name) if name else words_of(ours) for name in names)
+        return f"the file is {file}, the config says {config}: set arch='{names[0]}'"
+    return f'the file has {words_of(theirs)}, the config says {words_of(ours)}'

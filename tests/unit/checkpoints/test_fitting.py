@@ -134,7 +134,7 @@ def test_new_blocks_are_named_and_asked_for():
     assert report.new_blocks == ['layers.2.blocks.2', 'layers.2.blocks.3']
     assert report.loaded == report.total
     assert '2 blocks are new and random (layers.2.blocks.2, layers.2.blocks.3)' in report.summary()
-    assert 'blocks that are new    2   layers.2.blocks.2, layers.2.blocks.3' in report.table()
+    assert '2 blocks are new and random (layers.2.blocks.2, layers.2.blocks.3)' in report.table()
     torch.testing.assert_close(model.layers[2].blocks[1].mlp.fc1.weight, weights['layers.2.blocks.1.mlp.fc1.weight'])
 
 

@@ -124,8 +124,8 @@ def test_a_detector_gives_its_backbone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(embed_dims=48), 'is embed_dims=48, depth=3, patch_size=16, the config says embed_dims=24, depth=3'),
-        (dict(depth=5), 'the file is embed_dims=24, depth=5'),
+        (dict(embed_dims=48), 'has embed_dims=48, depth=3, patch_size=16, the config says embed_dims=24, depth=3'),
+        (dict(depth=5), 'the file has embed_dims=24, depth=5'),
         (dict(patch_size=32), 'patch_size=32, the config says embed_dims=24, depth=3, patch_size=16'),
         (dict(mlp_ratio=2), 'the structure agrees but the shapes of single tensors do not'),
     ],
