@@ -20,7 +20,6 @@ from mmswin.checkpoints.formats import (
     NETWORKS,
     OPENMMLAB,
     OTHER_NETWORKS,
-    OTHER_SWINS,
     PRETRAINING,
     V1,
     V2,
@@ -194,9 +193,8 @@ def locate(names: Iterable[str], formats: Sequence[Format] = FORMATS) -> tuple[F
     return formats[order], prefix
 
 
-def _to_ours(inner: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
-    """A backbone's tensors, their prefix removed, under the authors' names and in their order."""
-    tensors = {rename(name, form.templates): tensor for name, tensor in inner.items()}
+def _to_ours(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
+    """A backbone's tensors, renamed, in the authors' order."""
     if form.separate_qkv:
         tensors = fuse_qkv(tensors)
     second = network_of(tensors) == V2
@@ -233,48 +231,43 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     if located is None:
         raise CheckpointError(unknown(entries, 'Swin backbone'))
     form, prefix = located
-    if form.beside and prefix.endswith(form.beside[0]):
-        outside = prefix.removesuffix(form.beside[0]) + form.beside[1]
-        entries = {
-            prefix + form.beside[1] + name.removeprefix(outside) if name.startswith(outside) else name: entry
-            for name, entry in entries.items()
-        }
-    inner = {name.removeprefix(prefix): value for name, (_, value) in entries.items() if name.startswith(prefix)}
-    patch = next(inner[name] for name in form.patch if name in inner)
-    if not isinstance(patch, Tensor):
-        raise CheckpointError(f'the weights have a patch projection that is no tensor but a {type(patch).__name__}')
-    other = other_swin(inner, patch)
-    if other:
-        raise CheckpointError(f'the weights are {other}')
+    inside, outside = form.beside or ('', '')
+    outside = prefix.removesuffix(inside) + outside if inside and prefix.endswith(inside) else ''
+    root = prefix.removesuffix('backbone.')
+    parts: dict[str, dict[str, Tensor]] = {'tensors': {}, 'classifier': {}, 'others': {}, 'derived': {}}
+    unused = []
+    for name, (original, value) in entries.items():
+        name = name.replace(outside, prefix + form.beside[1], 1) if outside and name.startswith(outside) else name
+        if name.startswith(prefix):
+            ours = rename(name.removeprefix(prefix), form.templates)
+            kind = (
+                'derived' if ours.endswith(DERIVED) and isinstance(value, Tensor)
+                else 'classifier' if ours.startswith(CLASSIFIER)
+                else 'others' if ours.startswith(PRETRAINING) or not isinstance(value, Tensor)
+                else 'tensors'
+            )  # fmt: skip
+        else:
+            ours = rename(name.removeprefix(root), form.outer)
+            kind = 'classifier' if ours.startswith(CLASSIFIER) else 'others'
+        if name.startswith(root):
+            parts[kind][ours] = value
+        if kind in ('classifier', 'others'):
+            unused.append(original)
+    patch = parts['tensors'].get('patch_embed.proj.weight')
+    if patch is None:
+        raise CheckpointError('the weights have a patch projection that is no tensor')
+    if patch.dim() == 5:
+        raise CheckpointError('the weights are a Video Swin, which works on clips and not on images')
     if not patch.numel():
         raise CheckpointError(
             'the weights are empty tensors, as in one shard of DeepSpeed ZeRO 3: put the folder together first with '
             'the zero_to_fp32.py in it'
         )
     try:
-        ours = _to_ours(inner, form)
-    except (RuntimeError, IndexError, AttributeError, TypeError) as error:
+        parts['tensors'] = _to_ours(parts['tensors'], form)
+    except (RuntimeError, IndexError) as error:
         raise CheckpointError('the weights have parts whose shapes do not fit each other, as no Swin has') from error
-    parts: dict[str, dict[str, Tensor]] = {'tensors': {}, 'classifier': {}, 'others': {}, 'derived': {}}
-    for name, tensor in ours.items():
-        kind = (
-            'derived' if name.endswith(DERIVED) and isinstance(tensor, Tensor)
-            else 'classifier' if name.startswith(CLASSIFIER)
-            else 'others' if name.startswith(PRETRAINING) or not isinstance(tensor, Tensor)
-            else 'tensors'
-        )  # fmt: skip
-        parts[kind][name] = tensor
     _check_dimensions(parts['tensors'])
-    unused = []
-    root = prefix.removesuffix('backbone.')
-    for name, (original, value) in entries.items():
-        if not name.startswith(prefix):
-            unused.append(original)
-            if name.startswith(root):
-                ours = rename(name.removeprefix(root), form.outer)
-                parts['classifier' if ours.startswith(CLASSIFIER) else 'others'][ours] = value
-        elif rename(name.removeprefix(prefix), form.templates).startswith((*CLASSIFIER, *PRETRAINING)):
-            unused.append(original)
     return Translation(form, prefix, unused=unused, **parts)
 
 
@@ -335,28 +328,18 @@ def to_openmmlab(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 # ------------------------------------------------------------------ what is no Swin, in words
 
 
-def _first(names: Iterable[str], signatures: Iterable[tuple[str, tuple[str, ...]]]) -> str | None:
-    names = list(names)
-    for words, fragments in signatures:
-        if all(any(fragment in name for name in names) for fragment in fragments):
-            return words
-    return None
-
-
-def other_swin(tensors: Mapping[str, Tensor], patch: Tensor) -> str | None:
-    """What relative of Swin the tensors are, whose patch projection is ``patch``; None if they are a Swin."""
-    if patch.dim() == 5:
-        return 'a Video Swin, which works on clips and not on images'
-    return _first(tensors, OTHER_SWINS)
-
-
 def unknown(names: Iterable[str], wanted: str) -> str:
     """Why there is none of the wanted networks among the names, as the end of a sentence that begins with the file."""
     names = [printable(name, 200) for name in names]
     if not names:
         return 'is empty: there is no tensor in it'
     swin = locate(names)
-    network = f'a Swin ({swin[0].name} format)' if swin else _first(names, (*OTHER_SWINS, *OTHER_NETWORKS))
+    others = (
+        network
+        for network, fragments in OTHER_NETWORKS
+        if all(any(fragment in name for name in names) for fragment in fragments)
+    )
+    network = f'a Swin ({swin[0].name} format)' if swin else next(others, None)
     if network:
         return f'the weights are {network}, not a {wanted} of a known format'
     parts = list(dict.fromkeys(name.removeprefix('module.').split('.')[0] for name in names))

@@ -245,14 +245,10 @@ HEADS = (
     'auxiliary_head', 'query_head', 'encoder', 'decoder', 'data_preprocessor'
 )  # fmt: skip
 
-# Relatives that bear Swin's names, as fragments of names that must all be there.
-OTHER_SWINS = (
+# Networks that are often mistaken for a Swin, as fragments of names that must all be there.
+OTHER_NETWORKS = (
     ("timm's swinv2_cr, another network than Swin V2: take a file named swinv2_..., without cr",
      ('.attn.meta_mlp.fc1.weight', '.attn.logit_scale')),
-)  # fmt: skip
-
-# Networks that are often mistaken for a Swin.
-OTHER_NETWORKS = (
     ('a ResNet', ('layer1.0.conv1.weight',)),
     ('a ResNet', ('encoder.stages.0.layers.0.layer.0.convolution.weight',)),
     ('a ConvNeXt', ('stages.0.0.dwconv',)),
@@ -273,7 +269,7 @@ OTHER_NETWORKS = (
     ('a DenseNet', ('denseblock1.denselayer1.',)),
     ('a VGG', ('features.0.weight', 'classifier.6.weight')),
     ('a YOLO', ('model.0.conv.weight', 'model.1.conv.weight')),
-)
+)  # fmt: skip
 
 # The authors' RepPoints V2, below `neck` and below `bbox_head`; ours is on the right. Towers, points and classes have
 # mmdet's names in both.
