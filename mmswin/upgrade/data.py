@@ -26,7 +26,7 @@ class DataUpgrade:
         self.report = report
         self.pipelines = PipelineUpgrade(scope, report)
         self._detection = scope == 'mmdet'
-        self._root = old.peek('data_root') if isinstance(old.peek('data_root'), str) else ''
+        self._root = old.get('data_root') if isinstance(old.get('data_root'), str) else ''
         self._data = old.section('data')
 
     def upgrade(self, evaluation: Section, iterations: bool) -> dict[str, Any]:
@@ -90,12 +90,12 @@ class DataUpgrade:
         if isinstance(values, (list, tuple)):
             return self._concatenated(list(values), path, training)
         old = Section(values, path, self.report)
-        if isinstance(old.peek('dataset'), (dict, list, tuple)):
+        if isinstance(old.get('dataset'), (dict, list, tuple)):
             return self._wrapper(old, training)
-        if old.peek('type') == 'ConcatDataset':
+        if old.get('type') == 'ConcatDataset':
             return self._concatenated(old.take('datasets'), path, training)
         for name in ('ann_file', 'img_dir'):
-            if isinstance(old.peek(name), (list, tuple)):
+            if isinstance(old.get(name), (list, tuple)):
                 return self._several(old, name, training)
         return self._leaf(old, training)
 
@@ -105,17 +105,17 @@ class DataUpgrade:
 
     def _wrapper(self, old: Section, training: bool) -> dict[str, Any]:
         inner = self._dataset(old.take('dataset'), old.key('dataset'), training)
-        if old.peek('type') not in _WRAPPERS:
+        if old.get('type') not in _WRAPPERS:
             why = 'not known as a wrapper of data sets; see whether the new file has what you mean'
-            self.report.failed(old.key('type'), old.peek('type'), why)
+            self.report.failed(old.key('type'), old.get('type'), why)
         new = {'type': old.take('type')}
-        if old.peek('pipeline') is not None:
+        if old.get('pipeline') is not None:
             new['pipeline'] = self.pipelines.train(old.take('pipeline'), old.key('pipeline'))
         return {**new, **old.take_rest(), 'dataset': inner}
 
     def _several(self, old: Section, name: str, training: bool) -> dict[str, Any]:
         """A list of annotation files or folders in one data set: several data sets now."""
-        count = len(old.peek(name))
+        count = len(old.get(name))
         values = old.take_rest()
         lists = {
             key: value
@@ -138,13 +138,13 @@ class DataUpgrade:
             new['ann_file'] = files.pop('ann_file')
         files.pop('ann_file', None)
         new['data_prefix'] = files
-        if isinstance(old.peek('classes'), str):
+        if isinstance(old.get('classes'), str):
             old.fail('classes', "the name of a file of classes; write the names into metainfo=dict(classes=('...',))")
         metainfo = {name: old.take(name) for name in ('classes', 'palette')}
         if metainfo['classes'] is not None:
             new['metainfo'] = {key: value for key, value in metainfo.items() if value is not None}
             self.report.done('classes -> metainfo.classes')
-        if old.peek('proposal_file') is not None:
+        if old.get('proposal_file') is not None:
             why = 'proposals are kept by the names of the images now; make the file again, and set proposal_file'
             old.fail('proposal_file', why)
         steps, path = old.take('pipeline') or [], old.key('pipeline')
@@ -161,8 +161,8 @@ class DataUpgrade:
             prefix = old.take('img_prefix') or ''
             images = 'sub_data_root' if kind == 'VOCDataset' else 'img'
             places = {'ann_file': old.take('ann_file') or '', images: prefix}
-            if old.peek('seg_prefix'):
-                places['seg'] = old.peek('seg_prefix')
+            if old.get('seg_prefix'):
+                places['seg'] = old.get('seg_prefix')
             old.drop('seg_prefix')
             self.report.done('img_prefix -> data_prefix')
             return places

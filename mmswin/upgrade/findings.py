@@ -26,21 +26,19 @@ class Untranslated:
 
 @dataclass
 class Report:
-    """The lines that the tool prints and the new file carries in its head."""
+    """The lines that the tool prints and the new file carries in its head, each once."""
 
     translated: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     untranslated: list[Untranslated] = field(default_factory=list)
 
     def done(self, what: str) -> None:
-        """Note a translation, once."""
-        if what not in self.translated:
-            self.translated.append(what)
+        """Note a translation."""
+        self.translated += [what] if what not in self.translated else []
 
     def remark(self, what: str) -> None:
-        """Note what a reader should know, once."""
-        if what not in self.remarks:
-            self.remarks.append(what)
+        """Note what a reader should know."""
+        self.remarks += [what] if what not in self.remarks else []
 
     def failed(self, key: str, value: Any, why: str) -> None:
         """Note what could not be translated, once for each key."""
@@ -48,37 +46,26 @@ class Report:
             self.untranslated.append(Untranslated(key, value, why))
 
 
-class Section:
+class Section(dict):
     """A dict of the old configuration (a copy of it), read by taking entries out; ``path`` is its own, for messages."""
 
     def __init__(self, values: dict[str, Any] | None, path: str, report: Report) -> None:
-        self._values = copy.deepcopy(dict(values or {}))
+        super().__init__(copy.deepcopy(values or {}))
         self.path = path
         self.report = report
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
 
     def key(self, name: str) -> str:
         """The dotted path of an entry."""
         return f'{self.path}.{name}' if self.path else name
 
-    def peek(self, key: str, default: Any = None) -> Any:
-        """An entry, left in place."""
-        return self._values.get(key, default)
-
     def take(self, key: str, default: Any = None) -> Any:
         """An entry, taken out."""
-        return self._values.pop(key, default)
-
-    def put(self, key: str, value: Any) -> None:
-        """Add an entry that stood elsewhere."""
-        self._values[key] = value
+        return self.pop(key, default)
 
     def drop(self, *keys: str) -> None:
         """Take out entries that mean nothing any more."""
         for key in keys:
-            self._values.pop(key, None)
+            self.pop(key, None)
 
     def section(self, key: str) -> 'Section':
         """A dict inside this one, taken out; empty if it is missing, None or no dict."""
@@ -93,15 +80,16 @@ class Section:
         """``file_client_args`` became ``backend_args``; a disk needs none."""
         client = self.take('file_client_args')
         if client and client.get('backend', 'disk') != 'disk':
-            self.put('backend_args', client)
+            self['backend_args'] = client
             self.report.done('file_client_args -> backend_args')
 
     def take_rest(self) -> dict[str, Any]:
         """All that is left, taken out."""
-        rest, self._values = self._values, {}
+        rest = dict(self)
+        self.clear()
         return rest
 
     def close(self, why: str) -> None:
         """Name all that is left."""
-        for key, value in self.take_rest().items():
-            self.report.failed(self.key(key), value, why)
+        for key in list(self):
+            self.fail(key, why)

@@ -34,12 +34,12 @@ def upgrade_model(old: Section, preprocessor: dict[str, Any], pretrained: str | 
     report = old.report
     for name in ('train_cfg', 'test_cfg'):  # next to the model in mmdet before 2.8
         if name in old and name not in model:
-            model.put(name, old.take(name))
+            model[name] = old.take(name)
             report.done(f'{name} -> model.{name}')
     new: dict[str, Any] = {'type': model.take('type'), 'data_preprocessor': preprocessor}
     weights = model.take('pretrained')
     backbone = model.section('backbone')
-    if backbone.peek('type') == 'SwinTransformer':
+    if backbone.get('type') == 'SwinTransformer':
         new['backbone'] = _upgrade_swin(backbone)
     else:
         new['backbone'] = backbone.take_rest()

@@ -125,14 +125,14 @@ class PipelineUpgrade:
         new = []
         for index, step in enumerate(steps):
             old = Section(step, f'{path}.{index}', self.report)
-            name = old.peek('type')
+            name = old.get('type')
             if name == 'LoadImageFromFile':
                 new.append(self._load_image(old))
             elif name in self._translators:
                 new += self._translators[name](old)
             elif name not in _PACKING:
                 new.append(old.take_rest())  # the same here, or named when the result is checked
-            elif old.peek('meta_keys') is not None:
+            elif old.get('meta_keys') is not None:
                 why = (
                     'the packing transforms have their own; set meta_keys at the end of the pipeline, if you need them'
                 )
@@ -164,7 +164,7 @@ class PipelineUpgrade:
             if zero is not None:
                 self.preprocessing.reduce_zero_label = zero
                 self.report.done('LoadAnnotations.reduce_zero_label -> the data set, which has it for all')
-        elif old.peek('with_mask'):
+        elif old.get('with_mask'):
             self.preprocessing.masks = True
         return [old.take_rest()]
 
@@ -197,10 +197,10 @@ class PipelineUpgrade:
         return [] if probability is None else [{'type': 'RandomFlip', 'prob': probability, **old.take_rest()}]
 
     def _crop(self, old: Section) -> list[dict[str, Any]]:
-        if self._detection and old.peek('crop_type', 'absolute') in ('absolute', 'relative'):
-            rows, columns = old.peek('crop_size')
+        if self._detection and old.get('crop_type', 'absolute') in ('absolute', 'relative'):
+            rows, columns = old.get('crop_size')
             if rows != columns:
-                old.put('crop_size', (columns, rows))
+                old['crop_size'] = (columns, rows)
                 self.report.done('RandomCrop.crop_size: (height, width) -> (width, height)')
         crop = old.take_rest()
         return [{**crop, 'crop_size': tuple(crop['crop_size'])}]
@@ -226,21 +226,21 @@ class PipelineUpgrade:
             self.report.remark('Pad to a fixed size stays in the pipeline and now pads before the normalisation')
             return [{'type': 'Pad', **fixed, **old.take_rest()}]
         self.preprocessing.set(old.path, values, self.report)
-        if old.peek('pad_val') not in (None, 0, {'img': 0, 'masks': 0, 'seg': 255}):
+        if old.get('pad_val') not in (None, 0, {'img': 0, 'masks': 0, 'seg': 255}):
             old.fail('pad_val', 'not taken over; set pad_value (mmdet) or pad_val (mmseg) of model.data_preprocessor')
         return []
 
     def _choice(self, old: Section) -> list[dict[str, Any]]:
-        branches = enumerate(old.peek('policies'))
+        branches = enumerate(old.get('policies'))
         new = [self._all(branch, f'{old.path}.policies.{index}') for index, branch in branches]
         self.report.done('AutoAugment.policies -> RandomChoice.transforms')
         return [{'type': 'RandomChoice', 'transforms': new}]
 
     def _albu(self, old: Section) -> list[dict[str, Any]]:
-        boxes = old.peek('bbox_params')
+        boxes = old.get('bbox_params')
         if boxes and 'label_fields' in boxes:
             labels = [_BOX_LABELS.get(name, name) for name in boxes['label_fields']]
-            old.put('bbox_params', {**boxes, 'label_fields': list(dict.fromkeys([*labels, 'gt_ignore_flags']))})
+            old['bbox_params'] = {**boxes, 'label_fields': list(dict.fromkeys([*labels, 'gt_ignore_flags']))}
         old.drop('update_pad_shape')
         return [old.take_rest()]
 
@@ -252,11 +252,11 @@ class PipelineUpgrade:
     def _swap_sides(self, old: Section) -> list[dict[str, Any]]:
         """(height, width) became (width, height)."""
         for name in ('img_scale', 'border'):
-            sides = old.peek(name)
+            sides = old.get(name)
             if isinstance(sides, (list, tuple)) and len(sides) == 2:
-                old.put(name, (sides[1], sides[0]))
+                old[name] = (sides[1], sides[0])
                 if sides[0] != sides[1]:
-                    self.report.done(f'{old.peek("type")}.{name}: (height, width) -> (width, height)')
+                    self.report.done(f'{old.get("type")}.{name}: (height, width) -> (width, height)')
         return [old.take_rest()]
 
     def _single_view(self, old: Section) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def upgrade_reppoints_v2(model: dict[str, Any], report: Report) -> None:
 def _check_only(old: Section) -> Section:
     """Name what asks for another way than the only one here."""
     for name, value in _ONLY.get(old.path.removeprefix('model.'), {}).items():
-        found = old.peek(name, value)
+        found = old.get(name, value)
         if (list(found) if isinstance(found, tuple) else found) != value:
             old.fail(name, f'here it is always {value!r}')
         old.drop(name)
@@ -130,7 +130,7 @@ def _mask_head(old: Section) -> dict[str, Any]:
     }
     branch.drop('num_classes', 'loss_sem')  # of the semantic loss that is off
     new: dict[str, Any] = {'type': 'mmswin.AuxiliaryMaskHead', 'mask_feature_head': features}
-    unused, auxiliary, final = head.peek('mask_loss_weight', [0.0, 0.6, 1.0])
+    unused, auxiliary, final = head.get('mask_loss_weight', [0.0, 0.6, 1.0])
     if (unused, final) != (0, 1):
         head.fail('mask_loss_weight', 'the first and the last are 0 and 1 here; set auxiliary_weight and loss_mask')
     head.drop('mask_loss_weight')

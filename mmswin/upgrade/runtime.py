@@ -49,8 +49,8 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
         **_starting_point(old),
     }
     for name in ('find_unused_parameters', 'work_dir', 'custom_imports'):
-        if old.peek(name) is not None:
-            new[name] = old.peek(name)
+        if old.get(name) is not None:
+            new[name] = old.get(name)
         old.drop(name)
     if 'custom_imports' in new:
         why = 'these modules are written for the old libraries; bring them up to mmengine, or leave the line out'
@@ -141,7 +141,7 @@ def _starting_point(old: Section) -> dict[str, Any]:
 
 
 def _drop_what_ended(old: Section) -> None:
-    flow, seed = old.peek('workflow'), old.peek('seed')
+    flow, seed = old.get('workflow'), old.get('seed')
     if flow is not None and [tuple(part) for part in flow] != [('train', 1)]:
         why = 'validation is set in train_cfg and val_cfg now; the loss on its set is no longer computed in between'
         old.fail('workflow', why)

@@ -33,7 +33,7 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     steps = hook.take('update_interval') or hook.take('cumulative_iters') or 1
     if steps != 1:
         new['accumulative_counts'] = steps
-    if hook.peek('type') not in _OPTIMIZER_HOOKS:
+    if hook.get('type') not in _OPTIMIZER_HOOKS:
         hook.fail('type', 'not known what it does; see OptimWrapper of mmengine')
     hook.drop('type', 'coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')  # DDP sees to them
     hook.close('no option of the new optimizer wrapper; see OptimWrapper of mmengine')
@@ -46,7 +46,7 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
 def _mixed_precision(old: Section, hook: Section) -> dict[str, Any] | None:
     """Arguments of ``AmpOptimWrapper``, or None for float32. Apex by the authors' hook, or mmcv's own fp16."""
     fp16, apex = old.take('fp16'), hook.take('use_fp16', False)
-    if str(hook.peek('type')).endswith('Fp16OptimizerHook'):
+    if str(hook.get('type')).endswith('Fp16OptimizerHook'):
         fp16 = {'loss_scale': hook.take('loss_scale', 512.0)}
     if apex:
         old.report.done('mixed precision by apex -> AmpOptimWrapper of torch')
@@ -84,7 +84,7 @@ def upgrade_loop(unit: str, length: int, evaluation: Section) -> dict[str, Any]:
     """``train_cfg``; the interval and start of validation come from ``evaluation``."""
     loop = 'EpochBasedTrainLoop' if unit == 'epochs' else 'IterBasedTrainLoop'
     interval, start = evaluation.take('interval', 1), evaluation.take('start')
-    if evaluation.peek('by_epoch') not in (None, unit == 'epochs'):
+    if evaluation.get('by_epoch') not in (None, unit == 'epochs'):
         evaluation.fail('by_epoch', f'validation counts what training counts, {unit}; set train_cfg.val_interval')
     evaluation.drop('by_epoch')
     new = {'type': loop, f'max_{unit}': length, 'val_interval': interval}
@@ -124,7 +124,7 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
 
 
 def _warm_up(rates: Section) -> list[dict[str, Any]]:
-    kind, length = rates.peek('warmup'), rates.take('warmup_iters', 0)
+    kind, length = rates.get('warmup'), rates.take('warmup_iters', 0)
     ratio, by_epoch = rates.take('warmup_ratio', 0.1), rates.take('warmup_by_epoch', False)
     if kind is not None and length and kind not in _WARM_UPS:
         rates.fail(

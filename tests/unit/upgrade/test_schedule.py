@@ -152,4 +152,4 @@ def test_validation_interval() -> None:
     assert upgrade_loop('iters', 16000, values) == dict(
         type='IterBasedTrainLoop', max_iters=16000, val_interval=4000, val_begin=8000
     )
-    assert values.peek('metric') == 'mIoU'
+    assert values.get('metric') == 'mIoU'
