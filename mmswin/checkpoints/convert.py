@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -299,10 +300,25 @@ def variant_of(tensors: Mapping[str, Tensor]) -> Variant:
     return Variant(width, tuple(depths[i] for i in sorted(depths)), tuple(heads[i] for i in sorted(heads)))
 
 
-def offset_windows_of(translation: Translation, stage: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Window and pretrained window of a stage of a Swin V2, where the file tells them."""
-    offsets = translation.derived.get(f'layers.{stage}.blocks.0.attn.relative_coords_table')
-    return None if offsets is None else resize.offset_windows(offsets)
+def windows_of(translation: Translation) -> dict[str, tuple[tuple[int, int] | None, tuple[int, int] | None]]:
+    """By the attention's name (``layers.0.blocks.0.attn``) its window, and the pretrained window of a Swin V2.
+
+    A window that is not square is None where the file does not tell its sides; a Swin V2's are missing where it does not.
+    """
+    found: dict[str, tuple[tuple[int, int] | None, tuple[int, int] | None]] = {}
+    for name, tensor in translation.tensors.items():
+        before, _, last = name.rpartition('.')
+        if last == 'relative_position_bias_table':
+            index = translation.derived.get(f'{before}.relative_position_index')
+            found[before] = resize.table_window(tensor.shape[0], index), None
+        elif name.endswith('spatial_mlp.weight'):  # tokens x tokens, for each head
+            side = math.isqrt(tensor.shape[1])
+            found[before] = (side, side), None
+    for name, offsets in translation.derived.items():
+        told = resize.offset_windows(offsets) if name.endswith('relative_coords_table') else None
+        if told:
+            found[name.rpartition('.')[0]] = told
+    return found
 
 
 def to_format(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
@@ -312,8 +328,8 @@ def to_format(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if form.channel_major and _is_merged(name, second):
             tensor = blocks_to_channel_major(tensor)
-        elif form.flat_positions and name == 'absolute_pos_embed' and tensor.dim() == 4:
-            tensor = tensor.flatten(2).transpose(1, 2).contiguous()
+        elif form.flat_positions and name == 'absolute_pos_embed':
+            tensor = resize.flat(tensor)
         ordered[name] = tensor
     backward = reverse(form.templates)
     ordered = split_qkv(ordered) if form.separate_qkv else ordered

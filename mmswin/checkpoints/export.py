@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -82,40 +81,25 @@ def kind_of(translation: Translation) -> str:
     return 'classifier' if any(name.startswith('head.') for name in translation.classifier) else 'backbone'
 
 
-def window_of(translation: Translation, table: str) -> tuple[int, int] | None:
-    """The window of one of the bias tables; None if it is not square and the file does not tell its sides."""
-    index = translation.derived.get(table.replace('bias_table', 'index'))
-    return resize.table_window(translation.tensors[table].shape[0], index)
-
-
 def _indices(translation: Translation, how: str) -> dict[str, Tensor]:
     """The relative position indices, and a Swin V2's offsets, that a library saves, by the authors' names."""
-    windows = {name.replace('bias_table', 'index'): window_of(translation, name)
-               for name in translation.tensors if name.endswith('relative_position_bias_table')}  # fmt: skip
-    offsets = {name: value for name, value in translation.derived.items() if name.endswith('relative_coords_table')}
-    for name, value in offsets.items():
-        known = resize.offset_windows(value)
-        windows[name.replace('coords_table', 'position_index')] = known[0] if known else None
-    found = dict(offsets) if how else {}
-    for name, window in windows.items():
-        if how and window:
+    found = {name: value for name, value in translation.derived.items() if name.endswith('relative_coords_table')}
+    for name, (window, _) in convert.windows_of(translation).items():
+        if window and name.endswith('.attn'):
             index = relative_position_index(window, next(iter(translation.tensors.values())))
-            found[name] = (index.flatten() if how == 'flat' else index).clone()
-    return found
+            found[f'{name}.relative_position_index'] = (index.flatten() if how == 'flat' else index).clone()
+    return found if how else {}
 
 
-def _with_positions(tensors: dict[str, Tensor], spread: bool) -> dict[str, Tensor]:
-    """The tensors with a square position embedding as ``1 x C x H x W`` (spread) or ``1 x (H W) x C``."""
-    name = 'absolute_pos_embed'
-    embedding = tensors.get(name)
+def _with_positions(tensors: dict[str, Tensor], as_map: bool) -> dict[str, Tensor]:
+    """The tensors with a square position embedding as ``1 x C x H x W``, or with any as ``1 x (H W) x C``."""
+    embedding = tensors.get('absolute_pos_embed')
     if embedding is None:
         return tensors
-    if spread and embedding.dim() == 3 and math.isqrt(embedding.shape[1]) ** 2 == embedding.shape[1]:
-        side = math.isqrt(embedding.shape[1])
-        embedding = embedding.transpose(1, 2).reshape(1, -1, side, side).contiguous()
-    elif not spread and embedding.dim() == 4:
-        embedding = embedding.flatten(2).transpose(1, 2).contiguous()
-    return {**tensors, name: embedding}
+    grid = resize.grid_of(embedding)
+    if as_map and grid:
+        return {**tensors, 'absolute_pos_embed': resize.spread(embedding, grid)}
+    return tensors if as_map else {**tensors, 'absolute_pos_embed': resize.flat(embedding)}
 
 
 def _norms(translation: Translation, kind: str, target: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -188,7 +172,7 @@ def export(checkpoint: Mapping[str, Any], target: str) -> Export:
     model, inside, whole = _shape(target, kind, translation.others, norms, second)
     backbone = {name: value for name, value in translation.tensors.items() if not name.startswith('norm')} | norms
     if form is formats.AUTHORS:
-        backbone = _with_positions(backbone, spread=target == 'mmswin' or kind in ('detector', 'segmenter'))
+        backbone = _with_positions(backbone, target == 'mmswin' or kind in ('detector', 'segmenter'))
     backbone |= _indices(translation, form.writes_index)
     tensors = {inside + name: value for name, value in convert.to_format(backbone, form).items()}
     head = {name: value for name, value in translation.classifier.items() if name.startswith('head.')}

@@ -23,7 +23,7 @@ _MAX_COUNT = 2**53
 _NUMBERS = (bool, int, float, type(None), np.number, np.bool_, np.ndarray, Tensor, torch.Size)
 
 
-def _is_tree(value: Any, leaves: tuple[type, ...], level: int = 0) -> bool:
+def _is_numbers(value: Any, leaves: tuple[type, ...] = _NUMBERS, level: int = 0) -> bool:
     """Whether containers hold nothing but such leaves, and mappings such or names as keys."""
     if isinstance(value, leaves):
         return True
@@ -33,31 +33,19 @@ def _is_tree(value: Any, leaves: tuple[type, ...], level: int = 0) -> bool:
         value = value.values()
     elif type(value) not in (list, tuple, set):
         return False
-    return level < _MAX_LEVELS and all(_is_tree(item, leaves, level + 1) for item in value)
-
-
-def _is_numbers(value: Any) -> bool:
-    return _is_tree(value, _NUMBERS)
+    return level < _MAX_LEVELS and all(_is_numbers(item, leaves, level + 1) for item in value)
 
 
 def _is_plain(value: Any) -> bool:
-    return _is_tree(value, (*_NUMBERS, str, bytes))
+    return _is_numbers(value, (*_NUMBERS, str, bytes))
 
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < _MAX_COUNT
 
 
-def _is_counts(value: Any) -> bool:
-    return type(value) is list and all(map(_is_count, value))
-
-
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) < 1000
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
 
 
 def _is_names(value: Any) -> bool:
@@ -80,7 +68,7 @@ _RUNTIME: dict[str, Callable[[Any], bool]] = {
     **_META,
     **dict.fromkeys(('loop_stage', 'task_name'), _is_text),
     'last_ckpt': _is_text,
-    'keep_ckpt_ids': _is_counts,
+    'keep_ckpt_ids': lambda value: type(value) is list and all(map(_is_count, value)),
     **dict.fromkeys(('images_per_iteration', 'iterations_per_epoch', 'max_epochs', 'max_iters'), _is_count),
 }
 
@@ -174,7 +162,7 @@ def _is_info(key: str, value: Any, directory: str | os.PathLike | None) -> bool:
     if key in _RUNTIME or key.endswith('_version'):
         return _fits(_RUNTIME, key, value)
     if key.startswith('best_score'):
-        return _is_score(value)
+        return isinstance(value, (int, float, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
     if key.startswith('best_ckpt'):
         return directory is not None and _is_best(value, directory)
     return _is_plain(value) if key.startswith(('train/', 'val/', 'test/')) else _is_numbers(value)
@@ -186,11 +174,6 @@ def _is_best(value: Any, directory: str | os.PathLike) -> bool:
         return False
     place, name = os.path.split(value)
     return name.startswith('best_') and name.endswith('.pth') and os.path.realpath(place) == os.path.realpath(directory)
-
-
-def _optimizer(value: Any, _: Any) -> Any:
-    """The state of an optimizer, or of several by name."""
-    return value if isinstance(value, Mapping) and _is_plain(value) else None
 
 
 def _schedulers(value: Any, _: Any) -> Any:
@@ -212,6 +195,6 @@ def _schedulers(value: Any, _: Any) -> Any:
 _STATES: dict[str, Callable[[Any, Any], Any]] = {
     'meta': meta_facts,
     'message_hub': _hub,
-    'optimizer': _optimizer,
+    'optimizer': lambda value, _: value if isinstance(value, Mapping) and _is_plain(value) else None,
     'param_schedulers': _schedulers,
 }

@@ -13,12 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from mmswin.atomic import size_text
-from mmswin.checkpoints import convert
-from mmswin.checkpoints.convert import Translation, Variant
-from mmswin.checkpoints.export import kind_of, window_of
+from mmswin.checkpoints import convert, resize
+from mmswin.checkpoints.convert import Translation
+from mmswin.checkpoints.export import kind_of
 from mmswin.checkpoints.formats import MLP, V1, V2
 from mmswin.checkpoints.report import name_of, not_finite, words_of
-from mmswin.checkpoints.untrusted import load_file, notes_of
+from mmswin.checkpoints.untrusted import read_file
 from mmswin.errors import CheckpointError, printable
 
 Rows = list[tuple[str, str]]
@@ -38,37 +38,17 @@ _PROVENANCE = ('experiment_name', 'time', 'mmengine_version', 'mmdet_version', '
                'mmcv_version', 'seed', 'exp_name')  # fmt: skip
 
 
-def _names(values: Any) -> str:
-    return ', '.join(printable(value, 40) for value in values)
-
-
 def _sides(size: tuple[int, ...] | None) -> str:
     return 'x'.join(map(str, size)) if size else 'cannot be told'
 
 
-def _variant_row(network: str, variant: Variant, variants: Mapping[str, Mapping[str, Any]]) -> str:
-    structure = words_of(variant)
-    arch = name_of(variant, variants)
-    kind = '' if network == V1 else f"type='mmswin.{network}', "
-    if arch:
-        return f"{NAMES[network]}-{arch[0].upper()}: set {kind}arch='{arch}' ({structure})"
-    return f'none of the paper: {kind}{structure}'
-
-
 def _window_row(translation: Translation) -> str:
-    tables = [name for name in translation.tensors if name.endswith('relative_position_bias_table')]
-    windows = [window_of(translation, name) for name in tables]
-    stages = range(len(convert.variant_of(translation.tensors).depths))
-    offsets = [convert.offset_windows_of(translation, stage) for stage in stages]
-    windows += [found[0] for found in offsets if found]
-    for stage in stages if convert.network_of(translation.tensors) == MLP else ():
-        side = math.isqrt(translation.tensors[f'layers.{stage}.blocks.0.spatial_mlp.weight'].shape[1])
-        windows.append((side, side))
-    shown = list(dict.fromkeys(windows))
+    told = convert.windows_of(translation)
+    shown = list(dict.fromkeys(window for window, _ in told.values()))
     row = ', '.join(map(_sides, shown)) or 'any: the file does not tell its own'
     if len(shown) == 1 and shown[0] and shown[0][0] == shown[0][1]:
         row += f': window_size={shown[0][0]}'
-    pretrained = [found[1][0] for found in offsets if found]
+    pretrained = [found[0] for name, (_, found) in told.items() if found and '.blocks.0.' in name]
     return row + (f', pretrained_window_sizes={pretrained}' if pretrained else '')
 
 
@@ -77,10 +57,8 @@ def _image_size(translation: Translation) -> str | None:
     patch = translation.tensors['patch_embed.proj.weight'].shape[2]
     embedding = translation.tensors.get('absolute_pos_embed')
     if embedding is not None:
-        side = math.isqrt(embedding.shape[1])
-        grid = tuple(embedding.shape[2:]) if embedding.dim() == 4 else (side, side)
-        known = embedding.dim() == 4 or side * side == embedding.shape[1]
-        return _sides(tuple(patch * n for n in grid)) if known else None
+        grid = resize.grid_of(embedding)
+        return _sides(tuple(patch * n for n in grid)) if grid else None
     for name, mask in translation.derived.items():
         found = re.fullmatch(r'layers\.([0-9]{1,2})\.blocks\.[0-9]+\.attn_mask', name)
         if found and mask.dim() == 3:
@@ -108,7 +86,8 @@ def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
     notes = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), Mapping) else meta
     named = notes.get('classes') or notes.get('CLASSES')
     if isinstance(named, (list, tuple)) and named:
-        counts.append('named ' + _names(named[:4]) + (', ...' if len(named) > 4 else ''))
+        shown = [printable(value, 40) for value in named[:4]] + ['...'] * (len(named) > 4)
+        counts.append('named ' + ', '.join(shown))
     return ', '.join(counts) or None
 
 
@@ -120,32 +99,25 @@ def _training(checkpoint: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     return '; '.join([*dict.fromkeys(facts), resumable])
 
 
-def _provenance(meta: Mapping[str, Any]) -> str | None:
-    facts = [f'{key} {printable(meta[key], 40)}' for key in _PROVENANCE if meta.get(key) not in (None, '', {})]
-    return ', '.join(facts) or None
-
-
 def _backbone(translation: Translation, variants: Variants) -> Rows:
     tensors = translation.tensors
     variant, network = convert.variant_of(tensors), convert.network_of(tensors)
+    arch = name_of(variant, variants.get(network, {}))
+    kind = '' if network == V1 else f"type='mmswin.{network}', "
+    title = f"{NAMES[network]}-{arch[0].upper()}: set {kind}arch='{arch}'" if arch else f'none of the paper: {kind}'
     bias = 'layers.0.blocks.0.attn.qkv.bias', 'layers.0.blocks.0.attn.q_bias'
     weight = tensors['patch_embed.proj.weight']
     hidden = tensors.get('layers.0.blocks.0.mlp.fc1.weight')
     ratio = math.nan if hidden is None else hidden.shape[0] / variant.embed_dims
     norms = [name[4:-7] for name in tensors if re.fullmatch(r'norm[0-9]+\.weight', name)]
     return [
-        ('variant', _variant_row(network, variant, variants.get(network, {}))),
+        ('variant', f'{title} ({words_of(variant)})' if arch else title + words_of(variant)),
         ('window', _window_row(translation)),
         ('images', f'{weight.shape[1]} channels, patches of {_sides(tuple(weight.shape[2:]))}, made for '
                    f'{_image_size(translation) or "a size that the file does not tell"}'),
         ('else', f'mlp_ratio={ratio:g}, qkv_bias={any(name in tensors for name in bias)}, '
                  f'use_abs_pos_embed={"absolute_pos_embed" in tensors}, output norms: {", ".join(norms) or "none"}'),
     ]  # fmt: skip
-
-
-def _parts(translation: Translation) -> str:
-    parts = Counter(name.split('.')[0] for name in translation.others)
-    return ', '.join(f'{printable(part, 40)} ({count})' for part, count in parts.most_common(6))
 
 
 def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[str, Any] | None = None) -> Rows:
@@ -168,13 +140,17 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
     dtypes = Counter(str(tensor.dtype).removeprefix('torch.') for tensor in tensors)
     place = [f'in {convert.container_of(checkpoint)!r}'] if convert.container_of(checkpoint) else []
     place += [f'below {translation.prefix!r}'] if translation.prefix else []
+    parts = Counter(name.split('.')[0] for name in translation.others).most_common(6)
+    beside = ', '.join(f'{printable(part, 40)} ({count})' for part, count in parts)
+    told = {**meta, **(notes or {})}
+    origin = [f'{key} {printable(told[key], 40)}' for key in _PROVENANCE if told.get(key) not in (None, '', {})]
     rows = [
         ('format', ', '.join([translation.format.title, *place])),
-        ('holds', f'a {kind_of(translation)}' + (f': {_parts(translation)}' if translation.others else '')),
+        ('holds', f'a {kind_of(translation)}' + (f': {beside}' if beside else '')),
         *_backbone(translation, variants),
         ('classes', _classes(translation, meta) or 'none'),
         ('training', _training(checkpoint, meta)),
-        ('from', _provenance({**meta, **(notes or {})}) or 'the file does not say'),
+        ('from', ', '.join(origin) or 'the file does not say'),
         ('tensors', f'{len(tensors)} with {numbers / 1e6:.1f} million numbers, '
                     + ', '.join(f'{count} {dtype}' for dtype, count in dtypes.most_common())),
     ]  # fmt: skip
@@ -196,16 +172,11 @@ def inspect_file(file: str | os.PathLike, variants: Variants) -> Rows:
     Raises:
         CheckpointError: The file cannot be read, or holds no Swin.
     """
-    checkpoint = load_file(file)
+    content, kind, notes = read_file(file)
     path = Path(os.fspath(file)).expanduser()
-    row, notes = str(file), {}
-    if path.is_file():
-        with path.open('rb') as opened:
-            head = opened.read(16)
-        other = 'safetensors' if head[8:9] == b'{' else 'PyTorch (before 1.6)'
-        row += f', {size_text(path.stat().st_size)}, {"PyTorch (zip)" if head[:2] == b"PK" else other}'
-        notes = notes_of(path)
+    size = f', {size_text(path.stat().st_size)}' if path.is_file() else ''
+    row = f'{file}{size}, {kind}'
     try:
-        return [('file', row), *inspect(checkpoint, variants, notes)]
+        return [('file', row), *inspect(content, variants, notes)]
     except CheckpointError as error:
         raise CheckpointError(f'{file}: {error}') from None

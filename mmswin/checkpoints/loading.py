@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation
+from mmswin.checkpoints.formats import V2
 from mmswin.checkpoints.report import LoadReport, cause_of, log, match
 from mmswin.checkpoints.untrusted import load_file
 from mmswin.errors import CheckpointError
@@ -75,14 +76,15 @@ def _check_network(module: nn.Module, translation: Translation) -> None:
     theirs, ours = convert.network_of(translation.tensors), convert.network_of(module.state_dict())
     if theirs != ours:
         raise CheckpointError(f"the weights are a {theirs}'s and not a {ours}'s: set type='mmswin.{theirs}'")
-    known = [convert.offset_windows_of(translation, stage) for stage in range(len(module.layers))]
-    for found, layer in zip(known, module.layers):
-        if found and tuple(found[1]) != tuple(layer.blocks[0].attn.pretrained_window):
-            windows = [_short(pair[1]) if pair else layer.blocks[0].attn.pretrained_window for pair in known]
+    told = convert.windows_of(translation)
+    wanted = [layer.blocks[0].attn.pretrained_window for layer in module.layers] if theirs == V2 else []
+    known = [told.get(f'layers.{stage}.blocks.0.attn', (None, own))[1] for stage, own in enumerate(wanted)]
+    for found, own in zip(known, wanted):
+        if tuple(found) != tuple(own):
+            windows = [*map(_short, known)]
             raise CheckpointError(
                 f'the position bias was trained with windows of {", ".join(map(str, windows))}, and the network measures '
-                f'offsets in windows of {_short(layer.blocks[0].attn.pretrained_window)}: set '
-                f'pretrained_window_sizes={windows} (and window_size as you like)'
+                f'offsets in windows of {_short(own)}: set pretrained_window_sizes={windows} (and window_size as you like)'
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmswin.checkpoints import convert
+from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation
 from mmswin.checkpoints.export import Export
 from mmswin.checkpoints.reference_libraries import (
@@ -63,7 +63,7 @@ def check_way_back(original: Translation, exported: Export) -> str:
             continue
         a, b = before[name], after[name]
         if name == 'absolute_pos_embed' and a.shape != b.shape:
-            a, b = (v.flatten(2).transpose(1, 2) if v.dim() == 4 else v for v in (a, b))
+            a, b = resize.flat(a), resize.flat(b)
         if a.dtype != b.dtype or not torch.equal(a, b):
             raise CheckpointError(f'{name} differs when it is read back: a fault of mmswin, please report it')
         count += 1

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmswin.checkpoints.convert import Translation, network_of, offset_windows_of, variant_of
-from mmswin.checkpoints.export import window_of
+from mmswin.checkpoints import resize
+from mmswin.checkpoints.convert import Translation, network_of, variant_of, windows_of
 from mmswin.checkpoints.formats import V1, V2
 from mmswin.environment.importable import make_mmpretrain_importable, make_torchvision_importable
 from mmswin.errors import CheckpointError
@@ -64,22 +64,15 @@ def structure_of(translation: Translation) -> Structure:
     tensors = translation.tensors
     variant = variant_of(tensors)
     network = network_of(tensors)
-    if network == V1:
-        tables = [name for name in tensors if name.endswith('relative_position_bias_table')]
-        known = {(window_of(translation, name), 0) for name in tables}
-    else:  # any will do where the file does not tell
-        found = [offset_windows_of(translation, stage) for stage in range(len(variant.depths))]
-        known = {(pair[0], pair[1][0]) if pair else (ANY_WINDOW, 0) for pair in found}
-    if len(known) != 1 or None in next(iter(known)):
+    known = {(window, pretrained[0] if pretrained else 0) for window, pretrained in windows_of(translation).values()}
+    if not known and network == V2:  # any will do where the file does not tell
+        known = {(ANY_WINDOW, 0)}
+    if len(known) != 1 or (None, 0) in known:
         raise CheckpointError('its tensors do not tell the window size, or stages have different ones')
     window, pretrained = known.pop()
     weight = tensors['patch_embed.proj.weight']
     head = translation.classifier.get('head.weight')
     embedding = tensors.get('absolute_pos_embed')
-    grid = None
-    if embedding is not None:
-        side = round(embedding.shape[1] ** 0.5)
-        grid = tuple(embedding.shape[2:]) if embedding.dim() == 4 else (side, embedding.shape[1] // side)
     block = 'layers.0.blocks.0.'
     return Structure(
         *variant,
@@ -89,7 +82,7 @@ def structure_of(translation: Translation) -> Structure:
         mlp_ratio=tensors[block + 'mlp.fc1.weight'].shape[0] / variant.embed_dims,
         qkv_bias=any(block + name in tensors for name in ('attn.qkv.bias', 'attn.q_bias')),
         patch_norm='patch_embed.norm.weight' in tensors,
-        grid=grid,
+        grid=None if embedding is None else resize.grid_of(embedding),
         num_classes=1000 if head is None else head.shape[0],
         network=network,
         pretrained=0 if pretrained == window[0] else pretrained,

@@ -75,20 +75,36 @@ def resize_bias_table(table: Tensor, old: tuple[int, int], new: tuple[int, int])
     return _bicubic(grid, (2 * new[0] - 1, 2 * new[1] - 1)).reshape(heads, -1).t().contiguous()
 
 
+def grid_of(embedding: Tensor) -> tuple[int, int] | None:
+    """Rows and columns that a position embedding covers; None for a flat one, ``1 x (H W) x C``, that is not square."""
+    if embedding.dim() == 4:
+        return embedding.shape[2], embedding.shape[3]
+    side = math.isqrt(embedding.shape[1])
+    return (side, side) if side * side == embedding.shape[1] else None
+
+
+def spread(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A position embedding over a grid as ``1 x C x H x W``."""
+    return embedding if embedding.dim() == 4 else embedding.transpose(1, 2).unflatten(2, grid).contiguous()
+
+
+def flat(embedding: Tensor) -> Tensor:
+    """A position embedding as ``1 x (H W) x C``."""
+    return embedding.flatten(2).transpose(1, 2).contiguous() if embedding.dim() == 4 else embedding
+
+
 def resize_position_embedding(embedding: Tensor, size: tuple[int, int]) -> Tensor:
     """An absolute position embedding, ``1 x (H W) x C`` (square) or ``1 x C x H x W``, over a grid of ``size``.
 
     Raises:
         ValueError: A flat embedding over a grid that is not square.
     """
-    if embedding.dim() == 3:
-        side = math.isqrt(embedding.shape[1])
-        if side * side != embedding.shape[1]:
-            # Not square, and its sides are not recorded: take it only if it covers just the grid asked for.
-            if embedding.shape[1] != size[0] * size[1]:
-                raise ValueError(f'a position embedding of {embedding.shape[1]} patches covers no square grid')
-            return embedding.transpose(1, 2).reshape(1, embedding.shape[2], *size)
-        embedding = embedding.transpose(1, 2).reshape(1, embedding.shape[2], side, side)
+    grid = grid_of(embedding)
+    if grid is None and embedding.shape[1] == size[0] * size[1]:
+        grid = size
+    if grid is None:
+        raise ValueError(f'a position embedding of {embedding.shape[1]} patches covers no square grid')
+    embedding = spread(embedding, grid)
     return embedding if tuple(embedding.shape[2:]) == tuple(size) else _bicubic(embedding, size)
 
 

@@ -1,6 +1,8 @@
 """Data sets, loaders and evaluators."""
 
 import inspect
+import os
+from collections.abc import Sequence
 from typing import Any
 
 from mmswin.engine.types import resolve_type
@@ -34,61 +36,53 @@ class DataUpgrade:
         data = self._data
         batch, workers = data.take('samples_per_gpu', 1), data.take('workers_per_gpu', 2)
         persistent = data.take('persistent_workers', True)
-        sets = {split: self._dataset(data.take(split), f'data.{split}', split == 'train') for split in _SPLITS}
+        found = {split: self._dataset(data.take(split), f'data.{split}', split == 'train') for split in _SPLITS}
+        sets = {split: dataset for split, dataset in found.items() if dataset is not None}
         self._name_missing(sets, batch, workers)
         new: dict[str, Any] = {}
         for split, dataset in sets.items():
-            if dataset is None:
-                continue
             extra = data.section(f'{split}_dataloader')
-            loader = self._loader(split == 'train', batch, workers, persistent, iterations)
-            loader.update(
-                batch_size=extra.take('samples_per_gpu', loader['batch_size']),
-                num_workers=extra.take('workers_per_gpu', workers),
-            )
-            if 'persistent_workers' in extra:
-                loader['persistent_workers'] = extra.take('persistent_workers')
-            # torch refuses persistent workers where there are none.
-            loader['persistent_workers'] = loader['persistent_workers'] and loader['num_workers'] > 0
+            number = extra.take('workers_per_gpu', workers)
+            new[f'{split}_dataloader'] = {
+                'batch_size': extra.take('samples_per_gpu', batch if split == 'train' else 1),
+                'num_workers': number,
+                # torch refuses persistent workers where there are none.
+                'persistent_workers': extra.take('persistent_workers', persistent) and number > 0,
+                **self._samplers(split == 'train', iterations),
+                'dataset': dataset,
+            }
             extra.close('no translation for it; see the arguments of torch.utils.data.DataLoader')
-            new[f'{split}_dataloader'] = {**loader, 'dataset': dataset}
         data.close('no translation for it; see train_dataloader in the new file')
         if new:
-            self.report.done(
-                f'data -> {", ".join(new)} (samples_per_gpu -> batch_size, workers_per_gpu -> num_workers)'
-            )
-        new.update(self._evaluators(sets, evaluation))
-        return new
+            names = ', '.join(new)
+            self.report.done(f'data -> {names} (samples_per_gpu -> batch_size, workers_per_gpu -> num_workers)')
+        return new | self._evaluators(sets, evaluation)
 
     def _name_missing(self, sets: dict[str, Any], batch: int, workers: int) -> None:
-        for split, dataset in sets.items():
-            if dataset is not None:
-                continue
-            size = f'batch_size={batch if split == "train" else 1}, num_workers={workers}'
-            other = f' and {split}_evaluator, or take {split}_cfg out' if split != 'train' else ', which training needs'
-            self.report.failed(f'data.{split}', None, f'there is none; add {split}_dataloader ({size}){other}')
-        if all(dataset is None for dataset in sets.values()):
+        for split in _SPLITS:
+            if split not in sets:
+                size = f'batch_size={batch if split == "train" else 1}, num_workers={workers}'
+                other = ', which training needs'
+                other = other if split == 'train' else f' and {split}_evaluator, or take {split}_cfg out'
+                self.report.failed(f'data.{split}', None, f'there is none; add {split}_dataloader ({size}){other}')
+        if not sets:
             why = 'no pipeline says mean, std and padding; set them as the weights that training starts from need them'
-            self.report.failed('model.data_preprocessor', self.pipelines.preprocessing.config(), why)
+            self.report.failed('model.data_preprocessor', self.pipelines.preprocessor(), why)
 
-    def _loader(self, training: bool, batch: int, workers: int, persistent: bool, iterations: bool) -> dict[str, Any]:
-        new: dict[str, Any] = {'batch_size': batch if training else 1, 'num_workers': workers}
-        new['persistent_workers'] = persistent
-        if not training:
-            if self._detection:
-                new['drop_last'] = False
-            return {**new, 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
-        new['sampler'] = {'type': 'InfiniteSampler' if iterations else 'DefaultSampler', 'shuffle': True}
-        if self._detection:
-            new['batch_sampler'] = {'type': 'AspectRatioBatchSampler'}
-        return new
+    def _samplers(self, training: bool, iterations: bool) -> dict[str, Any]:
+        sampler = {'type': 'InfiniteSampler' if training and iterations else 'DefaultSampler', 'shuffle': training}
+        if not self._detection:
+            return {'sampler': sampler}
+        if training:
+            return {'sampler': sampler, 'batch_sampler': {'type': 'AspectRatioBatchSampler'}}
+        return {'drop_last': False, 'sampler': sampler}
 
     def _dataset(self, values: Any, path: str, training: bool) -> dict[str, Any] | None:
         """One data set, wrappers included."""
         if values is None:
             return None
         if isinstance(values, (list, tuple)):
-            return self._concatenated(list(values), path, training)
+            return self._concatenated(values, path, training)
         old = Section(values, path, self.report)
         if isinstance(old.get('dataset'), (dict, list, tuple)):
             return self._wrapper(old, training)
@@ -99,7 +93,7 @@ class DataUpgrade:
                 return self._several(old, name, training)
         return self._leaf(old, training)
 
-    def _concatenated(self, sets: list[dict[str, Any]], path: str, training: bool) -> dict[str, Any]:
+    def _concatenated(self, sets: Sequence[dict[str, Any]], path: str, training: bool) -> dict[str, Any]:
         new = [self._dataset(one, f'{path}.{index}', training) for index, one in enumerate(sets)]
         return {'type': 'ConcatDataset', 'datasets': new}
 
@@ -111,18 +105,13 @@ class DataUpgrade:
         new = {'type': old.take('type')}
         if old.get('pipeline') is not None:
             new['pipeline'] = self.pipelines.train(old.take('pipeline'), old.key('pipeline'))
-        return {**new, **old.take_rest(), 'dataset': inner}
+        return {**new, **old, 'dataset': inner}
 
     def _several(self, old: Section, name: str, training: bool) -> dict[str, Any]:
         """A list of annotation files or folders in one data set: several data sets now."""
-        count = len(old.get(name))
-        values = old.take_rest()
-        lists = {
-            key: value
-            for key, value in values.items()
-            if key in _PLACES and isinstance(value, (list, tuple)) and len(value) == count
-        }
-        parts = [{**values, **{key: value[index] for key, value in lists.items()}} for index in range(count)]
+        count = len(old[name])
+        lists = {key for key in _PLACES if isinstance(old.get(key), (list, tuple)) and len(old[key]) == count}
+        parts = [{k: v[index] if k in lists else v for k, v in old.items()} for index in range(count)]
         self.report.done(f'{old.path}: a list of {name} -> ConcatDataset')
         return self._concatenated(parts, old.path, training)
 
@@ -134,9 +123,9 @@ class DataUpgrade:
             root, files = self._root, {key: path[len(self._root) :].lstrip('/') for key, path in files.items()}
         if root:
             new['data_root'] = root
-        if files.get('ann_file'):
-            new['ann_file'] = files.pop('ann_file')
-        files.pop('ann_file', None)
+        annotations = files.pop('ann_file')
+        if annotations:
+            new['ann_file'] = annotations
         new['data_prefix'] = files
         if isinstance(old.get('classes'), str):
             old.fail('classes', "the name of a file of classes; write the names into metainfo=dict(classes=('...',))")
@@ -147,25 +136,20 @@ class DataUpgrade:
         if old.get('proposal_file') is not None:
             why = 'proposals are kept by the names of the images now; make the file again, and set proposal_file'
             old.fail('proposal_file', why)
-        steps, path = old.take('pipeline') or [], old.key('pipeline')
-        if old.take('test_mode', not training) or not training:
-            pipeline = self.pipelines.test(steps, path, self.pipelines.preprocessing.masks)
-        else:
-            pipeline = self.pipelines.train(steps, path)
+        tested = old.take('test_mode', not training) or not training
+        translate = self.pipelines.test if tested else self.pipelines.train
+        pipeline = translate(old.take('pipeline') or [], old.key('pipeline'))
         self._options(old, new, training)
-        return {**new, **old.take_rest(), 'pipeline': pipeline}
+        return {**new, **old, 'pipeline': pipeline}
 
     def _places(self, old: Section, kind: str) -> dict[str, str]:
         """Annotation file and folders under their new names."""
         if self._detection:
             prefix = old.take('img_prefix') or ''
             images = 'sub_data_root' if kind == 'VOCDataset' else 'img'
-            places = {'ann_file': old.take('ann_file') or '', images: prefix}
-            if old.get('seg_prefix'):
-                places['seg'] = old.get('seg_prefix')
-            old.drop('seg_prefix')
+            places, maps = {'ann_file': old.take('ann_file') or '', images: prefix}, old.take('seg_prefix')
             self.report.done('img_prefix -> data_prefix')
-            return places
+            return {**places, 'seg': maps} if maps else places
         self.report.done('img_dir, ann_dir -> data_prefix')
         return {
             'ann_file': old.take('split') or '',
@@ -176,13 +160,10 @@ class DataUpgrade:
     def _options(self, old: Section, new: dict[str, Any], training: bool) -> None:
         old.rename_storage()
         if self._detection:
-            keep_empty = not old.take('filter_empty_gt', True)
-            if training:
-                new['filter_cfg'] = {'filter_empty_gt': not keep_empty, 'min_size': _MIN_SIZE}
-            else:
-                new['test_mode'] = True
+            kept = {'filter_empty_gt': bool(old.take('filter_empty_gt', True)), 'min_size': _MIN_SIZE}
+            new.update({'filter_cfg': kept} if training else {'test_mode': True})
             return
-        loaded = self.pipelines.preprocessing.reduce_zero_label
+        loaded = self.pipelines.reduce_zero_label
         zero = old.take('reduce_zero_label', loaded)
         if loaded is not None and zero != loaded:
             why = f'LoadAnnotations says {loaded}; set reduce_zero_label of the data set, for both, as the maps need it'
@@ -196,25 +177,25 @@ class DataUpgrade:
         evaluation.drop('pre_eval', 'efficient_test', 'gpu_collect', 'tmpdir')
         rest = {name: evaluation.take(name) for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')}
         rest = {name: value for name, value in rest.items() if value is not None}
-        new = {}
-        for split in ('val', 'test'):
-            if sets[split] is not None:
-                new[f'{split}_evaluator'] = self._evaluator(innermost(sets[split]), metric, rest)
+        new = {
+            f'{split}_evaluator': {**self._evaluator(innermost(sets[split]), metric), **rest}
+            for split in ('val', 'test')
+            if split in sets
+        }
         if new:
             self.report.done(f'evaluation.metric -> {", ".join(new)}')
         return new
 
-    def _evaluator(self, dataset: dict[str, Any], metric: Any, rest: dict[str, Any]) -> dict[str, Any]:
+    def _evaluator(self, dataset: dict[str, Any], metric: Any) -> dict[str, Any]:
         if not self._detection:
-            return {'type': 'IoUMetric', 'iou_metrics': [metric] if isinstance(metric, str) else list(metric), **rest}
+            return {'type': 'IoUMetric', 'iou_metrics': [metric] if isinstance(metric, str) else list(metric)}
         kind = _METRICS.get(dataset['type'], 'CocoMetric')
         if kind == 'VOCMetric':
             # As the old evaluation chose by the year of the data set.
-            mode = '11points' if '2007' in dataset['data_prefix'].get('sub_data_root', '') else 'area'
-            return {'type': kind, 'metric': 'mAP', 'eval_mode': mode, **rest}
-        root, file = dataset.get('data_root', ''), dataset.get('ann_file', '')
-        joined = f'{root}{file}' if root.endswith('/') or not root else f'{root}/{file}'
-        return {'type': kind, 'ann_file': joined, 'metric': metric, 'format_only': False, **rest}
+            old = '2007' in dataset['data_prefix'].get('sub_data_root', '')
+            return {'type': kind, 'metric': 'mAP', 'eval_mode': '11points' if old else 'area'}
+        file = os.path.join(dataset.get('data_root', ''), dataset.get('ann_file', ''))
+        return {'type': kind, 'ann_file': file, 'metric': metric, 'format_only': False}
 
 
 def _leaves_out_zero(kind: str) -> bool:

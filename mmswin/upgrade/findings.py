@@ -83,12 +83,6 @@ class Section(dict):
             self['backend_args'] = client
             self.report.done('file_client_args -> backend_args')
 
-    def take_rest(self) -> dict[str, Any]:
-        """All that is left, taken out."""
-        rest = dict(self)
-        self.clear()
-        return rest
-
     def close(self, why: str) -> None:
         """Name all that is left."""
         for key in list(self):

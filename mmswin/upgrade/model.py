@@ -1,12 +1,11 @@
 """Models: the authors' backbone, and what mmdet 3.x and mmseg 1.x renamed in heads."""
 
-import inspect
 from typing import Any
 
 from mmswin.backbones.swin import SwinTransformer
 from mmswin.data.config_facts import dicts_in
 from mmswin.upgrade.findings import Report, Section
-from mmswin.upgrade.reppoints_v2 import is_reppoints_v2, upgrade_reppoints_v2
+from mmswin.upgrade.reppoints_v2 import DETECTORS, upgrade_reppoints_v2, without_defaults
 
 # Argument of the authors' class: argument of ours.
 _RENAMED = {
@@ -18,9 +17,6 @@ _RENAMED = {
 # Where a default of the authors' class is not ours.
 _AUTHORS_DEFAULTS = {'drop_path_rate': 0.2, 'embed_dims': 96, 'depths': (2, 2, 6, 2), 'num_heads': (3, 6, 12, 24)}
 _SEGMENTORS = ('EncoderDecoder', 'CascadeEncoderDecoder')
-# Old name and new of entries that only mmdet before 2.8 had.
-_RENAMED_TEST_KEYS = {'max_num': 'max_per_img', 'iou_thr': 'iou_threshold'}
-_RENAMED_LAYER_KEYS = {'out_size': 'output_size', 'sample_num': 'sampling_ratio'}
 
 
 def scope_of(model: dict[str, Any]) -> str:
@@ -39,13 +35,10 @@ def upgrade_model(old: Section, preprocessor: dict[str, Any], pretrained: str | 
     new: dict[str, Any] = {'type': model.take('type'), 'data_preprocessor': preprocessor}
     weights = model.take('pretrained')
     backbone = model.section('backbone')
-    if backbone.get('type') == 'SwinTransformer':
-        new['backbone'] = _upgrade_swin(backbone)
-    else:
-        new['backbone'] = backbone.take_rest()
+    new['backbone'] = _upgrade_swin(backbone) if backbone.get('type') == 'SwinTransformer' else dict(backbone)
     _set_weights(new['backbone'], weights, pretrained, report)
-    new.update(model.take_rest())
-    if is_reppoints_v2(new):
+    new |= model
+    if new['type'] in DETECTORS:
         upgrade_reppoints_v2(new, report)
     _rename_in_heads(new, report)
     return new
@@ -55,9 +48,8 @@ def _upgrade_swin(old: Section) -> dict[str, Any]:
     """Arguments of ``mmswin.SwinTransformer``, without those that it has by itself."""
     report = old.report
     authors = any(name in old for name in _RENAMED)
-    values = {_RENAMED.get(name, name): value for name, value in old.take_rest().items()}
-    values.pop('type')
-    values.pop('convert_weights', None)  # formats are recognised
+    old.drop('type', 'convert_weights')  # formats are recognised
+    values = {_RENAMED.get(name, name): value for name, value in old.items()}
     if not values.get('with_cp', True):
         del values['with_cp']  # the default recomputes no product either
     if authors:
@@ -65,19 +57,13 @@ def _upgrade_swin(old: Section) -> dict[str, Any]:
     if 'norm_layer' in values:
         why = "a class cannot stand in a configuration; write norm_cfg=dict(type='LN') or the norm of your choice"
         report.failed(old.key('norm_layer'), values.pop('norm_layer'), why)
-    new: dict[str, Any] = {'type': 'mmswin.SwinTransformer'}
     size = {name: values[name] for name in ('embed_dims', 'depths', 'num_heads') if values.get(name) is not None}
     size = {name: tuple(value) if isinstance(value, list) else value for name, value in size.items()}
     arch = next((name for name, sizes in SwinTransformer.variants.items() if sizes == size), None)
     if arch:
-        new['arch'] = arch
-        values = {name: value for name, value in values.items() if name not in size}
-    defaults = {name: p.default for name, p in inspect.signature(SwinTransformer.__init__).parameters.items()}
-    for name, value in values.items():
-        plain = tuple(value) if isinstance(value, list) else value
-        # A reader expects to see how much of the network is dropped, whatever the default.
-        if name == 'drop_path_rate' or name not in defaults or defaults[name] != plain:
-            new[name] = value
+        values = {'arch': arch, **{name: value for name, value in values.items() if name not in size}}
+    # A reader expects to see how much of the network is dropped, whatever the default.
+    new = without_defaults('mmswin.SwinTransformer', values, always=('arch', 'drop_path_rate'))
     report.done(
         "model.backbone: type='mmswin.SwinTransformer'"
         + (', embed_dim, depths and num_heads -> arch' if arch else ', embed_dim -> embed_dims')
@@ -102,14 +88,16 @@ def _rename_in_heads(model: dict[str, Any], report: Report) -> None:
     for stage in ('train_cfg', 'test_cfg'):
         settings = model.get(stage) or {}
         for name in ('rpn', 'rpn_proposal'):
-            proposals = settings.get(name)
-            if isinstance(proposals, dict):
-                _upgrade_proposals(proposals, f'model.{stage}.{name}', report)
+            if isinstance(settings.get(name), dict):
+                _upgrade_proposals(settings[name], f'model.{stage}.{name}', report)
         for node in dicts_in(settings):
-            _rename(node, _RENAMED_TEST_KEYS, f'model.{stage}', report)
+            _rename(node, 'max_num', 'max_per_img', f'model.{stage}', report)
+            if node.get('type') in ('nms', 'soft_nms'):
+                _rename(node, 'iou_thr', 'iou_threshold', f'model.{stage}', report)
     for node in dicts_in(model):
         if isinstance(node.get('roi_layer'), dict):
-            _rename(node['roi_layer'], _RENAMED_LAYER_KEYS, 'roi_layer', report)
+            _rename(node['roi_layer'], 'out_size', 'output_size', 'roi_layer', report)
+            _rename(node['roi_layer'], 'sample_num', 'sampling_ratio', 'roi_layer', report)
 
 
 def _upgrade_proposals(node: dict[str, Any], path: str, report: Report) -> None:
@@ -118,13 +106,11 @@ def _upgrade_proposals(node: dict[str, Any], path: str, report: Report) -> None:
             node.pop(name)
             report.done(f'{path}.{name}: left out, it had no effect any more (max_per_img has)')
     if 'nms_thr' in node:
-        node.setdefault('nms', {'type': 'nms', 'iou_threshold': node['nms_thr']})
-        node.pop('nms_thr')
+        node.setdefault('nms', {'type': 'nms', 'iou_threshold': node.pop('nms_thr')})
         report.done(f'{path}.nms_thr -> nms.iou_threshold')
 
 
-def _rename(node: dict[str, Any], names: dict[str, str], path: str, report: Report) -> None:
-    for old, new in names.items():
-        if old in node and (old != 'iou_thr' or node.get('type') in ('nms', 'soft_nms')):
-            node.setdefault(new, node.pop(old))
-            report.done(f'{path}: {old} -> {new}')
+def _rename(node: dict[str, Any], old: str, new: str, path: str, report: Report) -> None:
+    if old in node:
+        node.setdefault(new, node.pop(old))
+        report.done(f'{path}: {old} -> {new}')

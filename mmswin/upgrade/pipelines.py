@@ -1,12 +1,11 @@
 """Data pipelines: transforms translated one by one; what the data preprocessor does now leaves the pipeline."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.reppoints_v2 import MAPS, PACKING
-from mmswin.upgrade.tta import main_scale, tta_pipeline
+from mmswin.upgrade.tta import main_scale, several, tta_pipeline
 
 # Turned arrays into tensors and picked keys; the packing transform does it all.
 _PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Collect', 'WrapFieldsToLists', MAPS, PACKING)
@@ -17,61 +16,29 @@ _ON_PIXELS = (
     'ContrastTransform', 'EqualizeTransform', 'Rotate', 'Shear', 'Translate', 'RandomRotate', 'RandomCenterCropPad',
     'CLAHE', 'RGB2Gray', 'AdjustGamma', 'Rerange',
 )  # fmt: skip
+_SEG_FILLING = {'pad_val': 0, 'seg_pad_val': 255}
 _BOX_LABELS = {'gt_labels': 'gt_bboxes_labels'}
-
-
-@dataclass
-class Preprocessing:
-    """What the old pipelines did to every image at their end, and the data preprocessor does now.
-
-    Attributes:
-        scope: 'mmdet' or 'mmseg'.
-        values: Arguments of the data preprocessor.
-        masks: Whether instance masks are loaded.
-        reduce_zero_label: As the old ``LoadAnnotations`` said, or None.
-    """
-
-    scope: str
-    values: dict[str, Any] = field(default_factory=dict)
-    masks: bool = False
-    reduce_zero_label: bool | None = None
-
-    def set(self, key: str, values: dict[str, Any], report: Report) -> None:
-        """Take over arguments that an entry of a pipeline asks for; two that disagree are named."""
-        for name, value in values.items():
-            value = list(value) if isinstance(value, (list, tuple)) and name in ('mean', 'std') else value
-            known = self.values.setdefault(name, value)
-            if known != value:
-                why = f'another pipeline says {known!r}, and there is one data preprocessor ({name}) for all; make them agree'
-                report.failed(key, value, why)
-
-    def config(self) -> dict[str, Any]:
-        """``model.data_preprocessor``."""
-        kind = 'DetDataPreprocessor' if self.scope == 'mmdet' else 'SegDataPreProcessor'
-        new = {'type': kind, **self.values}
-        if self.masks:
-            new['pad_mask'] = True
-        if self.scope == 'mmseg':
-            new.setdefault('pad_val', 0)
-            new.setdefault('seg_pad_val', 255)
-        return new
 
 
 class PipelineUpgrade:
     """Translates the pipelines of one configuration.
 
     Attributes:
-        preprocessing: What they share.
+        masks: Whether instance masks are loaded.
+        reduce_zero_label: As the old ``LoadAnnotations`` said, or None.
         tta_pipeline: ``tta_pipeline``, if a test asked for several scales or for flipped images; else None.
     """
 
     def __init__(self, scope: str, report: Report) -> None:
         self.report = report
-        self.preprocessing = Preprocessing(scope)
+        self.masks = False
+        self.reduce_zero_label: bool | None = None
         self.tta_pipeline: list[dict[str, Any]] | None = None
+        self._preprocessing: dict[str, Any] = {}
         self._testing = False
         self._detection = scope == 'mmdet'
         self._translators: dict[str, Callable[[Section], list[dict[str, Any]]]] = {
+            'LoadImageFromFile': self._load_image,
             'LoadAnnotations': self._load_annotations,
             'Resize': self._resize,
             'RandomFlip': self._flip,
@@ -81,11 +48,27 @@ class PipelineUpgrade:
             'AutoAugment': self._choice,
             'Albu': self._albu,
             'InstaBoost': self._insta_boost,
-            'Mosaic': self._swap_sides,
-            'MixUp': self._swap_sides,
-            'RandomAffine': self._swap_sides,
             'MultiScaleFlipAug': self._single_view,
+            **dict.fromkeys(('Mosaic', 'MixUp', 'RandomAffine'), self._swap_sides),
+            **dict.fromkeys(_PACKING, self._pack),
         }
+
+    def preprocessor(self) -> dict[str, Any]:
+        """``model.data_preprocessor``: what the old pipelines did to every image at their end."""
+        if self._detection:
+            masks = {'pad_mask': True} if self.masks else {}
+            return {'type': 'DetDataPreprocessor', **self._preprocessing, **masks}
+        filling = {name: value for name, value in _SEG_FILLING.items() if name not in self._preprocessing}
+        return {'type': 'SegDataPreProcessor', **self._preprocessing, **filling}
+
+    def _preprocess(self, key: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+        """Have the data preprocessor do what an entry of a pipeline did; two that disagree are named."""
+        for name, value in values.items():
+            known = self._preprocessing.setdefault(name, value)
+            if known != value:
+                why = f'another pipeline says {known!r}, and there is one data preprocessor ({name}) for all; make them agree'
+                self.report.failed(key, value, why)
+        return []
 
     def train(self, steps: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
         """A training pipeline, or a part of one in a wrapper."""
@@ -98,14 +81,14 @@ class PipelineUpgrade:
         )
         return new
 
-    def test(self, steps: list[dict[str, Any]], path: str, with_mask: bool) -> list[dict[str, Any]]:
+    def test(self, steps: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
         """A test pipeline: one view, annotations loaded behind the resizing, where they are not resized."""
         self._testing = True
         views = next((step for step in steps if step.get('type') == 'MultiScaleFlipAug'), None)
         new = [step for step in self._all(steps, path) if step['type'] != 'LoadAnnotations']
         self._testing = False
         if self._detection:
-            load = {'type': 'LoadAnnotations', 'with_bbox': True, **({'with_mask': True} if with_mask else {})}
+            load = {'type': 'LoadAnnotations', 'with_bbox': True, **({'with_mask': True} if self.masks else {})}
             keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
             end = [load, {'type': 'PackDetInputs', 'meta_keys': keys}]
         else:
@@ -125,76 +108,67 @@ class PipelineUpgrade:
         new = []
         for index, step in enumerate(steps):
             old = Section(step, f'{path}.{index}', self.report)
-            name = old.get('type')
-            if name == 'LoadImageFromFile':
-                new.append(self._load_image(old))
-            elif name in self._translators:
-                new += self._translators[name](old)
-            elif name not in _PACKING:
-                new.append(old.take_rest())  # the same here, or named when the result is checked
-            elif old.get('meta_keys') is not None:
-                why = (
-                    'the packing transforms have their own; set meta_keys at the end of the pipeline, if you need them'
-                )
-                old.fail('meta_keys', why)
+            # Others are the same here, or named when the result is checked.
+            new += self._translators.get(old.get('type'), lambda old: [dict(old)])(old)
         names = [step.get('type') for step in steps]
         later = names[names.index('Normalize') + 1 :] if 'Normalize' in names else []
         for name in [name for name in later if name in _ON_PIXELS]:
             why = (
-                'it came after Normalize, and images are normalised behind the pipeline now; see whether it is right for '
-                'pixels from 0 to 255'
+                'it came after Normalize, and images are normalised later now: is it right for pixels from 0 to 255?'
             )
             self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)], why)
         return new
 
-    def _load_image(self, old: Section) -> dict[str, Any]:
-        old.drop('type')
+    def _pack(self, old: Section) -> list[dict[str, Any]]:
+        if old.get('meta_keys') is not None:
+            why = 'the packing transforms have their own; set meta_keys at the end of the pipeline, if you need them'
+            old.fail('meta_keys', why)
+        return []
+
+    def _load_image(self, old: Section) -> list[dict[str, Any]]:
         old.rename_storage()
         self.report.done(
             'LoadImageFromFile -> mmswin.LoadImageFromFile: training skips and counts bad images, up to 1 %'
         )
         if self._testing:  # no image may be skipped, and the libraries' inferencers look for their own by name
-            return {'type': 'LoadImageFromFile', **old.take_rest()}
-        return {'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': 0.01, **old.take_rest()}
+            return [dict(old)]
+        return [{**old, 'type': 'mmswin.LoadImageFromFile', 'max_bad_fraction': 0.01}]
 
     def _load_annotations(self, old: Section) -> list[dict[str, Any]]:
         old.rename_storage()
-        if not self._detection:
-            zero = old.take('reduce_zero_label')
-            if zero is not None:
-                self.preprocessing.reduce_zero_label = zero
-                self.report.done('LoadAnnotations.reduce_zero_label -> the data set, which has it for all')
-        elif old.get('with_mask'):
-            self.preprocessing.masks = True
-        return [old.take_rest()]
+        self.masks |= self._detection and bool(old.get('with_mask'))
+        zero = None if self._detection else old.take('reduce_zero_label')
+        if zero is not None:
+            self.reduce_zero_label = zero
+            self.report.done('LoadAnnotations.reduce_zero_label -> the data set, which has it for all')
+        return [dict(old)]
 
     def _resize(self, old: Section) -> list[dict[str, Any]]:
         """One scale, one of several, a range of scales, or a range of ratios: four transforms now."""
         scale, ratios = old.take('img_scale'), old.take('ratio_range')
         mode = old.take('multiscale_mode', 'range')
         old.drop('type', 'override', 'backend')
-        rest = {'keep_ratio': old.take('keep_ratio', True), **old.take_rest()}
-        scales = [tuple(s) for s in scale] if scale and isinstance(scale[0], (list, tuple)) else None
-        if scales is not None and len(scales) == 1:
-            scale, scales = scales[0], None
-        if scale is None:
+        rest = {'keep_ratio': old.take('keep_ratio', True), **old}
+        scales = [tuple(one) for one in several(scale)]
+        if not scales:
             why = 'a Resize without img_scale, relative to each image; set scale, or use a Resize with scale_factor'
             self.report.failed(old.path, {'ratio_range': ratios}, why)
-            return [{'type': 'Resize', 'scale_factor': 1.0, **rest}]
-        if scales is None and ratios is not None:
-            return [{'type': 'RandomResize', 'scale': tuple(scale), 'ratio_range': tuple(ratios), **rest}]
-        if scales is None:
-            return [{'type': 'Resize', 'scale': tuple(scale), **rest}]
-        if mode == 'value':
-            return [{'type': 'RandomChoiceResize', 'scales': scales, **rest}]
-        # The old one drew the long side and the short side apart, whatever their order.
-        return [{'type': 'RandomResize', 'scale': [(max(s), min(s)) for s in scales], **rest}]
+            new = {'type': 'Resize', 'scale_factor': 1.0}
+        elif len(scales) > 1 and mode == 'value':
+            new = {'type': 'RandomChoiceResize', 'scales': scales}
+        elif len(scales) > 1:
+            # The old one drew the long side and the short side apart, whatever their order.
+            new = {'type': 'RandomResize', 'scale': [(max(one), min(one)) for one in scales]}
+        elif ratios is not None:
+            new = {'type': 'RandomResize', 'scale': scales[0], 'ratio_range': tuple(ratios)}
+        else:
+            new = {'type': 'Resize', 'scale': scales[0]}
+        return [{**new, **rest}]
 
     def _flip(self, old: Section) -> list[dict[str, Any]]:
         ratio = old.take('flip_ratio')
         probability = old.take('prob', ratio)
-        old.drop('type')
-        return [] if probability is None else [{'type': 'RandomFlip', 'prob': probability, **old.take_rest()}]
+        return [] if probability is None else [{'type': old.take('type'), 'prob': probability, **old}]
 
     def _crop(self, old: Section) -> list[dict[str, Any]]:
         if self._detection and old.get('crop_type', 'absolute') in ('absolute', 'relative'):
@@ -202,13 +176,11 @@ class PipelineUpgrade:
             if rows != columns:
                 old['crop_size'] = (columns, rows)
                 self.report.done('RandomCrop.crop_size: (height, width) -> (width, height)')
-        crop = old.take_rest()
-        return [{**crop, 'crop_size': tuple(crop['crop_size'])}]
+        return [{**old, 'crop_size': tuple(old['crop_size'])}]
 
     def _normalize(self, old: Section) -> list[dict[str, Any]]:
-        values = {'mean': old.take('mean'), 'std': old.take('std'), 'bgr_to_rgb': old.take('to_rgb', True)}
-        self.preprocessing.set(old.path, values, self.report)
-        return []
+        mean, std = (list(old.get(name) or ()) for name in ('mean', 'std'))
+        return self._preprocess(old.path, {'mean': mean, 'std': std, 'bgr_to_rgb': old.get('to_rgb', True)})
 
     def _pad(self, old: Section) -> list[dict[str, Any]]:
         size, divisor = old.take('size'), old.take('size_divisor')
@@ -217,18 +189,14 @@ class PipelineUpgrade:
             if self._testing and not self._detection:
                 values = {'test_cfg': values}
         elif not self._detection:
-            values = {'size': tuple(size)} | {
-                name: old.take(name, v) for name, v in (('pad_val', 0), ('seg_pad_val', 255))
-            }
+            values = {'size': tuple(size), **{name: old.take(name, value) for name, value in _SEG_FILLING.items()}}
         else:
             fixed = {'size': (size[1], size[0])} if size is not None else {}
-            old.drop('type')
             self.report.remark('Pad to a fixed size stays in the pipeline and now pads before the normalisation')
-            return [{'type': 'Pad', **fixed, **old.take_rest()}]
-        self.preprocessing.set(old.path, values, self.report)
+            return [{'type': old.take('type'), **fixed, **old}]
         if old.get('pad_val') not in (None, 0, {'img': 0, 'masks': 0, 'seg': 255}):
             old.fail('pad_val', 'not taken over; set pad_value (mmdet) or pad_val (mmseg) of model.data_preprocessor')
-        return []
+        return self._preprocess(old.path, values)
 
     def _choice(self, old: Section) -> list[dict[str, Any]]:
         branches = enumerate(old.get('policies'))
@@ -242,12 +210,12 @@ class PipelineUpgrade:
             labels = [_BOX_LABELS.get(name, name) for name in boxes['label_fields']]
             old['bbox_params'] = {**boxes, 'label_fields': list(dict.fromkeys([*labels, 'gt_ignore_flags']))}
         old.drop('update_pad_shape')
-        return [old.take_rest()]
+        return [dict(old)]
 
     def _insta_boost(self, old: Section) -> list[dict[str, Any]]:
         """mmdet's needs a package that stops at objects of several parts."""
         self.report.done('InstaBoost -> mmswin.InstaBoost')
-        return [{**old.take_rest(), 'type': 'mmswin.InstaBoost'}]
+        return [{**old, 'type': 'mmswin.InstaBoost'}]
 
     def _swap_sides(self, old: Section) -> list[dict[str, Any]]:
         """(height, width) became (width, height)."""
@@ -257,7 +225,7 @@ class PipelineUpgrade:
                 old[name] = (sides[1], sides[0])
                 if sides[0] != sides[1]:
                     self.report.done(f'{old.get("type")}.{name}: (height, width) -> (width, height)')
-        return [old.take_rest()]
+        return [dict(old)]
 
     def _single_view(self, old: Section) -> list[dict[str, Any]]:
         """The transforms of the old test, at its main scale and unflipped."""

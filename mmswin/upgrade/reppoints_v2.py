@@ -1,6 +1,7 @@
 """RepPoints V2 and Mask RepPoints V2 as the authors of Swin released them: to this package's."""
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 from mmswin.engine.types import resolve_type
@@ -37,12 +38,6 @@ _ONLY: dict[str, dict[str, Any]] = {
     'train_cfg.init.assigner': dict(use_center=True),
     'train_cfg.heatmap.assigner': dict(type='PointHMAssigner', gaussian_bump=True, gaussian_iou=0.7),
 }
-_UNREAD = ('allowed_border', 'debug')
-
-
-def is_reppoints_v2(model: dict[str, Any]) -> bool:
-    """Whether a model is of one of the released kinds."""
-    return model.get('type') in DETECTORS
 
 
 def upgrade_reppoints_v2(model: dict[str, Any], report: Report) -> None:
@@ -84,16 +79,24 @@ def _check_only(old: Section) -> Section:
 def _part(old: Section, kind: str) -> dict[str, Any]:
     """A neck or head without what it has by itself."""
     old.drop('type')
-    new: dict[str, Any] = {'type': kind}
-    (made,) = resolve_type(kind, 'mmdet')
-    defaults = _defaults(made)
-    for name, value in _check_only(old).take_rest().items():
-        name = _RENAMED.get(name, name)
+    values = {}
+    for name, value in _check_only(old).items():
         if isinstance(value, dict) and 'type' in value:
             value = {**value, 'type': _LOSSES.get(value['type'], value['type'])}
-        if name not in defaults or _complete(defaults[name]) != _complete(value):
-            new[name] = value
-    return new
+        values[_RENAMED.get(name, name)] = value
+    return without_defaults(kind, values)
+
+
+def without_defaults(kind: str, values: dict[str, Any], always: Collection[str] = ()) -> dict[str, Any]:
+    """A dict of a type with the values that are not its defaults, or are always said."""
+    (made,) = resolve_type(kind, 'mmdet')
+    defaults = {name: _complete(value) for name, value in _defaults(made).items()}
+    said = {
+        name: value
+        for name, value in values.items()
+        if name in always or name not in defaults or defaults[name] != _complete(value)
+    }
+    return {'type': kind, **said}
 
 
 def _defaults(kind: Any) -> dict[str, Any]:
@@ -129,25 +132,22 @@ def _mask_head(old: Section) -> dict[str, Any]:
         'norm_cfg': branch.take('norm', {'type': 'BN', 'requires_grad': True}),
     }
     branch.drop('num_classes', 'loss_sem')  # of the semantic loss that is off
-    new: dict[str, Any] = {'type': 'mmswin.AuxiliaryMaskHead', 'mask_feature_head': features}
     unused, auxiliary, final = head.get('mask_loss_weight', [0.0, 0.6, 1.0])
     if (unused, final) != (0, 1):
         head.fail('mask_loss_weight', 'the first and the last are 0 and 1 here; set auxiliary_weight and loss_mask')
     head.drop('mask_loss_weight')
-    given = {
+    values = {
+        'mask_feature_head': features,
         'num_layers': head.take('num_layers', 3),
         'feat_channels': head.take('channels', 8),
         'mask_out_stride': head.take('mask_out_stride', 4),
         'max_masks_to_train': head.take('max_proposals', 500),
         'auxiliary_weight': auxiliary,
+        'loss_mask': {'type': 'DiceLoss', 'use_sigmoid': True, 'activate': True, 'eps': 5e-6},
     }
-    (kind,) = resolve_type(new['type'], 'mmdet')
-    defaults = _defaults(kind)
-    new.update({name: value for name, value in given.items() if defaults.get(name) != value})
-    new['loss_mask'] = {'type': 'DiceLoss', 'use_sigmoid': True, 'activate': True, 'eps': 5e-6}
     for section in (branch, head, old):
         section.close('no argument of AuxiliaryMaskHead; see its arguments')
-    return new
+    return without_defaults('mmswin.AuxiliaryMaskHead', values, always=('mask_feature_head', 'loss_mask'))
 
 
 def _stage(old: Section, plain: str, by_centroids: str) -> dict[str, Any]:
@@ -155,5 +155,5 @@ def _stage(old: Section, plain: str, by_centroids: str) -> dict[str, Any]:
     assigner = _check_only(old.section('assigner'))
     assigner.drop('type')
     kind = by_centroids if assigner.take('mask_center_sample', False) else plain
-    old.drop(*_UNREAD)
-    return {'assigner': {'type': kind, **assigner.take_rest()}, **old.take_rest()}
+    old.drop('allowed_border', 'debug')  # which nothing read
+    return {'assigner': {'type': kind, **assigner}, **old}

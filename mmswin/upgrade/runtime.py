@@ -14,11 +14,13 @@ _BACKENDS = {
     'NeptuneLoggerHook': 'NeptuneVisBackend',
     'DvcliveLoggerHook': 'DVCLiveVisBackend',
 }
-_TEXT_LOGGERS = ('TextLoggerHook',)
 _OWN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook')
 # Figures of mmdet's COCO evaluation, whose names have a prefix now.
 _COCO_FIGURES = ('bbox_', 'segm_', 'proposal_')
 _BASE_GPUS = 8
+# At the top in both.
+_KEPT = ('find_unused_parameters', 'work_dir', 'custom_imports')
+_WORKFLOW = [('train', 1)]
 _BY_EPOCH = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True}
 
 
@@ -27,35 +29,48 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
     iterations = unit == 'iters'
     kind = 'Det' if scope == 'mmdet' else 'Seg'
     interval, backends = _logging(old)
+    logger = {'type': 'LoggerHook', 'interval': interval}
+    processes = old.section('dist_params')
+    load, resume = old.take('load_from'), old.take('resume_from')
     new: dict[str, Any] = {
         'default_hooks': {
             'timer': {'type': 'IterTimerHook'},
-            'logger': {
-                'type': 'LoggerHook',
-                'interval': interval,
-                **({'log_metric_by_epoch': False} if iterations else {}),
-            },
+            'logger': {**logger, 'log_metric_by_epoch': False} if iterations else logger,
             'param_scheduler': {'type': 'ParamSchedulerHook'},
             'checkpoint': _checkpoints(old, iterations, evaluation),
             'sampler_seed': {'type': 'DistSamplerSeedHook'},
             'visualization': {'type': f'{kind}VisualizationHook'},
         },
         'custom_hooks': [{'type': name} for name in _OWN_HOOKS] + _custom_hooks(old),
-        'env_cfg': _environment(old),
+        'env_cfg': {
+            'cudnn_benchmark': old.take('cudnn_benchmark', False),
+            'mp_cfg': {
+                'mp_start_method': old.take('mp_start_method', 'fork'),
+                'opencv_num_threads': old.take('opencv_num_threads', 0),
+            },
+            'dist_cfg': {'backend': processes.take('backend', 'nccl'), **processes},
+        },
         'vis_backends': backends,
         'visualizer': {'type': f'{kind}LocalVisualizer', 'vis_backends': backends, 'name': 'visualizer'},
         'log_processor': {'by_epoch': False} if iterations else {**_BY_EPOCH},
         'log_level': old.take('log_level', 'INFO'),
-        **_starting_point(old),
+        'load_from': resume or load,
+        'resume': bool(old.take('auto_resume', False)),
     }
-    for name in ('find_unused_parameters', 'work_dir', 'custom_imports'):
-        if old.get(name) is not None:
-            new[name] = old.get(name)
-        old.drop(name)
+    old.report.done('dist_params, cudnn_benchmark -> env_cfg')
+    if resume:
+        why = 'a run of the old libraries cannot go on here; load_from names the file now: a new run starts from its weights'
+        old.report.failed('resume_from', resume, why)
+    new |= {name: old[name] for name in _KEPT if old.get(name) is not None}
     if 'custom_imports' in new:
         why = 'these modules are written for the old libraries; bring them up to mmengine, or leave the line out'
         old.report.failed('custom_imports', new['custom_imports'], why)
-    _drop_what_ended(old)
+    if [tuple(part) for part in old.get('workflow') or _WORKFLOW] != _WORKFLOW:
+        why = 'validation is set in train_cfg and val_cfg now; the loss on its set is no longer computed in between'
+        old.fail('workflow', why)
+    if old.get('seed') is not None:
+        old.fail('seed', f'a seed is given to a run; call mmswin train with --seed {old["seed"]}')
+    old.drop(*_KEPT, 'workflow', 'seed', 'gpus', 'gpu_ids', 'device')
     return new
 
 
@@ -73,7 +88,7 @@ def _logging(old: Section) -> tuple[int, list[dict[str, Any]]]:
                 options['save_dir'] = options.pop('log_dir')
             backends.append({'type': _BACKENDS[name], **options})
             old.report.done(f'{name} -> {_BACKENDS[name]}')
-        elif name not in _TEXT_LOGGERS:
+        elif name != 'TextLoggerHook':
             old.report.failed(f'log_config.hooks.{index}', name, 'no counterpart; add a backend to vis_backends')
     log.close('no translation for it; see LoggerHook of mmengine')
     old.report.done('log_config -> default_hooks.logger, vis_backends')
@@ -83,11 +98,10 @@ def _logging(old: Section) -> tuple[int, list[dict[str, Any]]]:
 def _checkpoints(old: Section, iterations: bool, evaluation: Section) -> dict[str, Any]:
     config = old.section('checkpoint_config')
     new: dict[str, Any] = {'type': 'CheckpointHook', 'interval': config.take('interval', 1)}
-    by_epoch = config.take('by_epoch', not iterations)
-    if not by_epoch:
+    if not config.take('by_epoch', not iterations):
         new['by_epoch'] = False
     config.drop('meta', 'create_symlink')
-    new.update(config.take_rest())
+    new |= config
     best, rule = evaluation.take('save_best'), evaluation.take('rule')
     if best is not None:
         new['save_best'] = f'coco/{best}' if best.startswith(_COCO_FIGURES) else best
@@ -111,43 +125,6 @@ def _custom_hooks(old: Section) -> list[dict[str, Any]]:
             old.report.done('ExpMomentumEMAHook -> EMAHook, total_iter -> gamma, skip_buffers -> update_buffers')
         kept.append(hook)
     return kept
-
-
-def _environment(old: Section) -> dict[str, Any]:
-    processes = old.section('dist_params')
-    new = {
-        'cudnn_benchmark': old.take('cudnn_benchmark', False),
-        'mp_cfg': {
-            'mp_start_method': old.take('mp_start_method', 'fork'),
-            'opencv_num_threads': old.take('opencv_num_threads', 0),
-        },
-        'dist_cfg': {'backend': processes.take('backend', 'nccl'), **processes.take_rest()},
-    }
-    old.report.done('dist_params, cudnn_benchmark -> env_cfg')
-    return new
-
-
-def _starting_point(old: Section) -> dict[str, Any]:
-    load, resume = old.take('load_from'), old.take('resume_from')
-    automatic = old.take('auto_resume', False)
-    new: dict[str, Any] = {'load_from': resume or load, 'resume': bool(automatic)}
-    if resume:
-        why = (
-            'a run of the old libraries cannot go on here: its file holds another optimizer state; load_from names the '
-            'file now, so a new run starts from its weights'
-        )
-        old.report.failed('resume_from', resume, why)
-    return new
-
-
-def _drop_what_ended(old: Section) -> None:
-    flow, seed = old.get('workflow'), old.get('seed')
-    if flow is not None and [tuple(part) for part in flow] != [('train', 1)]:
-        why = 'validation is set in train_cfg and val_cfg now; the loss on its set is no longer computed in between'
-        old.fail('workflow', why)
-    if seed is not None:
-        old.fail('seed', f'a seed is given to a run; call mmswin train with --seed {seed}')
-    old.drop('workflow', 'seed', 'gpus', 'gpu_ids', 'device')
 
 
 def base_batch_size(train_loader: dict[str, Any] | None, old_data: dict[str, Any] | None) -> int | None:

@@ -9,7 +9,7 @@ _OPTIMIZER_HOOKS = (
     'GradientCumulativeFp16OptimizerHook',
 )  # fmt: skip
 # Words of the old `lr_config`, next to those of a policy.
-_WARM_UPS = ('linear', 'constant')
+_WARM_UPS = {'linear': ('LinearLR', 'start_factor'), 'constant': ('ConstantLR', 'factor')}
 
 
 def upgrade_optimizer(old: Section) -> dict[str, Any]:
@@ -18,21 +18,19 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     optimizer = old.section('optimizer')
     hook = old.section('optimizer_config')
     paramwise, constructor = optimizer.take('paramwise_cfg'), optimizer.take('constructor')
-    precision = _mixed_precision(old, hook)
-    new: dict[str, Any] = {'type': 'OptimWrapper' if precision is None else 'AmpOptimWrapper'}
-    new.update(precision or {})
-    new['constructor'] = (
-        'mmswin.OptimWrapperConstructor' if constructor in (None, 'DefaultOptimizerConstructor') else constructor
-    )
-    new['optimizer'] = optimizer.take_rest()
-    if paramwise:
-        new['paramwise_cfg'] = paramwise
-    clip = hook.take('grad_clip')
-    if clip:
-        new['clip_grad'] = clip
+    plain = constructor in (None, 'DefaultOptimizerConstructor')
+    new: dict[str, Any] = {
+        **_precision(old, hook),
+        'constructor': 'mmswin.OptimWrapperConstructor' if plain else constructor,
+        'optimizer': dict(optimizer),
+    }
     steps = hook.take('update_interval') or hook.take('cumulative_iters') or 1
-    if steps != 1:
-        new['accumulative_counts'] = steps
+    options = {
+        'paramwise_cfg': paramwise,
+        'clip_grad': hook.take('grad_clip'),
+        'accumulative_counts': None if steps == 1 else steps,
+    }
+    new |= {name: value for name, value in options.items() if value}
     if hook.get('type') not in _OPTIMIZER_HOOKS:
         hook.fail('type', 'not known what it does; see OptimWrapper of mmengine')
     hook.drop('type', 'coalesce', 'bucket_size_mb', 'distributed', 'detect_anomalous_params')  # DDP sees to them
@@ -43,22 +41,21 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     return new
 
 
-def _mixed_precision(old: Section, hook: Section) -> dict[str, Any] | None:
-    """Arguments of ``AmpOptimWrapper``, or None for float32. Apex by the authors' hook, or mmcv's own fp16."""
+def _precision(old: Section, hook: Section) -> dict[str, Any]:
+    """The type of ``optim_wrapper`` and its scaling of the loss. Apex by the authors' hook, or mmcv's own fp16."""
     fp16, apex = old.take('fp16'), hook.take('use_fp16', False)
     if str(hook.get('type')).endswith('Fp16OptimizerHook'):
         fp16 = {'loss_scale': hook.take('loss_scale', 512.0)}
     if apex:
         old.report.done('mixed precision by apex -> AmpOptimWrapper of torch')
-        return {}
+        return {'type': 'AmpOptimWrapper'}
     if not isinstance(fp16, dict):
-        return None
-    fp16 = dict(fp16)
-    scale = fp16.pop('loss_scale', 512.0)
-    for name, value in fp16.items():
-        old.report.failed(f'fp16.{name}', value, 'no option of AmpOptimWrapper; leave it out, or set loss_scale')
+        return {'type': 'OptimWrapper'}
+    options = Section(fp16, 'fp16', old.report)
+    scale = options.take('loss_scale', 512.0)
+    options.close('no option of AmpOptimWrapper; leave it out, or set loss_scale')
     old.report.done('fp16 -> AmpOptimWrapper')
-    return {} if scale == 'dynamic' else {'loss_scale': scale}
+    return {'type': 'AmpOptimWrapper'} | ({} if scale == 'dynamic' else {'loss_scale': scale})
 
 
 def upgrade_length(old: Section) -> tuple[str, int]:
@@ -72,8 +69,9 @@ def upgrade_length(old: Section) -> tuple[str, int]:
     runner.close(f'no option of the new training loop ({name}); see the loops of mmengine')
     if (epochs is None) == (iterations is None):
         said = {'type': name, 'max_epochs': epochs, 'max_iters': iterations}
-        why = 'it does not say how long to train; the new file trains 12 epochs: set train_cfg'
-        old.report.failed('runner', said, why)
+        old.report.failed(
+            'runner', said, 'it does not say how long to train; the new file trains 12 epochs: set train_cfg'
+        )
         epochs, iterations = 12, None
     if name.endswith('Amp'):
         old.report.done(f'runner {name} (apex) -> the usual loop')
@@ -106,11 +104,8 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
         old.report.failed('lr_config.by_epoch', True, 'the run is counted in iterations; set by_epoch=False')
     new = _policy(rates, policy.lower(), by_epoch, length, 0 if by_epoch else end)
     if new is None:
-        why = (
-            'no translation for this policy; write a scheduler of mmengine into param_scheduler; until then the rate is '
-            'constant'
-        )
-        old.report.failed('lr_config', {'policy': policy, **rates.take_rest()}, why)
+        why = 'no translation; write a scheduler of mmengine into param_scheduler, until then the rate is constant'
+        old.report.failed('lr_config', {'policy': policy, **rates}, why)
         return warm_up
     rates.close(f'no translation for it with the policy {policy!r}; adjust param_scheduler')
     if new and policy.lower() in ('poly', 'cosineannealing') and end:
@@ -126,15 +121,15 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
 def _warm_up(rates: Section) -> list[dict[str, Any]]:
     kind, length = rates.get('warmup'), rates.take('warmup_iters', 0)
     ratio, by_epoch = rates.take('warmup_ratio', 0.1), rates.take('warmup_by_epoch', False)
-    if kind is not None and length and kind not in _WARM_UPS:
-        rates.fail(
-            'warmup', f'mmengine has no such warm-up, only {" and ".join(_WARM_UPS)}; this file warms up linearly'
-        )
-    rates.drop('warmup')
     if kind is None or not length:
+        rates.drop('warmup')
         return []
-    constant, linear = {'type': 'ConstantLR', 'factor': ratio}, {'type': 'LinearLR', 'start_factor': ratio}
-    new = {**(constant if kind == 'constant' else linear), 'by_epoch': by_epoch, 'begin': 0, 'end': length}
+    if kind not in _WARM_UPS:
+        why = f'mmengine has no such warm-up, only {" and ".join(_WARM_UPS)}; this file warms up linearly'
+        rates.fail('warmup', why)
+    rates.drop('warmup')
+    scheduler, factor = _WARM_UPS.get(kind, _WARM_UPS['linear'])
+    new = {'type': scheduler, factor: ratio, 'by_epoch': by_epoch, 'begin': 0, 'end': length}
     return [{**new, 'convert_to_iter_based': kind != 'constant'} if by_epoch else new]
 
 

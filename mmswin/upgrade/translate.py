@@ -59,7 +59,7 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     upgrade = DataUpgrade(old, scope, report)
     data = upgrade.upgrade(evaluation, unit == 'iters')
     new: dict[str, Any] = {'default_scope': scope}
-    new['model'] = upgrade_model(old, upgrade.pipelines.preprocessing.config(), pretrained)
+    new['model'] = upgrade_model(old, upgrade.pipelines.preprocessor(), pretrained)
     new.update(data)
     if upgrade.pipelines.tta_pipeline is not None:
         new['tta_pipeline'] = upgrade.pipelines.tta_pipeline
@@ -83,14 +83,10 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
 
 def _name_the_rest(old: Section, values: dict[str, Any]) -> None:
     """Variables whose value stands elsewhere in the configuration have served; others may have meant something."""
-    rest = old.take_rest()
-    used = [value for name, value in values.items() if name not in rest]
-    left_out = []
-    for name, value in rest.items():
-        if value is None or _stands_in(value, used):
-            left_out.append(name)
-        else:
-            old.report.failed(name, value, 'nothing known reads it; see what it was for')
+    used = [value for name, value in values.items() if name not in old]
+    left_out = [name for name, value in old.items() if value is None or _stands_in(value, used)]
+    old.drop(*left_out)
+    old.close('nothing known reads it; see what it was for')
     if left_out:
         old.report.done(f'variables that helped to write the old file, left out: {", ".join(left_out)}')
 

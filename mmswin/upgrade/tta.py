@@ -3,13 +3,17 @@
 from typing import Any
 
 
+def several(scale: Any) -> list[tuple[int, int]]:
+    """The sizes that an ``img_scale`` names: several, one or none."""
+    if not scale:
+        return []
+    return list(scale) if isinstance(scale[0], (list, tuple)) else [scale]
+
+
 def _views(step: dict[str, Any]) -> tuple[list[tuple[int, int]], list[float]]:
     """Sizes, none if they are relative to each image, and the ratios that each is scaled by."""
-    scale, ratios = step.get('img_scale') or (), step.get('img_ratios') or 1.0
-    sizes = [
-        tuple(one) for one in (scale if scale and isinstance(scale[0], (list, tuple)) else [scale] if scale else [])
-    ]
-    return sizes, [ratios] if isinstance(ratios, (int, float)) else list(ratios)
+    ratios = step.get('img_ratios') or 1.0
+    return several(step.get('img_scale')), [ratios] if isinstance(ratios, (int, float)) else list(ratios)
 
 
 def _scaled(size: tuple[int, int], ratio: float) -> tuple[int, int]:

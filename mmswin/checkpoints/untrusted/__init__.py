@@ -7,9 +7,8 @@ what was looked at is what is returned, and torch's own readers are not asked.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
 import torch
@@ -19,7 +18,7 @@ from mmswin.checkpoints.untrusted import safetensors_file, torch_files
 from mmswin.checkpoints.untrusted.other_files import FileRefused, FileUnsafe, open_regular
 from mmswin.errors import CheckpointError, UnsafeCheckpointError, printable
 
-__all__ = ['load_file', 'local_path', 'notes_of']
+__all__ = ['load_file', 'local_path', 'read_file']
 
 
 def local_path(source: str) -> Path:
@@ -27,6 +26,14 @@ def local_path(source: str) -> Path:
     if urlparse(source).scheme not in ('http', 'https'):
         return Path(source.removeprefix('file://')).expanduser()
     return downloads.fetch(source)
+
+
+class Checkpoint(NamedTuple):
+    """A file's dictionary, the format that it was in, and what its writer noted in the header of a safetensors file."""
+
+    content: dict[str, Any]
+    kind: str
+    notes: dict[str, str]
 
 
 def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
@@ -43,16 +50,24 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
         UnsafeCheckpointError: The file needs a type that is not among the safe ones.
         CheckpointError: The file is missing, damaged, or no checkpoint.
     """
-    name = _name(source)
+    return read_file(source, map_location).content
+
+
+def read_file(source: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoint:
+    """The same as :func:`load_file` with what the file says of itself."""
+    name = f"checkpoint '{printable(os.fspath(source), 1000)}'"
     device = torch.device(map_location if isinstance(map_location, (str, torch.device)) else 'cpu')
+    notes: dict[str, str] = {}
     try:
         path = local_path(os.fspath(source))
         with open_regular(path) as file:
             head = file.read(16)
             file.seek(0)
             if safetensors_file.recognised(head):
-                loaded, _ = safetensors_file.read(os.fspath(path), head, str(device))
+                kind = 'safetensors'
+                loaded, notes = safetensors_file.read(os.fspath(path), head, str(device))
             else:
+                kind = 'PyTorch (zip)' if head[:2] == b'PK' else 'PyTorch (before 1.6)'
                 loaded = torch_files.read(file, device)
     except FileUnsafe as error:
         raise UnsafeCheckpointError(f'{name} {printable(error)}') from error
@@ -60,24 +75,6 @@ def load_file(source: str | os.PathLike, map_location: Any = 'cpu') -> dict[str,
         raise CheckpointError(f'{name} {printable(error)}') from error
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error
-    if not isinstance(loaded, Mapping):
+    if not isinstance(loaded, dict):
         raise CheckpointError(f'{name} holds a {type(loaded).__name__}, not a dictionary of weights')
-    return loaded if isinstance(loaded, dict) else dict(loaded)
-
-
-def notes_of(path: str | os.PathLike) -> dict[str, str]:
-    """What the writer of a safetensors file noted in it; empty for any other file.
-
-    Raises:
-        CheckpointError: The file cannot be read.
-    """
-    try:
-        with open_regular(path) as file:
-            head = file.read(16)
-            return safetensors_file.read(os.fspath(path), head, None)[1] if safetensors_file.recognised(head) else {}
-    except FileRefused as error:
-        raise CheckpointError(f'{_name(path)} {printable(error)}') from error
-
-
-def _name(source: str | os.PathLike) -> str:
-    return f"checkpoint '{printable(os.fspath(source), 1000)}'"
+    return Checkpoint(loaded, kind, notes)

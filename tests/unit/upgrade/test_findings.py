@@ -8,7 +8,7 @@ def test_a_section_is_taken_apart() -> None:
     section = Section(values, 'data', report)
     assert section.take('a') == 1 and 'a' not in section
     inner = section.section('inner')
-    assert inner.path == 'data.inner' and inner.take_rest() == {'b': 2}
+    assert inner.path == 'data.inner' and inner == {'b': 2}
     section.drop('old')
     section.close('nobody reads it')
     assert report.untranslated == [Untranslated('data.left', 3, 'nobody reads it')]
@@ -30,4 +30,4 @@ def test_a_storage_that_is_a_disk_needs_no_entry() -> None:
     for client, kept in (({'backend': 'disk'}, {}), ({'backend': 'petrel'}, {'backend_args': {'backend': 'petrel'}})):
         section = Section({'file_client_args': client}, 'data', Report())
         section.rename_storage()
-        assert section.take_rest() == kept
+        assert section == kept

@@ -110,7 +110,7 @@ def test_a_transform_of_mmseg(old: dict[str, Any], new: dict[str, Any]) -> None:
 
 def test_the_preprocessor_of_detection() -> None:
     _, pipelines = upgrade(dict(type='LoadAnnotations', with_mask=True), dict(type='Pad', size_divisor=32))
-    assert pipelines.preprocessing.config() == dict(
+    assert pipelines.preprocessor() == dict(
         type='DetDataPreprocessor',
         mean=[1.0, 2.0, 3.0],
         std=[4.0, 5.0, 6.0],
@@ -134,9 +134,8 @@ def test_the_preprocessor_of_segmentation() -> None:
             ),
         ],
         'data.val',
-        False,
     )
-    assert pipelines.preprocessing.config() == dict(
+    assert pipelines.preprocessor() == dict(
         type='SegDataPreProcessor',
         mean=[1.0, 2.0, 3.0],
         std=[4.0, 5.0, 6.0],
@@ -150,7 +149,7 @@ def test_the_preprocessor_of_segmentation() -> None:
 
 def test_pipelines_that_normalise_differently_are_named() -> None:
     _, pipelines = upgrade()
-    pipelines.test([LOAD, dict(NORMALIZE, mean=[0.0, 0.0, 0.0]), *PACK], 'data.val.pipeline', False)
+    pipelines.test([LOAD, dict(NORMALIZE, mean=[0.0, 0.0, 0.0]), *PACK], 'data.val.pipeline')
     (entry,) = pipelines.report.untranslated
     assert entry.key == 'data.val.pipeline.1' and '[1.0, 2.0, 3.0]' in entry.why
 
@@ -173,7 +172,7 @@ def views(scope: str = 'mmdet', **options: Any) -> tuple[list[dict[str, Any]], P
         dict(type='Collect', keys=['img']),
     ]
     steps = [LOAD, dict(type='MultiScaleFlipAug', transforms=inner, **options)]
-    return pipelines.test(steps, 'data.val', False), pipelines
+    return pipelines.test(steps, 'data.val'), pipelines
 
 
 def test_a_test_of_one_view() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmswin.checkpoints import CheckpointError, load_file
-from mmswin.checkpoints.untrusted import notes_of
+from mmswin.checkpoints.untrusted import read_file
 
 safetensors = pytest.importorskip('safetensors.torch')
 
@@ -37,7 +37,7 @@ def test_tensors_come_back(tmp_path):
         assert loaded[name].dtype == tensor.dtype
         assert torch.equal(loaded[name], tensor)
     loaded['a.weight'].add_(1)
-    assert notes_of(path) == {'format': 'pt'}
+    assert read_file(path).notes == {'format': 'pt'}
     safetensors.save_file({}, path)
     assert load_file(path) == {}
 
