@@ -19,7 +19,6 @@ from mmswin.checkpoints.formats import (
     FORMATS,
     HEADS,
     NETWORKS,
-    OPENMMLAB,
     OTHER_NETWORKS,
     PRETRAINING,
     V1,
@@ -334,11 +333,6 @@ def to_format(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
     backward = reverse(form.templates)
     ordered = split_qkv(ordered) if form.separate_qkv else ordered
     return {rename(name, backward): tensor for name, tensor in join_bias(ordered, form).items()}
-
-
-def to_openmmlab(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors with the authors' names under those of mmdet and mmseg."""
-    return to_format(tensors, OPENMMLAB)
 
 
 # ------------------------------------------------------------------ what is no Swin, in words

@@ -104,22 +104,19 @@ def _with_positions(tensors: dict[str, Tensor], as_map: bool) -> dict[str, Tenso
 
 def _norms(translation: Translation, kind: str, target: str) -> tuple[dict[str, Tensor], list[str]]:
     """The norms behind the stages as the target has them, by the authors' names, and those it has no place for."""
-    last = len(convert.variant_of(translation.tensors).depths) - 1
+    last = f'norm{len(convert.variant_of(translation.tensors).depths) - 1}.'
     behind = {name: value for name, value in translation.tensors.items() if name.startswith('norm')}
     final = {name: value for name, value in translation.classifier.items() if name.startswith('norm.')}
-    dense = any(not name.startswith(f'norm{last}.') for name in behind)
-    if target in ('mmswin', 'authors'):
-        if kind == 'classifier' and not dense and not final:  # as mmpretrain names the last norm of a classifier
-            return {name.replace(f'norm{last}.', 'norm.'): value for name, value in behind.items()}, []
-        return behind | final, []
-    if target in ('mmdet', 'mmseg'):
+    last_as_final = {name.replace(last, 'norm.'): value for name, value in behind.items() if name.startswith(last)}
+    dense = len(behind) > len(last_as_final)
+    if target in ('mmswin', 'authors'):  # a classifier's last norm may have mmpretrain's name
+        return (last_as_final if kind == 'classifier' and not dense and not final else behind | final), []
+    if target == 'mmpretrain':
+        return behind | {name.replace('norm.', last): value for name, value in final.items()}, []
+    if target in ('mmdet', 'mmseg') or (target == 'transformers' and kind != 'classifier' and dense):
         return behind, list(final)
-    if target == 'mmpretrain' or (target == 'transformers' and kind != 'classifier' and dense):
-        moved = {name.replace('norm.', f'norm{last}.'): value for name, value in final.items()}
-        return (behind | moved, []) if target == 'mmpretrain' else (behind, list(final))
-    moved = {name.replace(f'norm{last}.', 'norm.'): value for name, value in behind.items()}
-    kept = {name: value for name, value in (moved | final).items() if name.startswith('norm.')}
-    return kept, [name for name in behind if name.replace(f'norm{last}.', 'norm.') not in kept]
+    kept = last_as_final | final
+    return kept, [name for name in behind if name.replace(last, 'norm.') not in kept]
 
 
 def _shape(
@@ -187,8 +184,10 @@ def export(checkpoint: Mapping[str, Any], target: str) -> Export:
         tensors |= {rename(name, backward): value for name, value in translation.others.items()}
     else:
         dropped += [name for name in translation.others if not name.startswith(formats.PRETRAINING)]
-    notes = _notes(checkpoint, translation, form)
-    return Export(_content(checkpoint, tensors, target, whole), tensors, model, inside, dropped, notes)
+    container = 'state_dict' if whole and target == 'authors' else TARGETS[target].container
+    carried = meta_facts(checkpoint.get('meta')) if container else None
+    content = {container: tensors, **({'meta': carried} if carried else {})} if container else tensors
+    return Export(content, tensors, model, inside, dropped, _notes(checkpoint, translation, form))
 
 
 def _notes(checkpoint: Mapping[str, Any], translation: Translation, form: Format) -> list[str]:
@@ -200,11 +199,3 @@ def _notes(checkpoint: Mapping[str, Any], translation: Translation, form: Format
     if form.writes_index and len(_indices(translation, 'square')) < len(tables):
         notes.append('no relative position index is written: the file does not tell the sides of its window')
     return notes
-
-
-def _content(checkpoint: Mapping[str, Any], tensors: dict[str, Tensor], target: str, whole: bool) -> dict[str, Any]:
-    container = 'state_dict' if whole and target == 'authors' else TARGETS[target].container
-    if not container:
-        return tensors
-    carried = meta_facts(checkpoint.get('meta')) or {}
-    return {container: tensors, 'meta': carried} if carried else {container: tensors}

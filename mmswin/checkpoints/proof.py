@@ -32,10 +32,6 @@ _NO_SHIFT_ON_SMALL_MAPS = {
     'Swinv2ForImageClassification', 'Swinv2Backbone'}  # fmt: skip
 
 
-class NotVerifiedError(Exception):
-    """The proof could not be tried; the message says why."""
-
-
 def _by_name(translation: Translation, last: int) -> dict[str, Any]:
     """All that a file holds. A network with one norm behind its stages may call it the last stage's or its own."""
     found = {**translation.tensors, **translation.classifier, **translation.others}
@@ -98,30 +94,29 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         model: What the file is, as :class:`mmswin.checkpoints.export.Export` says.
 
     Returns:
-        A sentence with the largest difference.
+        A line with the largest difference, or with the reason why the library could not be run.
 
     Raises:
-        NotVerifiedError: The library is not installed, or cannot build this Swin.
         CheckpointError: The networks differ, or the library does not take the tensors.
     """
+    full = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     try:
         structure = structure_of(translation)
     except CheckpointError as error:
-        raise NotVerifiedError(str(error)) from error
-    blocks = LIBRARIES[library][1]
-    full = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+        return _not_run(library, error)
     try:
         theirs = build(library, structure, full, model)
+    except CheckpointError as error:
+        raise CheckpointError(f'{library} does not take what was converted: {error}') from error
     except ImportError as error:
-        missing = find_spec(library) is None
-        raise NotVerifiedError('it is not installed' if missing else f'it cannot be imported: {error}') from error
+        return _not_run(
+            library, 'it is not installed' if find_spec(library) is None else f'it cannot be imported: {error}'
+        )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        if isinstance(error, CheckpointError):
-            raise CheckpointError(f'{library} does not take what was converted: {error}') from error
-        raise NotVerifiedError(f'it cannot be run here: {str(error).splitlines()[0]}') from error
+        return _not_run(library, f'it cannot be run here: {str(error).partition(chr(10))[0]}')
     ours = our_model(translation, structure, shift_small_maps=_NO_SHIFT_ON_SMALL_MAPS.isdisjoint({library, model}))
     image = torch.rand(1, structure.channels, *structure.image, generator=torch.Generator().manual_seed(0)) * 4 - 2
-    expected, found = stage_outputs(ours, OUR_BLOCKS, image), stage_outputs(theirs, blocks, image)
+    expected, found = stage_outputs(ours, OUR_BLOCKS, image), stage_outputs(theirs, LIBRARIES[library][1], image)
     named = f'{library} {import_module(library).__version__}'
     worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(expected, found, strict=True))
     if not worst <= TOLERANCE:
@@ -131,6 +126,10 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         )
     size = 'x'.join(map(str, structure.image))
     return (
-        f'{named} computes the same features as mmswin in all {len(found)} stages, on an image '
+        f'verified   {named} computes the same features as mmswin in all {len(found)} stages, on an image '
         f'of {size} (they differ by {worst:.0e} of the largest value)'
     )
+
+
+def _not_run(library: str, reason: object) -> str:
+    return f'not run    in {library} ({reason}): the tensors are proved, the features are not'

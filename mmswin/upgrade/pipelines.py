@@ -113,9 +113,7 @@ class PipelineUpgrade:
         names = [step.get('type') for step in steps]
         later = names[names.index('Normalize') + 1 :] if 'Normalize' in names else []
         for name in [name for name in later if name in _ON_PIXELS]:
-            why = (
-                'it came after Normalize, and images are normalised later now: is it right for pixels from 0 to 255?'
-            )
+            why = 'it came after Normalize, and images are normalised later now: is it right for pixels from 0 to 255?'
             self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)], why)
         return new
 

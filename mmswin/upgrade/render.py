@@ -27,15 +27,11 @@ def literal(value: Any, indent: str = '', used: int = 0) -> str:
     if len(indent) + used + len(short) <= WIDTH or not isinstance(value, (dict, list, tuple)) or not value:
         return short
     inner = indent + _INDENT
-    opening, closing = _brackets(value)
-    if isinstance(value, dict):
-        entries = [(_key(name, value), entry) for name, entry in value.items()]
-    else:
-        entries = [('', entry) for entry in value]
+    opening, entries, closing = _parts(value)
     plain = all(not isinstance(entry, (dict, list, tuple)) or _of_numbers(entry) for _, entry in entries)
     if plain and not isinstance(value, dict):  # as many as a line holds
-        parts = [_on_one_line(entry).replace(' ', '\0') for _, entry in entries]
-        lines = textwrap.wrap(', '.join(parts) + ',', WIDTH, initial_indent=inner, subsequent_indent=inner, **UNBROKEN)
+        words = [_on_one_line(entry).replace(' ', '\0') for _, entry in entries]
+        lines = textwrap.wrap(', '.join(words) + ',', WIDTH, initial_indent=inner, subsequent_indent=inner, **UNBROKEN)
         return '\n'.join([opening, *(line.replace('\0', ' ') for line in lines), indent + closing])
     lines = [f'{inner}{key}{literal(entry, inner, len(key) + 1)},' for key, entry in entries]
     return '\n'.join([opening, *lines, indent + closing])
@@ -47,30 +43,21 @@ def assignment(name: str, value: Any) -> str:
 
 
 def _on_one_line(value: Any) -> str:
-    if isinstance(value, Name):
-        return str(value)
-    opening, closing = _brackets(value)
-    if isinstance(value, dict):
-        entries = [f'{_key(name, value)}{_on_one_line(entry)}' for name, entry in value.items()]
-        return opening + ', '.join(entries) + closing
-    if isinstance(value, (list, tuple)):
-        comma = ',' if isinstance(value, tuple) and len(value) == 1 else ''
-        return opening + ', '.join(_on_one_line(entry) for entry in value) + comma + closing
-    return repr(value)
+    if not isinstance(value, (dict, list, tuple)):
+        return str(value) if isinstance(value, Name) else repr(value)
+    opening, entries, closing = _parts(value)
+    comma = ',' if isinstance(value, tuple) and len(value) == 1 else ''
+    return opening + ', '.join(key + _on_one_line(entry) for key, entry in entries) + comma + closing
 
 
-def _key(name: Any, of: dict) -> str:
-    return f'{name}=' if _by_name(of) else f'{name!r}: '
-
-
-def _by_name(value: dict) -> bool:
-    return all(isinstance(name, str) and name.isidentifier() and not iskeyword(name) for name in value)
-
-
-def _brackets(value: Any) -> tuple[str, str]:
-    if isinstance(value, dict):
-        return ('dict(', ')') if _by_name(value) else ('{', '}')
-    return ('(', ')') if isinstance(value, tuple) else ('[', ']')
+def _parts(value: dict | list | tuple) -> tuple[str, list[tuple[str, Any]], str]:
+    """The bracket that opens a value, its entries with what stands before each, and the bracket that closes it."""
+    if not isinstance(value, dict):
+        opening, closing = '()' if isinstance(value, tuple) else '[]'
+        return opening, [('', entry) for entry in value], closing
+    if all(isinstance(name, str) and name.isidentifier() and not iskeyword(name) for name in value):
+        return 'dict(', [(f'{name}=', entry) for name, entry in value.items()], ')'
+    return '{', [(f'{name!r}: ', entry) for name, entry in value.items()], '}'
 
 
 def _of_numbers(value: Any) -> bool:

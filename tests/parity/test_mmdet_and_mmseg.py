@@ -11,7 +11,8 @@ import torch
 
 from mmswin.backbones import SwinTransformer
 from mmswin.backbones.swin import VARIANTS
-from mmswin.checkpoints.convert import to_openmmlab
+from mmswin.checkpoints.convert import to_format
+from mmswin.checkpoints.formats import OPENMMLAB
 
 SHALLOW = dict(depths=(2, 2, 2, 2))
 PEERS = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
@@ -49,7 +50,7 @@ def _compare(ours, theirs, batch, size, values, gradients=None):
         weights = [torch.randn_like(out) for out in reference]
         for outs in (mine, reference):
             sum((out * weight).sum() for out, weight in zip(outs, weights)).backward()
-        found = to_openmmlab({name: p.grad for name, p in ours.named_parameters()})
+        found = to_format({name: p.grad for name, p in ours.named_parameters()}, OPENMMLAB)
         expected = {name: p.grad for name, p in theirs.named_parameters()}
         assert found.keys() == expected.keys()
         for name, gradient in expected.items():

@@ -222,23 +222,20 @@ def check_structure(loaded: Any) -> None:
     Raises:
         FileRefused: They are; code that walks through them would not come back.
     """
-    extents: dict[int, tuple[int, int] | None] = {}  # levels and entries of a container; None: under way
+    around: set[int] = set()
+    count = 0
 
-    def extent(container: Any, level: int) -> tuple[int, int]:
-        if id(container) not in extents:
-            extents[id(container)] = None
-            children = container.values() if isinstance(container, dict) else container
-            nested = [child for child in children if isinstance(child, (dict, list, tuple)) and child]
-            need(level < _MAX_LEVELS or not nested, f'nests {level} levels and more, which no file of weights does')
-            below = [extent(child, level + 1) for child in nested]
-            levels, entries = 1 + max((b[0] for b in below), default=0), len(container) + sum(b[1] for b in below)
-            fits = levels <= _MAX_LEVELS and entries <= _MAX_ENTRIES
-            need(fits, f'nests {levels} levels and {entries} entries, which no file of weights does')
-            extents[id(container)] = levels, entries
-        found = extents[id(container)]
-        if found is None:
-            raise FileRefused('refers to itself in a circle, which no file of weights does')
-        return found
+    def walk(container: Any) -> None:
+        nonlocal count
+        need(id(container) not in around, 'refers to itself in a circle, which no file of weights does')
+        around.add(id(container))
+        count += len(container)  # as often as it is met
+        fits = len(around) <= _MAX_LEVELS and count <= _MAX_ENTRIES
+        need(fits, f'nests {len(around)} levels and {count} entries, which no file of weights does')
+        for child in container.values() if isinstance(container, dict) else container:
+            if isinstance(child, (dict, list, tuple)):
+                walk(child)
+        around.remove(id(container))
 
     if isinstance(loaded, (dict, list, tuple)):
-        extent(loaded, 1)
+        walk(loaded)

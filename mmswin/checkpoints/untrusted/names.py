@@ -82,7 +82,7 @@ def are_counts(values: Any) -> bool:
     return isinstance(values, tuple) and len(values) <= MAX_DIMS and all(map(is_count, values))
 
 
-def check_keys(keys: Any) -> None:
+def check_keys(keys: Any = ()) -> None:
     """Make sure that keys are ones whose hashes cannot be made equal."""
     for key in keys:
         plain = isinstance(key, (str, float, bytes, type(None))) or (isinstance(key, int) and abs(key) < _MAX_KEY)
@@ -125,30 +125,25 @@ def _parameter(machine: Machine, data: Any, grad: Any = True, _: Any = None) -> 
 # ------------------------------------------------------------------ containers and plain values
 
 
-def _value(make: Callable[..., Any], *types: type) -> Callable[..., Any]:
+def _value(make: Callable[..., Any], *types: type, check: Callable[..., Any] = lambda *_: None) -> Callable[..., Any]:
     """What is made of nothing but arguments of these types."""
 
     def build(machine: Machine, *arguments: Any) -> Any:
         if not all(type(argument) in types for argument in arguments):
             raise unsafe(f'{make.__name__} of something else')
+        check(*arguments)
         machine.spend(sum(100 * len(argument) for argument in arguments if hasattr(argument, '__len__')))
         return make(*arguments)
 
     return build
 
 
-def _ordered(machine: Machine, items: Any = ()) -> OrderedDict:
-    if type(items) is not dict:
-        pairs = isinstance(items, (list, tuple)) and all(type(p) in (list, tuple) and len(p) == 2 for p in items)
+def _check_pairs(items: Any = ()) -> None:
+    """Make sure that items are what a dictionary can be made of."""
+    if type(items) is not dict:  # whose keys were looked at when it was filled
+        pairs = all(type(pair) in (list, tuple) and len(pair) == 2 for pair in items)
         need(pairs, 'is damaged: a dictionary without keys')
         check_keys(pair[0] for pair in items)
-    return _value(OrderedDict, dict, list, tuple)(machine, items)
-
-
-def _set(machine: Machine, items: Any = ()) -> set:
-    need(isinstance(items, (list, tuple)), 'is damaged: a set of unknown content')
-    check_keys(items)
-    return _value(set, list, tuple)(machine, items)
 
 
 def _encode(machine: Machine, text: Any, encoding: Any = None) -> bytes:
@@ -239,14 +234,14 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     'torch._utils._rebuild_parameter': _parameter,
     'torch.Size': _value(torch.Size, tuple),
     'torch.device': _value(torch.device, str, int),
-    'collections.OrderedDict': _ordered,
+    'collections.OrderedDict': _value(OrderedDict, dict, list, tuple, check=_check_pairs),
     'collections.Counter': _value(Counter, dict),
     'mmengine.config.config.ConfigDict': _value(dict, dict),
     '_codecs.encode': _encode,
     'builtins.bytearray': _byte_array,
     'builtins.bytes': _value(bytes),
     'builtins.complex': _value(complex, int, float),
-    'builtins.set': _set,
+    'builtins.set': _value(set, list, tuple, check=check_keys),
     'builtins.getattr': _statistic,
     'numpy.dtype': _dtype,
     **{f'numpy.{core}.multiarray._reconstruct': _new_array for core in ('core', '_core')},

@@ -10,7 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmswin.backbones import SwinTransformer
 from mmswin.checkpoints import CheckpointError
-from mmswin.checkpoints.convert import to_openmmlab
+from mmswin.checkpoints.convert import to_format
+from mmswin.checkpoints.formats import OPENMMLAB
 from mmswin.ops import windows
 from mmswin.ops.caches import clear_caches
 
@@ -110,7 +111,7 @@ def test_b5_window_change_with_the_derived_buffers_in_the_file(tiny_args, tiny_s
 @pytest.mark.parametrize('openmmlab', [False, True])
 def test_b6_any_prefix(tiny_args, tiny_swin, tmp_path, wrap, openmmlab):
     source = tiny_swin()
-    weights = to_openmmlab(source.state_dict()) if openmmlab else source.state_dict()
+    weights = to_format(source.state_dict(), OPENMMLAB) if openmmlab else source.state_dict()
     weights = {wrap + name: value for name, value in weights.items()} | {'neck.conv.weight': torch.zeros(2)}
     path = _saved(tmp_path, {'state_dict': weights})
     for init_cfg in [dict(checkpoint=path), dict(checkpoint=path, prefix=wrap.rstrip('.') or None)]:
@@ -131,7 +132,7 @@ def test_b7_deeper_checkpoint_is_refused_with_the_reason(tmp_path):
 @pytest.mark.parametrize('openmmlab', [False, True])
 def test_b7_convert_weights_is_not_needed_and_does_no_harm(tiny_args, tiny_swin, tmp_path, openmmlab, convert_weights):
     source = tiny_swin()
-    weights = to_openmmlab(source.state_dict()) if openmmlab else source.state_dict()
+    weights = to_format(source.state_dict(), OPENMMLAB) if openmmlab else source.state_dict()
     weights = {'backbone.' + name: value for name, value in weights.items()}
     init_cfg = dict(type='Pretrained', checkpoint=_saved(tmp_path, {'state_dict': weights}))
     model = SwinTransformer(**tiny_args, convert_weights=convert_weights, init_cfg=init_cfg)

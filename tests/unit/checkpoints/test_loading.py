@@ -11,7 +11,7 @@ from mmswin.checkpoints import CheckpointError, load_file, load_weights
 from mmswin.checkpoints.convert import (
     blocks_to_channel_major,
     channel_major_to_blocks,
-    to_openmmlab,
+    to_format,
     translate,
     variant_of,
 )
@@ -78,7 +78,7 @@ def test_authors_classifier(tmp_path):
 @pytest.mark.parametrize('openmmlab', [False, True])
 def test_detector_files_on_every_path(tmp_path, openmmlab):
     source = _swin()
-    weights = to_openmmlab(source.state_dict()) if openmmlab else source.state_dict()
+    weights = to_format(source.state_dict(), OPENMMLAB) if openmmlab else source.state_dict()
     path = str(tmp_path / 'detector.pth')
     torch.save(_detector(weights), path)
     checkpoint = torch.load(path, weights_only=True)
@@ -97,7 +97,7 @@ def test_detector_files_on_every_path(tmp_path, openmmlab):
 
 def test_strict_loading_stays_strict():
     source = Detector()
-    weights = {'backbone.' + name: value for name, value in to_openmmlab(source.backbone.state_dict()).items()}
+    weights = {'backbone.' + name: value for name, value in to_format(source.backbone.state_dict(), OPENMMLAB).items()}
     weights |= {'head.weight': torch.zeros(2, 2), 'head.bias': torch.zeros(2)}
     Detector().load_state_dict(weights, strict=True)
     with pytest.raises(RuntimeError, match=r'Unexpected key.*backbone\.layers\.0\.blocks\.0\.attn\.extra'):
@@ -108,7 +108,7 @@ def test_strict_loading_stays_strict():
 
 
 def test_loading_leaves_the_callers_dictionary_alone():
-    weights = to_openmmlab(_swin().state_dict())
+    weights = to_format(_swin().state_dict(), OPENMMLAB)
     names = list(weights)
     SwinTransformer(**TINY).load_state_dict(weights)
     assert list(weights) == names
@@ -152,7 +152,7 @@ def test_names_translate_both_ways():
 
 
 def test_variant_is_read_off_the_tensors():
-    variant = variant_of(translate(to_openmmlab(_swin().state_dict())).tensors)
+    variant = variant_of(translate(to_format(_swin().state_dict(), OPENMMLAB)).tensors)
     assert variant == (12, (2, 2, 2, 2), (1, 2, 3, 4))
 
 
