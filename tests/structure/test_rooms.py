@@ -34,13 +34,13 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_170  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 24_894  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 110,
     'atomic': 130,
     'backbones': 1_715,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
-    'checkpoints': 4_340,  # with files of Swin V2, MAE and mmpretrain's ViT
+    'checkpoints': 4_200,  # with files of Swin V2, MAE and mmpretrain's ViT
     'cli': 975,  # with errors of options in words
     'data': 2_545,  # with InstaBoost, label maps beside COCO and class folders
     'dense_heads': 750,
@@ -52,7 +52,7 @@ ROOM_LINES = {
     'inference': 2_055,  # with classification, exported programs and pictures of SimMIM
     'necks': 235,
     'ops': 2_325,
-    'upgrade': 1_850,  # with RepPoints V2
+    'upgrade': 1_725,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60
