@@ -6,6 +6,8 @@ threshold and of the picture.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import models
@@ -150,39 +152,62 @@ def test_programs_find_what_mmdet_finds(kind):
 
 
 class Convolutions(torch.nn.Module):
-    """Four maps of few operators: backbones are exported in tests of their own."""
+    """Maps of few operators, without the first ``skip`` of four: backbones are exported in tests of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, skip: int = 0) -> None:
         super().__init__()
         sizes = [(3, 8, 4), (8, 16, 2), (16, 32, 2), (32, 64, 2)]
         self.steps = torch.nn.ModuleList(torch.nn.Conv2d(into, out, step, step) for into, out, step in sizes)
+        self.skip = skip
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [x := step(x) for step in self.steps]
+        return [x := step(x) for step in self.steps][self.skip :]
 
 
-def test_one_file_finds_none_one_and_a_hundred_in_pictures_of_other_sizes(libraries, tmp_path):
+def runners(model: torch.nn.Module, file: Path) -> list[Callable[[Tensor], tuple[Any, ...]]]:
+    """The model as a file, in ONNX Runtime and in OpenVINO."""
     import onnxruntime
     import openvino
 
-    model, file = build('mask'), tmp_path / 'model.onnx'
-    torch.manual_seed(0)
-    model.backbone = Convolutions()
-    set_threshold(model, 0.5)
-    torch.manual_seed(5)
-    rich = torch.nn.functional.interpolate(torch.randn(1, 3, 24, 36), (160, 224), mode='bilinear') * 4
-    by_count = {len(predict(model, image)): image for image in [rich, *pictures()[8:]]}
     graph = graph_of(model)
     program = record(graph, torch.zeros(1, 3, 72, 88), graph.dynamic['image'])
     onnx_file.write_onnx(program, graph, graph.output_names, graph.dynamic['image'], file)
     assert {node.domain for node in onnx_file.read(file).graph.node} == {''}  # of ONNX itself
     session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
     compiled = openvino.compile_model(openvino.convert_model(str(file)), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
-    for count in (0, 1, 100):
-        image, expected = by_count[count], predict(model, by_count[count])
-        assert_same(session.run(None, {'image': image.numpy()}), expected)
+
+    def run(image: Tensor) -> tuple[Any, ...]:
         found = compiled(image.numpy())
-        assert_same(tuple(found[output] for output in compiled.outputs), expected)
+        return tuple(found[output] for output in compiled.outputs)
+
+    return [lambda image: session.run(None, {'image': image.numpy()}), run]
+
+
+def test_one_file_finds_none_one_and_a_hundred_in_pictures_of_other_sizes(libraries, tmp_path):
+    model = build('mask')
+    torch.manual_seed(0)
+    model.backbone = Convolutions()
+    set_threshold(model, 0.5)
+    torch.manual_seed(5)
+    rich = torch.nn.functional.interpolate(torch.randn(1, 3, 24, 36), (160, 224), mode='bilinear') * 4
+    by_count = {len(predict(model, image)): image for image in [rich, *pictures()[8:]]}
+    for run in runners(model, tmp_path / 'model.onnx'):
+        for count in (0, 1, 100):
+            assert_same(run(by_count[count]), predict(model, by_count[count]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['cascade', 'cascade_mask', 'retinanet'])
+def test_files_find_what_mmdet_finds(kind, libraries, tmp_path):
+    model = build(kind)
+    torch.manual_seed(0)
+    model.backbone = Convolutions(skip=0 if 'cascade' in kind else 1)
+    images = [image for image in pictures() if image.any()][:3]
+    numbers = [len(predict(model, image)) for image in images]
+    assert max(numbers) == 100
+    for run in runners(model, tmp_path / 'model.onnx'):
+        for image in images:
+            assert_same(run(image), predict(model, image))
 
 
 def test_boxes_are_clipped_to_the_picture_before_padding():
