@@ -5,7 +5,7 @@ _base_ = [
     '_base_/schedules/random_weights.py',
     '_base_/runtime.py',
 ]
-epochs, channels = 40, 64
+epochs, channels = 30, 64
 norm = dict(type='GN', num_groups=16)
 heads = dict(num_classes=1, in_channels=channels, conv_out_channels=channels, norm_cfg=norm)
 regions = dict(out_channels=channels, finest_scale=14)

@@ -5,7 +5,7 @@ _base_ = [
     '_base_/schedules/random_weights.py',
     '_base_/runtime.py',
 ]
-epochs = 40
+epochs = 30
 heads = dict(num_classes=1)
 model = dict(
     backbone=dict(drop_path_rate=0.1, with_cp=False),

@@ -5,7 +5,7 @@ _base_ = [
     '_base_/schedules/random_weights.py',
     '_base_/runtime.py',
 ]
-epochs, channels = 40, 64
+epochs, channels = 30, 64
 norm = dict(type='GN', num_groups=16)
 model = dict(
     backbone=dict(embed_dims=48, drop_path_rate=0.1, with_cp=False, init_cfg=None),

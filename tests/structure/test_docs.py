@@ -42,6 +42,7 @@ NOT_RUN = {
     'pip': 'changes the environment',
     'source': 'changes the shell',
     'cp': "is the shell's",
+    'git': 'fetches a data set',
     'mim': 'wants older versions of libraries than the environment has',
     'export': 'changes the shell',
 }
