@@ -54,7 +54,11 @@ def fetch(url: str) -> Path:
         target = _target(url)
         if target.is_file() and _fits(target, wanted):
             return target
-        advice = f'fetch it elsewhere and put it at {target}, or name a local file as checkpoint'
+        advice = (
+            f'fetch it elsewhere and put it at {target}, or name a local file in its place (--load-from FILE; for '
+            'configurations of mmswin, the directory of such files: MMSWIN_PRETRAINED_DIR=DIR), or go on from random '
+            'weights (--cfg-options load_from=None model.backbone.init_cfg=None)'
+        )
         if is_offline():
             fault = f'{target} has not the SHA-256 {wanted}' if target.is_file() else f'{url} is not in the cache'
             raise CheckpointError(f'{fault}, and MMSWIN_OFFLINE forbids downloads: {advice}')

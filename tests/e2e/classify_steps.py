@@ -212,7 +212,7 @@ def main() -> None:
             'predict', 'classifier.onnx', 'data/test', '--out', 'by_program', '--save-json'
         ),
         'explain': lambda: call(
-            'explain', *trained, 'data/test/bar/0.png', '--out', 'why', '--number', 1, '--stages', 2, 4
+            'explain', *trained, 'data/test/bar/0.png', '--out', 'why', '--number', 1, '--stages', 1, 2
         ),
         'browse': lambda: call('browse', 'config.py', '--out', 'seen', '--number', 2),
         'faults': lambda: faults(directory),

@@ -186,7 +186,7 @@ def test_resizing_of_bias_tables_equals_that_of_timm(old, new):
 
 @pytest.mark.usefixtures('peers')
 @pytest.mark.parametrize('name', ['timm', 'torchvision', 'transformers'])
-def test_the_benchmark_builds_them_with_equal_maps_and_gradients(name, monkeypatch):
+def test_the_benchmark_builds_them_with_equal_maps_and_gradients(name, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / 'benchmarks'))
     from swinbench import cases, implementations
     from swinbench.cases import Case, Repetition
@@ -196,5 +196,5 @@ def test_the_benchmark_builds_them_with_equal_maps_and_gradients(name, monkeypat
     assert size == {'timm': (1, 256, 256)}.get(name, (1, 160, 160))
     case = case._replace(size=size)
     ours = implementations.randomize(implementations.ours('T', 4, 'reference'))
-    theirs = implementations.build(name, case, ours.state_dict(), 1)
+    theirs = implementations.build(name, case, ours.state_dict(), 1, tmp_path / 'weights.pth')
     assert cases.error(*(Repetition(network, case).outputs() for network in (theirs, ours))) <= 1e-5

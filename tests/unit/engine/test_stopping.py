@@ -40,6 +40,7 @@ def runner(tmp_path):
 @pytest.fixture(autouse=True)
 def handlers_are_restored():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as those of nohup ignore this one
     before = signal.getsignal(signal.SIGTERM)
     yield
     assert signal.getsignal(signal.SIGTERM) is before
