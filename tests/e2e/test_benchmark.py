@@ -81,6 +81,7 @@ def test_a_small_run(call):
 @pytest.mark.parametrize('model', ['mask_rcnn', 'upernet'])
 def test_whole_models_are_equal(model, tmp_path, monkeypatch):
     pytest.importorskip('mmcv.ops')
+    torch.manual_seed(0)  # of the picture
     config = predictors.mask_rcnn() if model == 'mask_rcnn' else predictors.segmentation()
     Config(config).dump(tmp_path / 'config.py')
     monkeypatch.setitem(whole.CONFIGS, model, str(tmp_path / 'config.py'))
