@@ -45,8 +45,8 @@ implementations:
   {', '.join(known.IMPLEMENTATIONS)}
   mmswin takes attn_backend='auto'; NAME{known.COMPILED} runs NAME through torch.compile; openvino is mmswin's backbone, exported
   for the size at hand, onnxruntime the same for any size. --model takes mmdet (for UPerNet: mmseg; in bfloat16 float32, as
-  neither has it on a CPU), mmswin, onnxruntime, openvino and openvino-int8, from pixels to objects or logits. What `make peers` installs is found with
-  PYTHONPATH=.venv/peers:.venv/export. mmcv-lite will do for mmdet.
+  neither has it on a CPU), mmswin, onnxruntime, openvino and openvino-int8, from pixels to objects or logits. What
+  `make peers` installs is found with PYTHONPATH=.venv/peers:.venv/export. mmcv-lite will do for mmdet.
 
 examples:
   python benchmarks/run.py --sizes 1x224x224 --rounds 1 --allocators tuned              # a look, in a minute or two

@@ -26,17 +26,16 @@ test_size = dict(type='Resize', scale=(400, 300), keep_ratio=True)
 test_pipeline = [load, test_size, truth, dict(type='PackDetInputs', meta_keys=keys)]
 data = dict(type='CocoDataset', data_root=data_root, metainfo=metainfo)
 val = dict(**data, ann_file='annotations/val.json', data_prefix=dict(img='val/'), test_mode=True)
+loader = dict(num_workers=1, persistent_workers=True)
 train_dataloader = dict(
     batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
+    **loader,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**data, ann_file='annotations/train.json', data_prefix=dict(img='train/'), pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
+    **loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(**val, pipeline=test_pipeline),
 )

@@ -23,19 +23,12 @@ test_pipeline = [
 data = dict(type='CocoDataset', data_root=data_root, metainfo=metainfo)
 train = dict(ann_file='annotations/train_256.json', data_prefix=dict(img='train/'), pipeline=train_pipeline)
 val = dict(ann_file='annotations/val_256.json', data_prefix=dict(img='val/'), pipeline=test_pipeline, test_mode=True)
+loader = dict(num_workers=1, persistent_workers=True)
 train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**data, **train),
+    batch_size=4, **loader, sampler=dict(type='DefaultSampler', shuffle=True), dataset=dict(**data, **train)
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**data, **val),
+    batch_size=1, **loader, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dict(**data, **val)
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', metric=['bbox', 'segm'], ann_file=data_root + val['ann_file'])
