@@ -111,7 +111,7 @@ def _attention(counted: MultiplyAdds) -> Callable[..., Tensor]:
 
 
 def _deformable_convolution(layer: nn.Module, counted: MultiplyAdds) -> Callable[[Tensor, Tensor], Tensor]:
-    """What stands for ``forward`` of a ``mmcv.ops.DeformConv2d``: adds the cost to ``counted`` and computes nothing."""
+    """What stands for ``forward`` of a ``DeformConv2d``: adds the cost to ``counted`` and computes nothing."""
 
     def forward(x: Tensor, offset: Tensor) -> Tensor:
         output = x.new_empty(len(x), layer.out_channels, *offset.shape[2:])
@@ -135,7 +135,7 @@ def _counting(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
             if isinstance(layer, WindowAttention):
                 replaced.append((layer, 'attend', layer.attend))
                 layer.attend = _attention(counted)
-            elif type(layer).__name__ == 'DeformConv2d' and type(layer).__module__.startswith('mmcv.ops'):
+            elif 'DeformConv2d' in {kind.__name__ for kind in type(layer).__mro__}:  # mmcv's, which may be missing
                 replaced.append((layer, 'forward', None))
                 layer.forward = _deformable_convolution(layer, counted)
         yield

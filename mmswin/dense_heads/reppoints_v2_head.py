@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmcv.ops import DeformConv2d
 from mmdet.models.dense_heads import RepPointsHead
 from mmdet.models.dense_heads.corner_head import BiCornerPool
 from mmdet.structures.bbox import bbox_overlaps
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from mmswin.checkpoints.formats import REPPOINTS_V2_HEAD
 from mmswin.checkpoints.naming import rename_below
 from mmswin.dense_heads.corners import corner_targets, foreground_targets, refine_corners
+from mmswin.dense_heads.deform_conv import DeformConv2d
 from mmswin.ops.autocast import autocast_to
 from mmswin.registry import MODELS
 

@@ -9,7 +9,9 @@ that they are taken only where nobody could tell: where the parts are as they we
 when                           way                                    why
 =============================  =====================================  =================================================
 gradients, 'selective'         :mod:`mmswin.ops.recompute`            half of the memory between forward and backward
-no gradients, a CPU, 'auto'    :mod:`mmswin.ops.cpu.inference`        no whole maps between input and output; not V2
+no gradients, a CPU, 'auto'    :mod:`mmswin.ops.cpu.inference`        no whole maps between input and output; not V2,
+                                                                      not in bfloat16 with AMX, where modules are
+                                                                      as fast or faster (benchmarks/LOG.md)
 gradients, ``with_cp=True``    torch.utils.checkpoint                 the memory of a block's input alone
 all else                       the modules
 =============================  =====================================  =================================================
@@ -31,7 +33,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmswin.ops import recompute
 from mmswin.ops.caches import is_functorch
-from mmswin.ops.cpu import inference
+from mmswin.ops.cpu import inference, products
 from mmswin.ops.merging import neighbours
 from mmswin.ops.windows import is_plain
 
@@ -68,7 +70,7 @@ def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
             return (_run_merging if hasattr(module, 'reduction') else _run_block)(module, x)
     elif x.device.type == 'cpu' and x.numel():
         merges = hasattr(module, 'reduction')
-        if (merges or _computes_in_chunks(module)) and _may_replace(module, x):
+        if (merges or _computes_in_chunks(module, x)) and _may_replace(module, x):
             return _run_merging(module, x) if merges else inference.run_block(module, x)
     return module(x)
 
@@ -113,8 +115,8 @@ def _drops_inside(module: nn.Module) -> bool:
     )
 
 
-def _computes_in_chunks(module: nn.Module) -> bool:
-    automatic = getattr(getattr(module, 'attn', None), 'backend', None) == 'auto'
+def _computes_in_chunks(module: nn.Module, x: Tensor) -> bool:
+    automatic = getattr(getattr(module, 'attn', None), 'backend', None) == 'auto' and not products.has_matrix_unit(x)
     return automatic and not _norm_after(module) and not (module.training and module.drop_path)
 
 

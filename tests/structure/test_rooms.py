@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_918  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 24_978  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 110,
@@ -43,7 +43,7 @@ ROOM_LINES = {
     'checkpoints': 4_200,  # with files of Swin V2, MAE and mmpretrain's ViT
     'cli': 975,  # with errors of options in words
     'data': 2_545,  # with InstaBoost, label maps beside COCO and class folders
-    'dense_heads': 750,
+    'dense_heads': 790,
     'detectors': 285,
     'engine': 3_740,
     'environment': 1_050,  # with mmpretrain and exporters, which lie apart
@@ -51,7 +51,7 @@ ROOM_LINES = {
     'export': 1_835,  # with classifiers and what exporters print
     'inference': 2_055,  # with classification, exported programs and pictures of SimMIM
     'necks': 235,
-    'ops': 2_325,
+    'ops': 2_340,
     'upgrade': 1_725,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.

@@ -48,14 +48,26 @@ def _packed_dtypes() -> frozenset[torch.dtype]:
     return _PACKABLE - _unsupported_dtypes() if pays else frozenset()
 
 
+def _matrix_unit_dtypes() -> frozenset[torch.dtype]:
+    """Types that this processor multiplies in units of their own (Intel AMX), as far as this torch knows."""
+    asked = ((torch.bfloat16, '_is_amx_tile_supported'), (torch.float16, '_is_amx_fp16_supported'))
+    return frozenset(dtype for dtype, name in asked if getattr(torch.cpu, name, bool)()) - _unsupported_dtypes()
+
+
 _PACKABLE = frozenset((torch.float32, torch.bfloat16))
 UNSUPPORTED_DTYPES = _unsupported_dtypes()
 PACKED_DTYPES = _packed_dtypes()
+MATRIX_UNIT_DTYPES = _matrix_unit_dtypes()
 
 
 def needs_float32(x: Tensor) -> bool:
     """Whether products with ``x`` are taken in float32, because the processor has no instruction for their type."""
     return bool(UNSUPPORTED_DTYPES) and x.device.type == 'cpu' and product_dtype(x) in UNSUPPORTED_DTYPES
+
+
+def has_matrix_unit(x: Tensor) -> bool:
+    """Whether products with ``x`` are so fast that what is around them decides."""
+    return bool(MATRIX_UNIT_DTYPES) and product_dtype(x) in MATRIX_UNIT_DTYPES and not needs_float32(x)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = None) -> Tensor:

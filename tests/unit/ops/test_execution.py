@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmswin.ops.caches import clear_caches
-from mmswin.ops.cpu import products
+from mmswin.ops.cpu import inference, products
 
 SIZES = [(2, 3, 101, 133), (1, 3, 112, 112), (3, 3, 20, 30)]
 
@@ -122,6 +122,19 @@ def test_a_block_of_its_own_is_computed_by_its_modules():
         block(x)
         seen.append(activated.numbers)
     assert seen == [9 * 11 * 32]  # whole maps, not chunks of padded windows
+
+
+@pytest.mark.parametrize('unit', [False, True])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_modules_where_the_processor_has_a_matrix_unit_for_the_type(monkeypatch, unit, autocast):
+    chunked = []
+    monkeypatch.setattr(products, 'UNSUPPORTED_DTYPES', frozenset())
+    monkeypatch.setattr(products, 'MATRIX_UNIT_DTYPES', frozenset({torch.bfloat16} if unit else ()))
+    monkeypatch.setattr(inference, 'run_block', lambda block, x: chunked.append(block) or block(x))
+    (net,) = nets(torch.float32, (LEAN,))
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        net.eval()(torch.randn(1, 3, 45, 50))
+    assert len(chunked) == (0 if unit and autocast else 6)
 
 
 def test_a_step_that_drops_every_branch_has_zeros_for_gradients():
