@@ -194,12 +194,12 @@ def resolve_variant(
     depths: Sequence[int] | None,
     num_heads: Sequence[int] | None,
 ) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """(embed_dims, depths, num_heads), those not given taken from the variant.
+    """(embed_dims, depths, num_heads), those not given taken from the variant, by default the first.
 
     Raises:
         ValueError: The variant is unknown, or a value is no positive integer (or sequence of them).
     """
-    variant = find_variant(variants, 'tiny' if arch is None else ALIASES.get(arch, arch))
+    variant = find_variant(variants, next(iter(variants)) if arch is None else ALIASES.get(arch, arch))
     embed_dims = variant['embed_dims'] if embed_dims is None else embed_dims
     embed_dims = positive_int('embed_dims', embed_dims)
     depths = _positive_ints('depths', variant['depths'] if depths is None else depths)

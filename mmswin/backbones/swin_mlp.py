@@ -92,10 +92,10 @@ class SwinMLP(SwinTransformer):
     variants = VARIANTS
     block = SwinMLPBlock
 
-    def __init__(self, *, arch: str = 'c24', window_size: int | Sequence[int | tuple[int, int]] = 8, **swin) -> None:
+    def __init__(self, *, window_size: int | Sequence[int | tuple[int, int]] = 8, **swin) -> None:
         attention = ('qkv_bias', 'qk_scale', 'attn_drop_rate', 'use_rel_pos_bias', 'use_content_term', 'attn_backend')
         arguments.refuse(swin, attention, 'is no argument of SwinMLP, which has no attention')
-        super().__init__(arch=arch, window_size=window_size, **swin)
+        super().__init__(window_size=window_size, **swin)
 
     def _init_own(self) -> None:
         super()._init_own()
