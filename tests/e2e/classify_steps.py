@@ -94,26 +94,26 @@ def classifier(backbone: dict[str, Any], width: int = 64) -> torch.nn.Module:
 SMALL = dict(embed_dims=8, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8))
 
 
-def models() -> tuple[torch.nn.Module, torch.nn.Module]:
+def models(window: int = 7) -> tuple[torch.nn.Module, torch.nn.Module]:
     """mmpretrain's own Swin and mmswin's in its classifier, with the same weights."""
     torch.manual_seed(0)
     lists = {key: list(value) if isinstance(value, tuple) else value for key, value in SMALL.items()}
-    theirs = classifier(dict(type='SwinTransformer', arch=lists, drop_path_rate=0.0))
+    theirs = classifier(dict(type='SwinTransformer', arch=lists, window_size=window, drop_path_rate=0.0))
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    options = dict(out_indices=(3,), shift_small_maps=False, drop_path_rate=0.0)
+    options = dict(out_indices=(3,), window_size=window, shift_small_maps=False, drop_path_rate=0.0)
     ours = classifier(dict(type='mmswin.SwinTransformer', **SMALL, **options))
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
 
 
 def parity() -> dict[str, Any]:
-    ours, theirs = models()
-    return {
-        f'{side} {dtype}'.replace('torch.', ''): differences(ours, theirs, side, dtype)
-        for dtype in (torch.float32, torch.float64)
-        for side in (224, 256)
-    }
+    found = {}
+    for side, window in ((224, 7), (256, 7), (384, 12)):
+        ours, theirs = models(window)
+        for dtype in (torch.float32, torch.float64):
+            found[f'{side} {dtype}'.replace('torch.', '')] = differences(ours, theirs, side, dtype)
+    return found
 
 
 def files() -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_faults_are_found_before_a_run(answers: dict[str, Any], fault: str, stat
     assert found['status'] == status and word in found['output'], found['output']
 
 
-@pytest.mark.parametrize('side', [224, 256])
+@pytest.mark.parametrize('side', [224, 256, 384])
 def test_it_equals_mmpretrains_own_swin(answers: dict[str, Any], side: int) -> None:
     logits, gradients = answers['parity'][f'{side} float32']
     assert logits < 1e-5 and gradients < 1e-4
