@@ -13,6 +13,10 @@ _PAPER = {
     'URL': 'https://arxiv.org/abs/2103.14030',
     'Title': 'Swin Transformer: Hierarchical Vision Transformer using Shifted Windows',
 }
+_V2_PAPER = {
+    'URL': 'https://arxiv.org/abs/2111.09883',
+    'Title': 'Swin Transformer V2: Scaling Up Capacity and Resolution',
+}
 # The accuracies of a task, and its name in metafiles.
 _TASKS = {
     'top': 'Image Classification',
@@ -77,4 +81,5 @@ def _model(row: Row) -> dict[str, Any]:
             'Reproduced': 'yes' if row.reproduced else 'no',
         },
         'Results': results,
+        **({'Paper': _V2_PAPER} if row.backbone.startswith('Swin V2') else {}),
     }

@@ -17,10 +17,6 @@ pretrained = dict(
 # Swin V2, and those that Swin is compared with: where they are by default (short names are mmengine's), and the files'
 # names.
 elsewhere = dict(
-    v2_tiny=(
-        'https://github.com/SwinTransformer/storage/releases/download/v2.0.0/swinv2_tiny_patch4_window8_256.pth',
-        'swinv2_tiny_patch4_window8_256.pth',
-    ),
     deit_small=(
         'https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth',
         'deit_small_patch16_224-cd65a155.pth',
@@ -30,6 +26,13 @@ elsewhere = dict(
     resnext101_32x4d=('open-mmlab://resnext101_32x4d', 'resnext101_32x4d-a5af3160.pth'),
     resnext101_64x4d=('open-mmlab://resnext101_64x4d', 'resnext101_64x4d-ee2c6f71.pth'),
 )
+v2_release = 'https://github.com/SwinTransformer/storage/releases/download/v2.0.0'
+v2_files = dict(
+    v2_tiny='swinv2_tiny_patch4_window8_256.pth',
+    v2_base_22k='swinv2_base_patch4_window12_192_22k.pth',
+    v2_large_22k='swinv2_large_patch4_window12_192_22k.pth',
+)
+elsewhere.update({name: (f'{v2_release}/{file}', file) for name, file in v2_files.items()})
 pretrained.update(
     {
         name: default if pretrained_dir == swin_release else f'{pretrained_dir}/{file}'

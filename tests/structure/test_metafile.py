@@ -21,5 +21,6 @@ def test_every_configuration_with_a_published_result_is_in_it():
     for model in data['Models']:
         assert model['Config'] == f'configs/swin/{model["Name"]}.py' and model['Name'] in shipped.names()
         assert model['In Collection'] in collections
+        assert ('2111.09883' in str(model.get('Paper'))) == ('swin_v2' in model['Name'])
         assert model['Metadata']['Reproduced'] == ('yes' if model['Name'] == 'swin_cifar100' else 'no')
         assert all(name.startswith('published ') for result in model['Results'] for name in result['Metrics'])

@@ -42,6 +42,8 @@ def test_the_file_has_every_row(tables):
     assert {table.name: len(table.rows) for table in tables} == {
         '1a': 4,
         '1b': 3,
+        'v2_released': 10,
+        'mlp_released': 4,
         'cifar100': 1,
         '2a': 8,
         '2b': 7,

@@ -4,6 +4,7 @@ Which numbers each configuration holds is in golden/; here are the objects that 
 """
 
 import copy
+import re
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +25,7 @@ CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 NAMES = sorted(
     path.stem
     for path in CONFIGS.glob('*.py')
-    if not path.stem.endswith(('in1k', '384x384', 'flowers')) and 'cifar' not in path.stem
+    if not re.search('(in1k|in22k|256x256|384x384|flowers)$|cifar', path.stem)
 )
 RECIPES = [name for name in NAMES if name.endswith('_coco') or '_ade20k' in name]
 ABLATIONS = ('no_shift', 'no_pos', 'abs_pos', 'abs_rel_pos', 'rel_pos_no_content')
