@@ -75,7 +75,10 @@ def mmpretrain_facts() -> dict[str, Any]:
 _IMPORTS = ('numpy', 'pkg_resources', 'cv2', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
 FACTS: dict[str, Callable[[], Any]] = {
     'python': lambda: dict(version=list(sys.version_info[:3]), executable=sys.executable, platform=sys.platform),
-    'distributions': lambda: {found.metadata['Name'].lower(): found.version for found in metadata.distributions()},
+    # One without a name is what an interrupted removal has left.
+    'distributions': lambda: {
+        name.lower(): found.version for found in metadata.distributions() if (name := found.metadata['Name'])
+    },
     'torch': torch_facts,
     **{name: functools.partial(import_facts, name) for name in _IMPORTS},
     'ops': ops_facts,

@@ -50,12 +50,13 @@ def create_environment(plan: Plan, shell: Shell) -> None:
         if not plan.stamp.exists():
             raise SetupError(f'{plan.venv} is there, and `make setup` did not make it. Remove it, {another_place}')
         recorded = plan.recorded().get('python')
-        if recorded != list(plan.version[:2]) or not plan.program('python').exists():
+        if recorded != list(plan.version[:2]):
             raise SetupError(
                 f'{plan.venv} was made with Python {stacks.dotted(tuple(recorded or ()))} and this is '
                 f'{stacks.dotted(plan.version)}. Remove it (rm -r {plan.venv.name}), {another_place}'
             )
-        return
+        if plan.program('python').exists():
+            return
     plan.venv.mkdir(parents=True, exist_ok=True)
     plan.stamp.write_text(json.dumps(dict(python=plan.version[:2])))
     shell.run([plan.python, '-m', 'venv', str(plan.venv)], what='creating the environment')

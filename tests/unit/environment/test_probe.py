@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,3 +37,9 @@ def test_what_is_here() -> None:
     assert probe.FACTS['mmcv']() == {'version': mmcv.__version__}
     assert probe.ops_facts()['cpu'] == [0]
     assert probe.mmswin_facts() == {'version': mmswin.__version__}
+
+
+def test_what_an_interrupted_removal_left_is_no_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / '~orch-2.0.dist-info').mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert 'torch' in probe.FACTS['distributions']()

@@ -67,6 +67,13 @@ def test_an_environment_of_another_python_is_named(made):
         provision.create_environment(made, RecordingShell())
 
 
+def test_an_environment_that_was_interrupted_at_its_beginning_is_gone_on_with(made):
+    made.stamp.write_text(json.dumps(dict(python=made.version[:2])))
+    shell = RecordingShell()
+    provision.create_environment(made, shell)
+    assert [' -m venv ' in command for command in shell.commands] == [True]
+
+
 @pytest.mark.parametrize('system', ['linux', 'darwin'])
 def test_all_is_resolved_at_once_under_the_pins(made, system):
     made.system = system
