@@ -171,13 +171,13 @@ class _Watch:
     def __call__(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         image, annotations = raw['raw_img_info'], raw['raw_ann_info']
         try:
-            record = self._ask(image, annotations, light=True)
+            record = self._ask(image, annotations, self.light)
             good = len(record['instances']) == len(annotations)
         except Exception:  # anything that the library raises ends the run
             good = False
         if not good:
             try:
-                record = self._ask(image, [], light=True)
+                record = self._ask(image, [], self.light)
             except Exception as error:
                 self.result.stops.setdefault(_why_image(image, error), []).append(image)
                 return None
@@ -196,9 +196,8 @@ class _Watch:
                 self.result.over.append(image)
         return record
 
-    def _ask(self, image: dict[str, Any], annotations: list[dict[str, Any]], light: bool) -> dict[str, Any]:
+    def _ask(self, image: dict[str, Any], annotations: list[dict[str, Any]], loader: Any) -> dict[str, Any]:
         record = self.parse({'raw_img_info': image, 'raw_ann_info': annotations})
-        loader = self.light if light else self.loader
         if loader is not None:
             loaded = loader.transform({**record, 'ori_shape': (image['height'], image['width'])})
             boxes = loaded.get('gt_bboxes')
@@ -210,12 +209,12 @@ class _Watch:
         """The instance of one annotation, or none; the reason is noted."""
         segmentation = entry.get('segmentation')
         try:
-            record = self._ask(image, [entry], light=True)
+            record = self._ask(image, [entry], self.light)
             if record['instances'] and self.masks and not _plain_mask(segmentation):
                 if reason := _fatal(segmentation, image):
                     raise _MaskError(reason)
                 before = record['instances'][0]['ignore_flag']
-                record = self._ask(image, [entry], light=False)
+                record = self._ask(image, [entry], self.loader)
                 if record['instances'][0]['ignore_flag'] != before:
                     self.result.dropped.setdefault('have no mask that mmdet can read', []).append(entry)
         except Exception as error:
@@ -282,6 +281,8 @@ def _runs(text: str) -> list[int]:
         code = character - 48
         value |= (code & 31) << shift
         shift += 5
+        if shift > 60:  # beyond any picture; the number would only grow
+            raise IndexError('too long')
         if not code & 32:
             value -= (code & 16) and (1 << shift)
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))

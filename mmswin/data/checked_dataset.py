@@ -1,20 +1,22 @@
 """One data set of a configuration while it is checked: what is known of it, and what has been found."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmswin.data.config_facts import (
+    ancestors,
     build_dataset,
     build_step,
-    dataset_class,
-    dataset_facts,
+    can_be_lazy,
     dicts_in,
     option,
+    registered_class,
     short_name,
+    walk,
 )
-from mmswin.data.pictures import listing
+from mmswin.data.pictures import listing, sample, sizes_as_loaded
 from mmswin.errors import printable
 
 
@@ -69,12 +71,13 @@ class CheckedDataset:
         where: The data set's place in it, such as ``train_dataloader.dataset``.
         dataset: Its own configuration.
         decode: Read every picture to its end.
-        facts: Its places.
         kind: Its class; None if that cannot be found, for the reason ``unknown``.
         format: What of it can be checked: ``'coco'``, label ``'maps'``, ``'classes'`` of whole pictures, or '' for none.
         training: Whether it is trained on.
-        built: The data set itself, not loaded; None before :meth:`build`.
+        built: The data set itself, not loaded; None before :meth:`build`, and if its class cannot be built so.
         useless: Why nothing of it can be trained on, '' if something can.
+        content: What its annotation file holds, where an evaluation may need it.
+        images: Ids of the images that it gives, None where they are not known.
     """
 
     def __init__(
@@ -82,12 +85,13 @@ class CheckedDataset:
     ) -> None:
         self.cfg, self.split, self.where, self.dataset = cfg, split, where, dataset
         self.decode, self.report, self.scope = decode, report, cfg.get('default_scope')
-        self.facts = dataset_facts(dataset)
-        self.kind, self.unknown = dataset_class(dataset, self.scope)
+        self.kind, self.unknown = registered_class(dataset, self.scope)
         self.format = _format(self.kind)
         self.training = split == 'train' and not dataset.get('test_mode', False)
         self.built: Any = None
         self.useless = ''
+        self.content: Mapping[str, Any] | None = None
+        self.images: set[Any] | None = None
 
     def add(self, level: str, message: str, absent: bool = False) -> None:
         """Note a fault."""
@@ -115,7 +119,29 @@ class CheckedDataset:
         Raises:
             Exception: What its class raises at its arguments.
         """
-        self.built = build_dataset(self.dataset, self.scope)
+        if can_be_lazy(self.kind):
+            self.built = build_dataset(self.dataset, self.scope)
+        else:
+            self.format, self.unknown = '', self.unknown or 'it cannot be built without loading its data'
+
+    @property
+    def ann_file(self) -> str:
+        """Path of its annotation file, '' if there is none."""
+        path = self.built.ann_file
+        return path if isinstance(path, str) else ''
+
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """Its directories by their keys in ``data_prefix``."""
+        return {key: place or '.' for key, place in self.built.data_prefix.items() if isinstance(place, str)}
+
+    @property
+    def remote(self) -> str:
+        """A place of it that is not on the local file system, '' if all are."""
+        backend = (self.dataset.get('backend_args') or {}).get('backend', 'local')
+        places = [self.dataset.get(name) for name in ('data_root', 'ann_file', 'data_prefix')]
+        found = [place for _, place in walk(places) if isinstance(place, str) and '://' in place]
+        return found[0] if found else '' if backend == 'local' else f'the storage backend {backend!r}'
 
     def step(self, name: str) -> Any:
         """The first transform of this type in its pipeline, built; None if there is none."""
@@ -142,7 +168,7 @@ class CheckedDataset:
         )
         if self.format == 'coco':
             return {'img': 'error', 'seg': 'error' if maps else ''}
-        levels = dict.fromkeys(self.facts.prefixes, 'warning')
+        levels = dict.fromkeys(self.prefixes, 'error' if self.format == 'classes' else 'warning')
         if self.format == 'maps':
             levels |= {'img_path': 'error', 'seg_map_path': 'error' if maps else ''}
         return levels
@@ -153,35 +179,60 @@ class CheckedDataset:
         step = None if self.dataset.get('test_mode', False) else self.step('LoadImageFromFile')
         return getattr(step, 'max_bad_fraction', 0.01 if getattr(step, 'ignore_empty', False) else 0.0)
 
-    def check_bad_images(self, bad: Mapping[str, str], total: int, source: str) -> None:
-        """Whether a run survives its bad images.
+    def taken(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Those of its images that ``indices`` leaves: some at one end of the list, or those named."""
+        indices = self.dataset.get('indices')
+        if indices is None:
+            return records
+        if isinstance(indices, int):
+            return records[:indices] if indices >= 0 else records[indices:]
+        try:
+            return [records[index] for index in indices]
+        except IndexError:
+            self.error(f'{self.where}.indices goes beyond the {len(records)} images')
+            return records
+
+    def look_at(
+        self,
+        paths: Collection[str],
+        missing: Sequence[str],
+        source: str,
+        said: Mapping[str, tuple[int, int]] | None = None,
+        every: bool = False,
+    ) -> dict[str, tuple[int, int]]:
+        """Sizes of a sample of images (all with ``every`` or ``decode``) as loaded; notes whether a run survives the bad ones.
 
         Args:
-            bad: Paths and what is wrong with them.
-            total: How many images there are.
-            source: What lists the images.
+            paths: Of all of them.
+            missing: Those known not to be there.
+            source: What lists them.
+            said: Sizes that they should have.
+            every: Look at all.
         """
-        if not bad:
-            return
-        share, allowed = len(bad) / total, self.max_bad_fraction
-        named = listing(f'{path} ({reason})' for path, reason in bad.items())
-        text = f'{len(bad)} of {total} images ({share:.2%}) are missing or do not decode: {named}.'
+        gone, allowed = {*missing}, self.max_bad_fraction
+        chosen = sample([path for path in paths if path not in gone], every or self.decode)
+        sizes, bad = sizes_as_loaded(chosen, self.load, self.decode, said)
+        reasons, there = dict.fromkeys(missing, 'missing') | bad, len(paths) - len(missing)
+        if not reasons:
+            return sizes
+        share = (len(missing) + len(bad) * there / max(1, len(chosen))) / len(paths)
+        extent = f' by the {len(chosen)} looked at' if bad and len(chosen) < there else ''
+        named = listing(f'{path} ({reason})' for path, reason in reasons.items())
+        text = f'{len(reasons)} of {len(paths)} images ({share:.2%}{extent}) are missing or do not decode: {named}.'
         if share <= allowed:
             self.warning(f'{text} Training skips them')
-            return
+            return sizes
         skip = ", or load with type='mmswin.LoadImageFromFile'" if self.training and not allowed else ''
         limit = f'At most {allowed:.2%} may be skipped (max_bad_fraction of mmswin.LoadImageFromFile)'
         self.error(
             f'{text} {limit if allowed else "This pipeline cannot skip an image"}: restore the files or remove them from '
             f'{source}{skip}'
         )
+        return sizes
 
 
 def _format(kind: type | None) -> str:
-    ancestors = {ancestor.__name__ for ancestor in kind.__mro__} if kind else set()
-    library = kind.__module__.split('.')[0] if kind else ''  # a class of another scope is known where its module is
-    if 'CocoDataset' in ancestors and 'CocoPanopticDataset' not in ancestors:
+    bases = ancestors(kind)
+    if 'mmdet.CocoDataset' in bases and 'mmdet.CocoPanopticDataset' not in bases:
         return 'coco'
-    if 'BaseSegDataset' in ancestors and library != 'mmdet':
-        return 'maps'
-    return 'classes' if 'CustomDataset' in ancestors and library == 'mmpretrain' else ''
+    return 'maps' if 'mmseg.BaseSegDataset' in bases else 'classes' if 'mmpretrain.CustomDataset' in bases else ''

@@ -14,9 +14,6 @@ from mmswin.data.pictures import listing
 from mmswin.data.places import check_places
 from mmswin.errors import plain_message
 
-# What a data set must have in data_prefix: for the images and, if they are loaded, for the label maps.
-_PREFIXES = {'coco': ('img', 'seg'), 'maps': ('img_path', 'seg_map_path')}
-
 
 def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'val'), decode: bool = False) -> Report:
     """Check the data of a configuration without training.
@@ -51,48 +48,44 @@ def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'va
             # One without labels may stand next to others that have some, as in semi-supervised training.
             report.add('error' if len(useless) == len(parts) else 'warning', message, split)
         if split != 'train':
-            paths = [part.facts.ann_file for part in parts if part.format == 'coco']
-            coco_checks.check_evaluators(cfg, split, paths, report)
+            coco_checks.check_evaluators(cfg, split, [part for part in parts if part.format == 'coco'], report)
     return report
 
 
 def _check(part: CheckedDataset) -> None:
-    if part.facts.remote:
-        part.warning(f'{part.where} reads from {part.facts.remote}, which cannot be checked from here')
+    if part.remote:
+        part.warning(f'{part.where} reads from {part.remote}, which cannot be checked from here')
         return
-    if hasattr(part.kind, '_check_integrity'):
+    try:
+        part.build()
+    except Exception as error:  # its class's own, of any kind
+        own = {**(getattr(part.kind, 'METAINFO', None) or {}), **(part.dataset.get('metainfo') or {})}
+        told = _colours(part, own['palette'], own['classes'], '"[]"') if 'palette does not match' in str(error) else ''
+        part.error(told or f'{part.where} cannot be built: {plain_message(error)[:400]}{_hint_of_classes(part)}')
+        return
+    if hasattr(part.built, '_check_integrity'):
         class_folders.check_fetched(part)
         return
-    if not check_places(part):
+    if part.built is not None and not check_places(part):
         return
     if not part.format:
         reason = f' ({part.unknown})' if part.unknown else ''
         part.summarize(f'the contents of {part.where}, a {part.dataset.get("type")}, are not checked{reason}')
         return
-    try:
-        part.build()
-    except Exception as error:  # its class's own, of any kind
-        part.error(f'{part.where} cannot be built: {plain_message(error)[:400]}{_hint_of_classes(part)}')
-        return
     if part.format == 'classes':
         classes = class_folders.check(part)
     else:
-        complete = _check_prefixes(part)
         classes = _expected_classes(part)
-        if complete:
-            label_maps.check(part) if part.format == 'maps' else coco_checks.check(part, classes)
+        _check_palette(part, classes)
+        label_maps.check(part) if part.format == 'maps' else coco_checks.check(part, classes)
     _check_num_classes(part, classes)
 
 
-def _check_prefixes(part: CheckedDataset) -> bool:
-    images, maps = _PREFIXES[part.format]
-    needed = {images: 'the directory of the images'}
-    if part.reads[maps]:
-        needed[maps] = 'the directory of the label maps, which its pipeline loads (LoadAnnotations)'
-    lacking = [key for key in needed if key not in part.built.data_prefix]
-    for key in lacking:
-        part.error(f'{part.where}.data_prefix has no {key!r}, {needed[key]}: set data_prefix=dict({key}=...)')
-    return not lacking
+def _check_palette(part: CheckedDataset, classes: Sequence[str]) -> None:
+    palette = part.built.metainfo.get('palette')
+    if part.format == 'coco' and part.split != 'train' and isinstance(palette, list) and len(palette) < len(classes):
+        drawn = ((part.cfg.get('default_hooks') or {}).get('visualization') or {}).get('draw')
+        part.add('error' if drawn else 'warning', _colours(part, palette, classes, 'random'))
 
 
 def _expected_classes(part: CheckedDataset) -> list[str]:
@@ -117,6 +110,15 @@ def _expected_classes(part: CheckedDataset) -> list[str]:
     else:
         return list(classes)
     return []
+
+
+def _colours(part: CheckedDataset, palette: Sequence[Any], classes: Sequence[str], by_chance: str) -> str:
+    """Of too short a palette, at which mmseg's data set stops, and mmdet's visualizer where it draws."""
+    stops = 'mmdet stops where it draws the others (--show-dir)' if part.format == 'coco' else 'mmseg stops'
+    return (
+        f'the palette of {part.where} has {len(palette)} colours, and there are {len(classes)} classes: {stops}. Give each '
+        f'class one in metainfo.palette, or have them drawn by chance: {part.option("metainfo.palette", by_chance)}'
+    )
 
 
 def _hint_of_classes(part: CheckedDataset) -> str:

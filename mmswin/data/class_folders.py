@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from mmswin.data.checked_dataset import CheckedDataset
-from mmswin.data.config_facts import dataset_facts, leaf_datasets
-from mmswin.data.pictures import folder_entries, listing, missing_files, sample, sizes_as_loaded
+from mmswin.data.config_facts import build_dataset, leaf_datasets
+from mmswin.data.pictures import folder_entries, listing, missing_files
 
 
 def check(part: CheckedDataset) -> list[str]:
@@ -36,14 +37,13 @@ def check(part: CheckedDataset) -> list[str]:
         )
     # A list alone does not tell the names.
     classes = list(names or map(str, range(max(labels, default=-1) + 1))) if built.with_label else []
+    if built.with_label and not built.ann_file:
+        _check_empty(part, labels)
     _check_indices(part, labels)
-    paths = [record['img_path'] for record in records]
-    missing = dict.fromkeys(missing_files(paths) if built.ann_file else (), 'missing')
-    chosen = sample([path for path in paths if path not in missing], part.decode)
-    _, bad = sizes_as_loaded(chosen, part.load, part.decode)
-    part.check_bad_images(missing | bad, len(paths), source)
+    paths = [record['img_path'] for record in part.taken(records)]
+    part.look_at(paths, missing_files(paths) if built.ann_file else (), source)
     told = f', {len(classes)} classes' if classes else ''
-    part.summarize(f'{len(records)} pictures{told} in {source}')
+    part.summarize(f'{len(paths)} pictures{told} in {source}')
     return classes
 
 
@@ -64,13 +64,7 @@ def _check_indices(part: CheckedDataset, labels: Sequence[int]) -> None:
 
 def check_fetched(part: CheckedDataset) -> None:
     """Whether a data set of mmpretrain's that would be fetched from the network (CIFAR, MNIST) is there."""
-    try:
-        part.build()
-        complete = part.built._check_integrity()
-    except Exception as error:  # its class's own, of any kind
-        part.error(f'{part.where} cannot be built: {type(error).__name__}: {str(error)[:400]}')
-        return
-    if not complete:
+    if not part.built._check_integrity():
         kind, fetches = type(part.built).__name__, getattr(part.built, 'download', False)
         place = next(iter(part.built.data_prefix.values()), '')
         part.add(
@@ -96,8 +90,8 @@ def _wrong_line(built: Any) -> str:
 
 
 def _check_folders(part: CheckedDataset) -> bool:
-    """Whether each class has its folder, with pictures in it: a class's number is its folder's place in the alphabet."""
-    root, built, before = part.built.img_prefix, part.built, part.report.num_errors
+    """Whether each class has its folder: a class's number is its folder's place in the alphabet."""
+    root, before = part.built.img_prefix, part.report.num_errors
     folders = _folders(root)
     if not folders:
         here = sorted(folder_entries(root))
@@ -107,14 +101,6 @@ def _check_folders(part: CheckedDataset) -> bool:
             + f'. Set {part.where}.data_prefix, or name a list: {part.option("ann_file", "FILE")}'
         )
         return False
-    empty = [name for name in folders if not _has_picture(os.path.join(root, name), built)]
-    if empty:
-        hidden = ' (a hidden folder counts as a class, too)' if any(name.startswith('.') for name in empty) else ''
-        part.add(
-            'error' if len(empty) == len(folders) else 'warning',
-            f'{len(empty)} of {len(folders)} classes in {root!r} have no picture: {listing(empty)}{hidden}; files that count '
-            f'end with {listing(sorted(built.extensions))}',
-        )
     for other in () if part.training else _training_folders(part):
         trained = _folders(other)
         if trained and trained != folders:
@@ -128,24 +114,29 @@ def _check_folders(part: CheckedDataset) -> bool:
     return part.report.num_errors == before
 
 
+def _check_empty(part: CheckedDataset, labels: Sequence[int]) -> None:
+    """Classes whose folder holds no picture."""
+    folders, built, known = _folders(part.built.img_prefix), part.built, {*labels}
+    empty = [name for number, name in enumerate(folders) if number not in known]
+    if empty:
+        hidden = ' (a hidden folder counts as a class, too)' if any(name.startswith('.') for name in empty) else ''
+        part.warning(
+            f'{len(empty)} of {len(folders)} classes in {built.img_prefix!r} have no picture: {listing(empty)}{hidden}; files '
+            f'that count end with {listing(sorted(built.extensions))}'
+        )
+
+
 def _folders(root: str) -> list[str]:
     """As mmengine lists them, hidden ones among them."""
     return [name for name in sorted(folder_entries(root)) if os.path.isdir(os.path.join(root, name))]
-
-
-def _has_picture(folder: str, built: Any) -> bool:
-    return any(
-        built.is_valid_file(name) and not name.startswith('.')
-        for _, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    )
 
 
 def _training_folders(part: CheckedDataset) -> Sequence[str]:
     """The folders of training data of the same type, where they hold a folder for each class."""
     found = []
     for _, dataset in leaf_datasets((part.cfg.get('train_dataloader') or {}).get('dataset') or {}, ''):
-        facts = dataset_facts(dataset)
-        if not facts.ann_file and not facts.remote and dataset.get('type') == part.dataset.get('type'):
-            found.append(facts.prefixes.get('img_path', facts.data_root))
+        if dataset.get('type') == part.dataset.get('type'):
+            with suppress(Exception):  # said of the training data
+                built = build_dataset(dataset, part.scope)
+                found += [built.img_prefix] * (not built.ann_file)
     return [folder for folder in found if os.path.isdir(folder)]

@@ -3,14 +3,15 @@
 import os
 import reprlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mmswin.data.annotations import AnnotationFileError, Judgement, judge, read_coco
 from mmswin.data.checked_dataset import CheckedDataset, Report
-from mmswin.data.config_facts import option
+from mmswin.data.config_facts import ancestors, metrics_of, option, registered_class
 from mmswin.data.label_maps import check_semantic_maps
-from mmswin.data.pictures import folder_entries, listing, missing_files, sample, sizes_as_loaded
+from mmswin.data.pictures import folder_entries, listing, missing_files
 from mmswin.errors import plain_message
 
 Data = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -24,7 +25,7 @@ _BOX_ONLY = (
 
 def check(part: CheckedDataset, classes: Sequence[str]) -> None:
     """Check a data set of COCO's format, with the names of the classes that it expects, if they are known."""
-    path = part.facts.ann_file
+    path = part.ann_file
     try:
         data = read_coco(path)
         judgement = judge(part.built, data, part.step('LoadAnnotations'))
@@ -38,6 +39,7 @@ def check(part: CheckedDataset, classes: Sequence[str]) -> None:
         what = f'{type(error).__name__}: {plain_message(error)[:400]}'
         part.error(f'{path} cannot be loaded by {type(part.built).__name__} ({what})')
         return
+    judgement.records = part.taken(judgement.records)
     _check_ids(part, path, data)
     _check_judgement(part, path, data, judgement)
     if classes and data.get('annotations'):
@@ -46,7 +48,10 @@ def check(part: CheckedDataset, classes: Sequence[str]) -> None:
     if part.training and not usable and not judgement.stops:
         part.useless = _explain_useless(part, path, data, judgement)
     if part.split != 'train':
-        _check_evaluation(part, path, data)
+        part.content = data
+        part.images = None if judgement.stops else {record['img_id'] for record in judgement.records}
+        if not data['images']:
+            part.error(f'{path} lists no images')
     records = judgement.records or judgement.loaded
     _check_images(part, path, records)
     if part.reads['seg']:
@@ -71,18 +76,15 @@ def _check_images(part: CheckedDataset, path: str, records: Sequence[Mapping[str
             + f'). Set {part.where}.data_prefix.img'
         )
         return
-    gone = dict.fromkeys(missing, 'missing')
-    chosen = sample([name for name in said if name not in gone], part.decode)
-    sizes, bad = sizes_as_loaded(chosen, part.load, part.decode, said)
-    part.check_bad_images(gone | bad, len(said), path)
+    sizes = part.look_at(said, missing, path, said)
     wrong = [name for name, size in sizes.items() if size != said[name]]
     if wrong:
         named = listing(
             ('{} has {} x {} pixels and not {} x {}'.format(name, *sizes[name], *said[name]) for name in wrong), limit=3
         )
         part.add(
-            'error' if len(wrong) > _ODD_SIZES * len(chosen) else 'warning',
-            f'{len(wrong)} of {len(chosen)} pictures looked at have another size (width x height) than {path} says, so '
+            'error' if len(wrong) > _ODD_SIZES * len(sizes) else 'warning',
+            f'{len(wrong)} of {len(sizes)} pictures looked at have another size (width x height) than {path} says, so '
             f'that boxes and masks do not lie where the objects are: {named}. Were they resized or turned after they were '
             'labelled?',
         )
@@ -139,7 +141,7 @@ def _check_judgement(part: CheckedDataset, path: str, data: Data, judgement: Jud
             where = listing(dict.fromkeys(files.get(entry['image_id']) for entry in dropped), limit=3)
             part.warning(f'{path}: {len(dropped)} annotations (in {where}) {reason}')
     if judgement.over:
-        where = listing(dict.fromkeys(image['file_name'] for image in judgement.over), limit=3)
+        where = listing(dict.fromkeys(image.get('file_name', image['id']) for image in judgement.over), limit=3)
         part.warning(
             f'{path}: {len(judgement.over)} boxes reach beyond the edge of their image (in {where}); are they [left, top, '
             'right, bottom] where COCO has [left, top, width, height]?'
@@ -225,51 +227,70 @@ def _explain_useless(part: CheckedDataset, path: str, data: Data, judgement: Jud
     )
 
 
-def _check_evaluation(part: CheckedDataset, path: str, data: Data) -> None:
+def check_evaluators(cfg: Mapping[str, Any], split: str, parts: Sequence[CheckedDataset], report: Report) -> None:
+    """The annotation files of the metrics against those of the data sets of COCO's format."""
+    for place, metric in metrics_of(cfg, split):
+        if isinstance(metric.get('ann_file'), str) and '://' not in metric['ann_file']:
+            _check_metric(cfg, f'{place}.ann_file', metric, parts, partial(report.add, split=split))
+
+
+def _check_metric(
+    cfg: Mapping[str, Any], key: str, metric: Mapping[str, Any], parts: Sequence[CheckedDataset], note: Callable
+) -> None:
+    path, files = metric['ann_file'], {os.path.realpath(part.ann_file): part for part in parts}
+    part = files.get(os.path.realpath(path))
+    set_it = f'et it: {option(cfg, key, parts[0].ann_file if parts else "FILE")}'
+    if not os.path.isfile(path):
+        if not part:
+            note('error', f'the annotation file of the metric, {path!r}, does not exist; s{set_it}')
+        return
+    kind, _ = registered_class(metric, cfg.get('default_scope'), 'METRICS')
+    if not parts or metric.get('format_only') or 'mmdet.CocoMetric' not in ancestors(kind):
+        return
+    try:
+        data = part.content if part else read_coco(path)
+    except (AnnotationFileError, OSError) as error:
+        note('error', str(error))
+        return
+    if data is None:
+        return  # said of the data set
+    _check_truth(path, data, key.startswith('val'), note)
+    if any(one.images is None for one in parts):
+        return
+    counted, given = {image['id'] for image in data['images']}, set().union(*(one.images or () for one in parts))
+    if not given <= counted:
+        note(
+            'error',
+            f'the metric reads {path!r} and the dataset {listing(one.ann_file for one in parts)}: results would be '
+            f'compared with the annotations of other images. S{set_it}',
+        )
+    elif given < counted:
+        some = [f' (indices={reprlib.repr(one.dataset["indices"])})' for one in parts if one.dataset.get('indices')]
+        note(
+            'warning',
+            f'the metric counts all {len(counted)} images of {path!r}, and {listing(one.where for one in parts)} gives '
+            f'{len(given)} of them{"".join(some[:1])}: objects of the others count as missed, so that AP is far too low. For '
+            f'the AP of those given, name a file of them alone ({key}=FILE) or none: {option(cfg, key, None)}, with '
+            "'instances' among meta_keys of PackDetInputs",
+        )
+
+
+def _check_truth(path: str, data: Data, needed: bool, note: Callable) -> None:
     """What COCO's metric needs beyond training."""
     annotations = data.get('annotations', ())
-    if not data['images']:
-        part.error(f'{path} lists no images')
-    elif 'annotations' not in data and part.split == 'val':
-        part.error(f"{path}: the list 'annotations' is missing, and the metric needs it")
-    elif not annotations and 'annotations' in data:
-        part.warning(f'{path} has no annotations: every AP will be -1')
+    if needed and 'annotations' not in data:
+        note('error', f"{path}: the list 'annotations' is missing, and the metric needs it")
+    elif not annotations and data['images']:
+        note('warning', f'{path} has no annotations: every AP will be -1')
     if lacking := sum('iscrowd' not in annotation for annotation in annotations):
-        part.error(
+        note(
+            'error',
             f"{path}: the key 'iscrowd' is missing in {lacking} of {len(annotations)} annotations, and COCO's metric "
-            'needs it; add "iscrowd": 0'
+            'needs it; add "iscrowd": 0',
         )
     if any(annotation['id'] == 0 for annotation in annotations):
-        part.warning(
+        note(
+            'warning',
             f'{path}: an annotation has the id 0, which COCO\'s metric takes for "not matched": that object is never '
-            'found, and AP is lower than it should be. Number annotations from 1'
+            'found, and AP is lower than it should be. Number annotations from 1',
         )
-
-
-def check_evaluators(cfg: Mapping[str, Any], split: str, paths: Sequence[str], report: Report) -> None:
-    """The metric's annotation file against those of the datasets."""
-    evaluators = cfg.get(f'{split}_evaluator') or ()
-    many = not isinstance(evaluators, Mapping)
-    for index, evaluator in enumerate(evaluators if many else [evaluators]):
-        path = evaluator.get('ann_file') if isinstance(evaluator, Mapping) else None
-        if not isinstance(path, str) or '://' in path:
-            continue
-        key = f'{split}_evaluator.{index}.ann_file' if many else f'{split}_evaluator.ann_file'
-        local = [other for other in paths if other]
-        advice = option(cfg, key, local[0] if local else 'FILE')
-        if not os.path.isfile(path):
-            if path not in map(os.path.normpath, local) and path not in local:
-                text = f'the annotation file of the metric, {path!r}, does not exist; set it: {advice}'
-                report.add('error', text, split)
-        elif local and os.path.realpath(path) not in map(os.path.realpath, local) and not _same_images(path, local[0]):
-            text = f'the metric reads {path!r} and the dataset {listing(local)}: results would be compared with the '
-            report.add('error', f'{text}annotations of other images. Set it: {advice}', split)
-
-
-def _same_images(path: str, other: str) -> bool:
-    """Whether an annotation file holds the images of another (or that cannot be said)."""
-    try:
-        known, wanted = ({image['id'] for image in read_coco(name)['images']} for name in (path, other))
-    except (AnnotationFileError, OSError):
-        return True  # said of the dataset
-    return wanted <= known

@@ -2,9 +2,7 @@
 
 import copy
 import inspect
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -12,46 +10,6 @@ from typing import Any
 NOT_SEGMENTING = ('backbone', 'neck', 'data_preprocessor')
 # Heads whose num_classes is not the number of classes of the data set: objectness, or another labelling.
 NOT_LABELLING = ('backbone', 'neck', 'rpn_head', 'semantic_head', 'auxiliary_head', 'data_preprocessor')
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """Places of a dataset, joined as mmengine joins them.
-
-    Attributes:
-        data_root: As configured, '' if there is none.
-        ann_file: Path of the annotation file, '' if there is none.
-        prefixes: Key of ``data_prefix`` to directory.
-        remote: A place that is not on the local file system, '' if all are.
-    """
-
-    data_root: str
-    ann_file: str
-    prefixes: dict[str, str]
-    remote: str
-
-
-def dataset_facts(dataset: Mapping[str, Any]) -> DatasetFacts:
-    """Where a dataset's files are."""
-    root = dataset.get('data_root') or ''
-    ann_file = _join(root, dataset.get('ann_file') or '')
-    given = dataset.get('data_prefix') or {}
-    prefixes = {
-        key: _join(root, prefix) if prefix else root
-        for key, prefix in ({'img_path': given} if isinstance(given, str) else given).items()  # mmpretrain's spelling
-        if isinstance(prefix, str)
-    }
-    places = [root, ann_file, *prefixes.values()]
-    remote = next((place for place in places if '://' in place), '')
-    if not remote and (dataset.get('backend_args') or {}).get('backend', 'local') != 'local':
-        remote = f'the storage backend {dataset["backend_args"]["backend"]!r}'
-    return DatasetFacts(root, ann_file, {key: place or '.' for key, place in prefixes.items()}, remote)
-
-
-def _join(root: str, path: Any) -> str:
-    if not isinstance(path, str):
-        return ''  # a list of files: the dataset's own affair
-    return os.path.join(root, path) if path and root and '://' not in path else path
 
 
 def leaf_datasets(dataset: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -86,19 +44,34 @@ def short_name(kind: Any) -> str:
     return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
 
 
-def dataset_class(dataset: Mapping[str, Any], scope: str | None) -> tuple[type | None, str]:
-    """The registered class of a dataset, or None and the reason."""
-    name = dataset.get('type', '')
+def registered_class(node: Mapping[str, Any], scope: str | None, registry: str = 'DATASETS') -> tuple[type | None, str]:
+    """The class that the type of a dict stands for in a registry of mmengine's, or None and the reason."""
+    name = node.get('type', '')
     if isinstance(name, type):
         return name, ''
     try:
-        from mmengine.registry import DATASETS
+        from mmengine import registry as registries
 
-        with DATASETS.switch_scope_and_registry(scope) as registry:
-            found = registry.get(name)
+        with getattr(registries, registry).switch_scope_and_registry(scope) as local:
+            found = local.get(name)
     except Exception as error:  # Anything may go wrong in the libraries' imports; the caller reports it.
         return None, f'{scope or "its library"} cannot be imported: {error}'
-    return found, '' if found else f'no dataset is registered as {name!r}'
+    return found, '' if found else f'nothing is registered as {name!r} among {registry}'
+
+
+def ancestors(kind: type | None) -> set[str]:
+    """A class and its bases, each by its library and name: ``mmdet.CocoDataset``; another library's is another."""
+    return {f'{base.__module__.partition(".")[0]}.{base.__name__}' for base in getattr(kind, '__mro__', ())}
+
+
+def can_be_lazy(kind: Any) -> bool:
+    """Whether a class is a data set of mmengine's that can be built without loading anything."""
+    from mmengine.dataset import BaseDataset
+
+    if not inspect.isclass(kind) or not issubclass(kind, BaseDataset):
+        return False
+    parameters = inspect.signature(kind).parameters.values()
+    return any(one.name == 'lazy_init' or one.kind is one.VAR_KEYWORD for one in parameters)
 
 
 def build_dataset(dataset: Mapping[str, Any], scope: str | None) -> Any:
@@ -139,6 +112,15 @@ def model_num_classes(model: Mapping[str, Any], others: tuple[str, ...] = NOT_LA
         for place, value in walk(model)
         if place.endswith('.num_classes') and isinstance(value, int) and not {*place.split('.')} & {*others}
     }
+
+
+def metrics_of(cfg: Mapping[str, Any], split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Place and configuration of each metric of a split, of one, a list, or an evaluator of several."""
+    given, place = cfg.get(f'{split}_evaluator') or (), f'{split}_evaluator'
+    if isinstance(given, Mapping) and 'metrics' in given:
+        given, place = given['metrics'], f'{place}.metrics'
+    entries = [(place, given)] if isinstance(given, Mapping) else [(f'{place}.{i}', one) for i, one in enumerate(given)]
+    return ((place, one) for place, one in entries if isinstance(one, Mapping))
 
 
 def option(cfg: Mapping[str, Any], key: str, value: object) -> str:

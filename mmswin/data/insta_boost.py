@@ -70,7 +70,7 @@ class InstaBoost(BaseTransform):
     moves outwards only. An object's mask is then what is seen of it, as polygons, its box that mask's; one of which nothing
     is left is dropped. Crowds, other ignored objects and those without a mask stay as they are; label maps do not follow.
 
-    Required keys: ``img`` (H x W x 3, uint8), ``instances`` with ``mask`` and ``ignore_flag``. Modified: both; the boxes
+    Required keys: ``img`` (H x W x 3, uint8), ``instances`` with ``ignore_flag`` and, if any, ``mask``. Modified: both; the boxes
     that a file has for the objects are not read.
 
     Args:
@@ -134,7 +134,8 @@ class InstaBoost(BaseTransform):
         dtype, image = image.dtype, np.ascontiguousarray(image.astype(np.uint8))
         left, moved = [], []
         for instance in instances:
-            mask = None if instance['ignore_flag'] else bitmap_of(instance['mask'], *image.shape[:2])
+            given = instance.get('mask')
+            mask = bitmap_of(given, *image.shape[:2]) if given and not instance['ignore_flag'] else None
             if mask is None or not mask.any():
                 left.append(instance)
             else:

@@ -17,11 +17,9 @@ import numpy as np
 
 from mmswin.data.checked_dataset import CheckedDataset
 from mmswin.data.config_facts import default_argument
-from mmswin.data.pictures import files_below, listing, look_at, missing_files, sample, sizes_as_loaded
+from mmswin.data.pictures import files_below, listing, look_at, missing_files, sample
 
 _COLOUR_MODES = ('RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'LA', 'PA')
-# Maps beside a COCO data set of which the values are read: a fault of them is mostly one of all.
-_READ = 40
 
 
 @dataclass
@@ -40,7 +38,7 @@ def check(part: CheckedDataset) -> None:
     built, loader = part.built, part.step('LoadAnnotations')
     if _reduces_otherwise(part):
         return
-    records = built.load_data_list()
+    records = part.taken(built.load_data_list())
     images = [record['img_path'] for record in records]
     image_dir = built.data_prefix['img_path']
     classes = built.metainfo.get('classes')
@@ -53,8 +51,7 @@ def check(part: CheckedDataset) -> None:
     paired = [(image, path) for image, path in zip(images, maps, strict=False) if path]
     if paired:
         _check_there(part, paired)
-    sizes, bad = sizes_as_loaded(images, part.load, part.decode)
-    part.check_bad_images(bad, len(images), built.ann_file or image_dir)
+    sizes = part.look_at(images, (), built.ann_file or image_dir, every=True)
     if not paired:
         part.summarize(summary)
         return
@@ -134,7 +131,7 @@ def _check_headers(
             differ.append(f'{os.path.basename(image)} has {a}x{b} pixels and its label map {c}x{d}')
     if differ:
         part.error(
-            f'{len(differ)} of {len(sizes)} images of {part.where} differ in size (width x height) from their label '
+            f'{len(differ)} of {len(paired)} images of {part.where} differ in size (width x height) from their label '
             f'maps: {listing(differ)}. Make them equal; label maps are resized without interpolation'
         )
 
@@ -175,8 +172,8 @@ def values_of(path: str, backend: str) -> np.ndarray | str:
 def _check_kinds(part: CheckedDataset, labels: Labels) -> None:
     for bad, what, remedy in (
         (labels.bad, 'do not decode', 'Restore them, or remove them and their images'),
-        (labels.colour, 'are colour pictures, and mmseg needs one number for each pixel (the class)',
-         'Write them as 8-bit grey or palette PNG files'),
+        (labels.colour, 'are colour pictures, and a label map is one number for each pixel (the class)',
+         'Write them as 8-bit grey PNG files'),
     ):  # fmt: skip
         if bad:
             named = listing(f'{path} ({reason})' for path, reason in bad.items())
@@ -268,33 +265,28 @@ def check_semantic_maps(part: CheckedDataset, records: Sequence[Mapping[str, Any
 
     Args:
         part: The data set.
-        records: What it made of its images, with ``seg_map_path``, ``width`` and ``height``.
+        records: What it made of its images, with ``img_path``, ``seg_map_path``, ``width`` and ``height``.
     """
-    directory = part.built.data_prefix['seg']
-    maps = {record['seg_map_path']: (record['width'], record['height']) for record in records}
+    directory, loader = part.built.data_prefix['seg'], part.step('LoadAnnotations')
+    sizes = {record['img_path']: (record['width'], record['height']) for record in records}
+    maps = {record['seg_map_path']: record['img_path'] for record in records}
     missing = dict.fromkeys(missing_files(maps))
     if missing:
         names = listing(os.path.relpath(path, directory) for path in missing)
         part.error(f'{_missing(len(missing), len(maps))} in {directory!r}: {names}')
     chosen = sample([path for path in maps if path not in missing], part.decode)
-    wrong: dict[str, str] = {}
-    for path, picture in zip(chosen, look_at(chosen, label_map=True, decode=part.decode), strict=True):
-        if picture.fault:
-            wrong[path] = picture.fault
-        elif picture.mode not in ('L', 'P', 'I', 'I;16', '1'):
-            wrong[path] = f'{picture.mode}, not one number for each pixel'
-        elif picture.size != maps[path]:
-            wrong[path] = '{} x {} pixels where the image has {} x {}'.format(*picture.size, *maps[path])
+    labels = Labels(total=len(chosen))
+    _check_headers(part, sizes, [(maps[path], path) for path in chosen], labels)
+    _read(chosen, labels, loader.imdecode_backend if loader else 'cv2', part.decode)
+    _check_kinds(part, labels)
     head = ((part.cfg.get('model') or {}).get('roi_head') or {}).get('semantic_head') or {}
     number, ignored = head.get('num_classes'), (head.get('loss_seg') or {}).get('ignore_index', 255)
-    sound = [path for path in chosen if path not in wrong] if number else []
-    for path in sound if part.decode else sound[:_READ]:
-        beyond = [value for value in values_of(path, 'cv2').tolist() if value >= number and value != ignored]
-        if beyond:
-            wrong[path] = f'values {listing(beyond)}, and the semantic head has {number} labels from 0 on'
-    if wrong:
-        named = listing((f'{path} ({reason})' for path, reason in wrong.items()), limit=3)
-        part.error(f'{len(wrong)} of {len(chosen)} label maps looked at cannot be trained on: {named}')
+    beyond = [value for value in sorted(labels.example) if number and value >= number and value != ignored]
+    if beyond:
+        part.error(
+            f'label maps in {directory!r} hold values {listing(beyond)} (the first in {labels.example[beyond[0]]}), and the '
+            f'semantic head has {number} labels from 0 on'
+        )
 
 
 def _missing(number: int, total: int) -> str:

@@ -84,7 +84,7 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
                 'from the annotation file. mmswin check CONFIG --decode lists all such files.'
             ) from error
 
-        slot = zlib.crc32(path.encode()) % _SLOTS
+        slot = zlib.crc32(path.encode(errors='replace')) % _SLOTS
         known = bool(self._bad[slot])
         self._bad[slot] = 1
         num_bad, total = self.num_bad, self._num_images(again=known)

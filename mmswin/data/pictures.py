@@ -1,6 +1,7 @@
 """Which of many image files are missing, do not decode or have another size than is said of them."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000')
 _EXIF_ORIENTATION = 0x0112
 # Of a file that none of these formats is.
 NO_IMAGE = 'not an image'
+# Those that OpenCV loads; Pillow on its own refuses a satellite's picture of 179 million.
+_MAX_PIXELS = 1 << 30
 # Files looked at unless all are asked for: a second or two on a data set of any size.
 SAMPLE = 200
 
@@ -29,41 +32,39 @@ def look(path: str, label_map: bool = False, decode: bool = False) -> Picture:
 
     A JPEG that was cut off is bad when it is decoded, although some decoders fill the rest with grey and say nothing.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
+    header = None
     try:
         if os.path.getsize(path) == 0:
             return Picture(fault='empty file')
         with Image.open(path, formats=FORMATS) as image:
             (width, height), mode = image.size, image.mode
-            # mmcv turns a photograph as its EXIF data say, and never a label map.
-            turned = not label_map and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            # mmcv turns a photograph as its EXIF data say, and never a label map. A PNG's own method would decode it.
+            turned = not label_map and Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            header = Picture((height, width) if turned else (width, height), mode)
             if decode:
                 # JPEG decodes several times faster at an eighth of its size, and still reads every byte.
                 image.draft('L', (max(1, width // 8), max(1, height // 8)))
                 image.load()
-            return Picture((height, width) if turned else (width, height), mode)
+            return header
     except FileNotFoundError:
         return Picture(fault='missing')
-    except UnidentifiedImageError:
-        return Picture(fault=NO_IMAGE)
     except Exception as error:  # a damaged file may raise anything
-        return Picture(fault=str(error) or type(error).__name__)
+        read = header or getattr(error, 'errno', None)
+        return Picture(fault=str(error) or type(error).__name__) if read else Picture(fault=NO_IMAGE)
 
 
 def look_at(paths: Sequence[str], label_map: bool = False, decode: bool = False) -> list[Picture]:
     """:func:`look` at many files, by as many threads as there are processors."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda path: look(path, label_map, decode), paths))
+    from PIL import Image
 
-
-def loaded_size(load: Callable[[dict], dict | None], path: str) -> tuple[int, int] | None:
-    """Width and height of a picture as a pipeline's own transform loads it; None if it does not."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MAX_PIXELS // 2  # it refuses twice as many
     try:
-        height, width = load({'img_path': path})['img'].shape[:2]
-    except Exception:  # the library's, of any kind
-        return None
-    return width, height
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            return list(pool.map(lambda path: look(path, label_map, decode), paths))
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def sizes_as_loaded(
@@ -88,8 +89,11 @@ def sizes_as_loaded(
         if fault == NO_IMAGE or (not fault and said is not None and size != said[path]):
             if load is None:
                 continue
-            size = loaded_size(load, path)
-            fault = '' if size else NO_IMAGE
+            try:
+                height, width = load({'img_path': path})['img'].shape[:2]
+                size, fault = (width, height), ''
+            except Exception:  # the library's, of any kind
+                fault = NO_IMAGE
         if fault:
             bad[path] = fault
         else:
@@ -106,15 +110,22 @@ def missing_files(paths: Iterable[str]) -> list[str]:
     """Those that are not there.
 
     Each directory that occurs is listed once, which for a hundred thousand images takes a fraction of a second where
-    asking for every file takes minutes on a network file system.
+    asking for every file takes minutes on a network file system. One whose name is there in other letters is asked for:
+    file systems of Windows and macOS take ``A.JPG`` for ``a.jpg``.
     """
+
+    def alike(name: str) -> str:
+        return unicodedata.normalize('NFC', name).casefold()
+
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         by_folder[os.path.dirname(path)].append(path)
     missing = []
     for folder, entries in by_folder.items():
         there = folder_entries(folder)
-        missing += [path for path in entries if os.path.basename(path) not in there]
+        absent = [path for path in entries if os.path.basename(path) not in there]
+        others = {alike(name) for name in there} if absent else ()
+        missing += [path for path in absent if alike(os.path.basename(path)) not in others or not os.path.exists(path)]
     return missing
 
 

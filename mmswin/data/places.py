@@ -1,6 +1,7 @@
 """Where a dataset's files should be, and what to do when they are not there."""
 
 import os
+from collections.abc import Mapping
 
 from mmswin.data.checked_dataset import CheckedDataset
 from mmswin.data.config_facts import short_name
@@ -26,43 +27,48 @@ def check_places(part: CheckedDataset) -> bool:
     def note(level: str, message: str) -> None:
         part.add(level, message, absent=bool(part.format) and level == 'error')
 
-    where, facts, levels = part.where, part.facts, part.reads
+    where, root, ann_file, prefixes = part.where, part.built.data_root or '', part.ann_file, part.prefixes
+    levels = part.reads
     remedy = f'{_source(part)}If it is elsewhere: '
-    root = part.option('data_root', 'DIRECTORY')
-    gone = {key: place for key, place in facts.prefixes.items() if levels.get(key) and not os.path.isdir(place)}
-    no_file = bool(facts.ann_file) and not os.path.exists(facts.ann_file)
-    if facts.data_root and not os.path.isdir(facts.data_root) and (gone or no_file or not facts.prefixes):
-        wanted = facts.ann_file or next(iter(facts.prefixes.values()), '')
+    set_root = part.option('data_root', 'DIRECTORY')
+    gone = {key: place for key, place in prefixes.items() if levels.get(key) and not os.path.isdir(place)}
+    no_file = bool(ann_file) and not os.path.exists(ann_file)
+    if root and not os.path.isdir(root) and (gone or no_file or not prefixes):
+        wanted = ann_file or next(iter(prefixes.values()), '')
         note(
             'error',
-            f'the data root {facts.data_root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. {remedy}{root}',
+            f'the data root {root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. {remedy}{set_root}',
         )
         return False
     before = part.report.num_errors
     if no_file:
-        folder = os.path.dirname(facts.ann_file)
+        folder = os.path.dirname(ann_file)
         there = sorted(folder_entries(folder))
         note(
             'error' if part.format else 'warning',
-            f'the annotation file {facts.ann_file!r} does not exist; {folder or "."!r} '
+            f'the annotation file {ann_file!r} does not exist; {folder or "."!r} '
             + (f'holds {listing(there)}' if there else 'is empty or not there')
-            + f'. {remedy}{root} or {where}.ann_file=FILE',
+            + f'. {remedy}{set_root} or {where}.ann_file=FILE',
         )
-    is_coco = short_name(part.dataset.get('type')) == 'CocoDataset' and 'miniature' not in facts.data_root
+    is_coco = short_name(part.dataset.get('type')) == 'CocoDataset' and 'miniature' not in root
     for key, place in gone.items():
         if key == 'seg' and is_coco:
             remedy = f'{_MAPS}If it is elsewhere: '
-        note(
-            levels[key],
-            f'the directory {place!r} ({where}.data_prefix.{key}) does not exist. {remedy}{root} or '
-            f'{where}.data_prefix.{key}=DIRECTORY',
-        )
+        named = f'{where}.data_prefix' + (f'.{key}' if isinstance(part.dataset.get('data_prefix'), Mapping) else '')
+        text = f'the directory {place!r} ({named}) does not exist. {remedy}{set_root} or {named}=DIRECTORY'
+        note(levels[key], text)
+    for key, level in levels.items():
+        if level == 'error' and key not in prefixes:
+            what = 'label maps, which its pipeline loads (LoadAnnotations)' if 'seg' in key else 'images'
+            part.error(
+                f'{where}.data_prefix has no {key!r}, the directory of the {what}: set data_prefix=dict({key}=...)'
+            )
     return part.report.num_errors == before
 
 
 def _source(part: CheckedDataset) -> str:
     """Where to get the data set, as far as its configuration tells which it is."""
-    cfg, dataset, root = part.cfg, part.dataset, part.facts.data_root
+    cfg, dataset, root = part.cfg, part.dataset, part.built.data_root or ''
     name = 'ade' if part.scope == 'mmseg' else 'coco'
     variable = f'MMSWIN_{name.upper()}_DIR'
     place = os.environ.get(variable)

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmswin.data.config_facts import dicts_in
+from mmswin.data.config_facts import dicts_in, metrics_of
 from mmswin.errors import RunError
 
 
@@ -91,16 +91,15 @@ def _queries(cfg: Config, model: nn.Module) -> Iterator[str]:
 def _top_k(cfg: Config, model: nn.Module) -> Iterator[str]:
     """mmpretrain's accuracy among the best k classes, which it refuses after the first epoch where there are fewer."""
     number = getattr(getattr(model, 'head', None), 'num_classes', None)
-    for name in ('val_evaluator', 'test_evaluator') if isinstance(number, int) else ():
-        evaluators = cfg.get(name) or ()
-        for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-            given = evaluator.get('topk') if isinstance(evaluator, dict) else None
-            many = max(given) if isinstance(given, (list, tuple)) and given else given
-            if isinstance(many, int) and many > number:
-                yield (
-                    f'{name}.topk={given}, and model.head has num_classes={number}: the best {many} of {number} classes are '
-                    f'all of them. Set it: --cfg-options {name}.topk="(1,)"'
-                )
+    metrics = [*metrics_of(cfg, 'val'), *metrics_of(cfg, 'test')]
+    for place, metric in metrics if isinstance(number, int) else ():
+        given = metric.get('topk')
+        many = max(given) if isinstance(given, (list, tuple)) and given else given
+        if isinstance(many, int) and many > number:
+            yield (
+                f'{place}.topk={given}, and model.head has num_classes={number}: the best {many} of {number} classes are '
+                f'all of them. Set it: --cfg-options {place}.topk="(1,)"'
+            )
 
 
 def _training_classes(cfg: Config) -> tuple[str, ...] | None:

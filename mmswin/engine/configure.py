@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmswin import shipped
 from mmswin.checkpoints.downloads import is_offline
-from mmswin.data.config_facts import dataset_class, default_argument, dicts_in, leaf_datasets, short_name
+from mmswin.data.config_facts import default_argument, dicts_in, leaf_datasets, registered_class, short_name
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
 from mmswin.engine.types import resolve_type
@@ -44,7 +45,7 @@ def load_config(
         find_mmpretrain(path)
     try:
         cfg = Config.fromfile(path)
-    except (SyntaxError, FileNotFoundError, NameError, KeyError, OSError) as error:
+    except (SyntaxError, NameError, KeyError, OSError, ImportError, ConfigParsingError) as error:
         raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if mmpretrain and cfg.get('default_scope') == 'mmpretrain':
         find_mmpretrain(path)
@@ -57,6 +58,24 @@ def load_config(
         cfg.work_dir = str(Path('./work_dirs') / Path(path).stem)
     fit_loaders(cfg)
     return cfg
+
+
+def check_sections(cfg: Config, purpose: str) -> None:
+    """Refuse a config without a part that ``purpose`` ('train' or 'test') needs, or with half of what another needs.
+
+    Raises:
+        RunError: It is one.
+    """
+    last = {'train': 'optim_wrapper', 'val': 'val_evaluator', 'test': 'test_evaluator'}
+    for split in sorted(last, key=lambda split: split != purpose):
+        names = ['model'] * (split == purpose) + [f'{split}_dataloader', f'{split}_cfg', last[split]]
+        lacking = [name for name in names if cfg.get(name) is None]
+        if lacking and (split == purpose or len(lacking) < len(names)):
+            others = f'but {", ".join(name for name in names if name not in lacking)}: set all, or all to None'
+            needed = f'which mmswin {purpose} needs: is it a part that other configs inherit from?'
+            raise RunError(
+                f'config {cfg.filename} has no {", ".join(lacking)}, {needed if split == purpose else others}'
+            )
 
 
 def find_mmpretrain(path: str) -> None:
@@ -77,7 +96,7 @@ def stay_offline(cfg: Config) -> None:
     offline = is_offline() and cfg.get('default_scope') == 'mmpretrain'
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if offline else ():
         for _, dataset in leaf_datasets((cfg.get(name) or {}).get('dataset'), name):
-            kind, _ = dataset_class(dataset, cfg.get('default_scope'))
+            kind, _ = registered_class(dataset, cfg.get('default_scope'))
             if kind is not None and default_argument(kind, 'download'):
                 dataset['download'] = False
 
@@ -129,8 +148,11 @@ def set_up_processes(cfg: Config, launcher: str) -> list[str]:
         Lines for the banner.
 
     Raises:
-        RunError: Several processes without GPU from another launcher than torchrun.
+        RunError: Several processes without GPU from another launcher than torchrun, or that are not to be joined.
     """
+    number = os.environ.get('WORLD_SIZE', '1')
+    if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ and number != '1':
+        raise RunError(f'torchrun started {number} processes, and each would run alone: add --launcher pytorch')
     cfg.launcher = launcher
     if launcher == 'none' or has_accelerator():
         return []

@@ -16,14 +16,13 @@ from typing import Any
 
 from mmengine import registry
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from mmswin.data.config_facts import dataset_class, leaf_datasets
+from mmswin.data.config_facts import can_be_lazy, leaf_datasets, registered_class
 from mmswin.engine import strategies
 from mmswin.engine.configure import quiet
 from mmswin.engine.types import resolve_type
@@ -32,8 +31,8 @@ from mmswin.errors import RunError, plain_message
 _NAME = 'mmswin-dry-build'
 
 
-def check_work_dir(work_dir: str | os.PathLike) -> None:
-    """Refuse a work dir that cannot be made or written.
+def check_work_dir(work_dir: str | os.PathLike, option: str = '--work-dir') -> None:
+    """Refuse a directory, of the name of an option, that cannot be made or written.
 
     Raises:
         RunError: It is a file, or lies in one, or in a directory without the right to write.
@@ -42,9 +41,9 @@ def check_work_dir(work_dir: str | os.PathLike) -> None:
     while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():
-        raise RunError(f'--work-dir {work_dir}: {place} is no directory; name another place with --work-dir DIR')
+        raise RunError(f'{option} {work_dir}: {place} is no directory; name another place with {option}')
     if not os.access(place, os.W_OK | os.X_OK):
-        raise RunError(f'--work-dir {work_dir}: {place} cannot be written; name another place with --work-dir DIR')
+        raise RunError(f'{option} {work_dir}: {place} cannot be written; name another place with {option}')
 
 
 def build_parts(
@@ -99,9 +98,9 @@ def _parts(
     for split in splits if data else ():
         place = f'{split}_dataloader.dataset'
         for path, node in leaf_datasets((cfg.get(f'{split}_dataloader') or {}).get('dataset'), place):
-            kind, _ = dataset_class(node, cfg.get('default_scope'))
-            if inspect.isclass(kind) and issubclass(kind, BaseDataset):
-                yield path, partial(_build_dataset, path, node)
+            kind, _ = registered_class(node, cfg.get('default_scope'))
+            if can_be_lazy(kind):
+                yield path, partial(registry.DATASETS.build, {**copy.deepcopy(node), 'lazy_init': True})
         evaluator = copy.deepcopy(cfg.get(f'{split}_evaluator'))
         if split != 'train' and evaluator:
             complete = isinstance(evaluator, dict) and 'metrics' in evaluator
@@ -140,21 +139,6 @@ def _check_state(wrapper: OptimWrapper, state: Any) -> None:
             f'{sum(here)} in {len(here)}: optim_wrapper or the frozen layers are not those of the run that is resumed. '
             'Restore them, or start from its weights with --load-from'
         )
-
-
-def _build_dataset(path: str, node: dict) -> None:
-    try:
-        registry.DATASETS.build({**copy.deepcopy(node), 'lazy_init': True})
-    except Exception as error:
-        # mmseg's words for a palette of another length than the classes name neither number nor option.
-        metainfo = node.get('metainfo') or {}
-        colours, classes = metainfo.get('palette'), metainfo.get('classes')
-        if 'palette' in str(error) and colours and classes and len(colours) != len(classes):
-            raise RunError(
-                f'metainfo.palette has {len(colours)} colours, and there are {len(classes)} classes: give each class one, '
-                f'or let mmseg draw them by chance: --cfg-options {path}.metainfo.palette="[]"'
-            ) from error
-        raise
 
 
 def _check_backend(cfg: Config, node: dict) -> None:

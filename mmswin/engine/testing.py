@@ -10,7 +10,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmswin.data.config_facts import dicts_in, leaf_datasets, short_name
+from mmswin.data.config_facts import dicts_in, leaf_datasets, metrics_of, short_name
+from mmswin.engine.dry_build import check_work_dir
 from mmswin.engine.precision import is_slower, mixed_precision
 from mmswin.engine.types import resolve_type
 from mmswin.errors import RunError
@@ -22,7 +23,7 @@ def check_outputs(out: str | None, show_dir: str | None, overwrite: bool) -> Non
     """Refuse to write over what is there.
 
     Raises:
-        RunError: ``out`` is no pickle name, or it or ``show_dir`` exists already.
+        RunError: ``out`` is no pickle name, or it or ``show_dir`` exists already or cannot be written.
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise RunError(f'--out {out}: predictions are pickled; the name must end in .pkl or .pickle')
@@ -31,6 +32,9 @@ def check_outputs(out: str | None, show_dir: str | None, overwrite: bool) -> Non
     shown = Path(show_dir) if show_dir is not None else None
     if shown is not None and not overwrite and shown.exists() and (not shown.is_dir() or any(shown.iterdir())):
         raise RunError(f'--show-dir {show_dir} exists and is not empty; choose another name or add --overwrite')
+    for place, option in ((out and Path(out).parent, '--out'), (show_dir, '--show-dir')):
+        if place:
+            check_work_dir(place, option)
 
 
 def show_into(cfg: Config, show_dir: str) -> None:
@@ -43,10 +47,14 @@ def show_into(cfg: Config, show_dir: str) -> None:
     if hook is None:
         raise RunError(
             '--show-dir needs default_hooks.visualization in the config (mmdet: '
-            "dict(type='DetVisualizationHook'), mmseg: dict(type='SegVisualizationHook'))"
+            "dict(type='DetVisualizationHook'), mmseg: dict(type='SegVisualizationHook'), mmpretrain: "
+            "dict(type='VisualizationHook'))"
         )
-    hook.draw = True
     target = str(Path(show_dir).absolute())
+    if cfg.get('default_scope') == 'mmpretrain':
+        hook.update(enable=True, interval=1, out_dir=target)
+        return
+    hook.draw = True
     if cfg.get('default_scope') == 'mmseg':
         # mmseg's hook draws every 50th image and leaves the place to the visualizer.
         hook.interval = 1
@@ -63,15 +71,17 @@ def enable_tta(cfg: Config) -> None:
     In segmentation the figures are named apart: ``tta/mIoU``.
 
     Raises:
-        RunError: The model predicts masks in a way that cannot be merged, or segmentation without a TTA pipeline.
+        RunError: The model predicts masks in a way that cannot be merged, or segmentation or classification without a TTA
+            pipeline.
     """
     leaves = [leaf for _, leaf in leaf_datasets(cfg.test_dataloader.dataset, '')]
-    if cfg.get('default_scope') == 'mmseg':
+    scope = cfg.get('default_scope')
+    if scope in ('mmseg', 'mmpretrain'):
         missing = [name for name in ('tta_model', 'tta_pipeline') if name not in cfg]
         if missing:
             raise RunError(f'--tta: the config has no {" and no ".join(missing)}')
         # mmseg's figures have no prefix; with one nobody takes those of several views for those of a single one.
-        for metric in _as_list(cfg.get('test_evaluator') or []):
+        for _, metric in metrics_of(cfg, 'test') if scope == 'mmseg' else ():
             metric.setdefault('prefix', 'tta')
     else:
         if cfg.get('tta_model') is None:
@@ -99,8 +109,7 @@ def tta_note(cfg: Config, images: int) -> str:
 def _check_masks(cfg: Config) -> None:
     """Refuse a model whose masks cannot be merged, and one scored on masks that it does not predict."""
     scope, model = cfg.get('default_scope'), cfg.model
-    metrics = _as_list(cfg.get('test_evaluator') or [])
-    scored = any('segm' in _as_list(metric.get('metric')) for metric in metrics)
+    scored = any('segm' in (metric.get('metric') or ()) for _, metric in metrics_of(cfg, 'test'))
     heads = [part for part in _MASK_PARTS if any(node.get(part) for node in dicts_in(model))]
     if not heads and not scored:
         return
@@ -129,10 +138,6 @@ def _merging(model: ConfigDict) -> dict:
     rule = rule.get('rcnn') or rule
     nms = rule.get('nms') or {'type': 'nms', 'iou_threshold': 0.5}
     return {'nms': dict(nms), 'max_per_img': rule.get('max_per_img', 100)}
-
-
-def _as_list(value: Any) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _flipped(pipeline: list) -> list:

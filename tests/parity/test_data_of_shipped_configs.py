@@ -13,7 +13,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmswin.data.checks import inspect_config
-from mmswin.data.config_facts import dataset_class, dataset_facts, leaf_datasets
+from mmswin.data.config_facts import leaf_datasets, registered_class
 
 OTHERS = {
     'mmdet': (
@@ -66,24 +66,26 @@ def make_picture(path: Path) -> None:
 
 def make_data(dataset: Any, scope: str, root: Path) -> None:
     """Two sound images in the layout that a dataset's configuration names, below ``root``."""
-    dataset['data_root'] = str(root / (dataset.get('data_root') or ''))
-    facts, (kind, _) = dataset_facts(dataset), dataset_class(dataset, scope)
+    root = root / (dataset.get('data_root') or '')
+    dataset['data_root'] = str(root)
+    ann_file = root / dataset['ann_file'] if dataset.get('ann_file') else None
+    kind, _ = registered_class(dataset, scope)
     ancestors = {ancestor.__name__ for ancestor in kind.__mro__}
     classes = (dataset.get('metainfo') or {}).get('classes') or (kind.METAINFO or {}).get('classes') or ('thing',)
     if 'V3DetDataset' in ancestors:
         classes = [f'class {i}' for i in range(13204)]
-        names = Path(facts.data_root) / 'annotations' / 'category_name_13204_v3det_2023_v1.txt'
+        names = root / 'annotations' / 'category_name_13204_v3det_2023_v1.txt'
         names.parent.mkdir(parents=True, exist_ok=True)
         names.write_text('\n'.join(classes))
-    places = {key: Path(place) for key, place in facts.prefixes.items()}
+    places = {key: root / place for key, place in (dataset.get('data_prefix') or {}).items()}
     for key, place in places.items():
         # mmdet's instance configs of Mask2Former inherit a directory that nothing in them reads.
         if key != 'seg' or any(
             step.get('with_seg') for step in dataset.get('pipeline') or () if isinstance(step, Mapping)
         ):
             place.mkdir(parents=True, exist_ok=True)
-    if facts.ann_file:
-        Path(facts.ann_file).parent.mkdir(parents=True, exist_ok=True)
+    if ann_file:
+        ann_file.parent.mkdir(parents=True, exist_ok=True)
     if 'CocoDataset' in ancestors:
         images, annotations = [], []
         for number in (1, 2):
@@ -98,7 +100,7 @@ def make_data(dataset: Any, scope: str, root: Path) -> None:
                 Image.new('L', (64, 64)).save(places['seg'] / f'{number}.png')
         categories = [{'id': i + 1, 'name': name, 'supercategory': ''} for i, name in enumerate(classes)]
         content = {'images': images, 'annotations': annotations, 'categories': categories}
-        Path(facts.ann_file).write_text(json.dumps(content))
+        ann_file.write_text(json.dumps(content))
     elif 'BaseSegDataset' in ancestors:
         from mmswin.data.config_facts import default_argument
 
@@ -108,10 +110,10 @@ def make_data(dataset: Any, scope: str, root: Path) -> None:
         make_picture(places['img_path'] / f'a{suffix}')
         if 'seg_map_path' in places:
             Image.fromarray(np.full((64, 64), 1, np.uint8)).save(places['seg_map_path'] / f'a{map_suffix}')
-        if facts.ann_file:
-            Path(facts.ann_file).write_text('a\n')
-    elif facts.ann_file:
-        Path(facts.ann_file).write_text('')
+        if ann_file:
+            ann_file.write_text('a\n')
+    elif ann_file:
+        ann_file.write_text('')
 
 
 @pytest.mark.parametrize(('library', 'name'), shipped())

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations
 
-from mmswin.data.annotations import AnnotationFileError, judge, read_coco
+from mmswin.data.annotations import AnnotationFileError, _fatal, judge, read_coco
 
 BIG, HUGE = 10**9, 10**4000
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
@@ -236,3 +237,12 @@ def test_an_image_without_a_size_is_named_and_not_its_annotations(tmp_path: Path
     path = write(tmp_path / 'a.json', {}, {'width': None})
     result = judge(dataset(path, lazy_init=True), read_coco(str(path)), LoadAnnotations())
     assert {key: [image['id'] for image in images] for (_, key), images in result.stops.items()} == {'width': [1]}
+
+
+def test_run_lengths_without_an_end_take_no_time() -> None:
+    start = time.process_time()
+    assert (
+        _fatal({'size': [48, 64], 'counts': 'o' * 600_000}, {'height': 48, 'width': 64})
+        == 'run lengths that are damaged'
+    )
+    assert time.process_time() - start < 1

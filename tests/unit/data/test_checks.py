@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from mmdet.evaluation import CocoMetric
+from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
 
 from mmswin import cli
@@ -135,6 +138,45 @@ def test_images_to_predict_on_need_no_annotations(data) -> None:
     level, message = data.only(('val',))
     assert level == 'error' and "the list 'annotations' is missing" in message
     assert data.check(('test',)) == []
+
+
+@pytest.mark.parametrize('evaluator', [{'type': 'CocoMetric'}, {'type': 'VOCMetric'}, {'format_only': True}])
+def test_a_metric_that_does_not_read_the_file_asks_nothing_of_it(data, evaluator: dict) -> None:
+    data.cfg['val_evaluator'] = evaluator if 'type' in evaluator else {**data.cfg['val_evaluator'], **evaluator}
+    for annotation in data.parts['val']['annotations']:
+        del annotation['iscrowd']
+    data.parts['val']['annotations'][0]['id'] = 0
+    data.cfg['val_dataloader']['dataset']['indices'] = 2
+    assert data.check(('val',)) == []
+
+
+def test_a_metric_that_counts_more_images_than_the_data_set_gives(data) -> None:
+    """AP is 0.2 then for a detector that finds all, as mmdet's own metric says."""
+    data.cfg['val_dataloader']['dataset']['indices'] = 2
+    level, message = data.only(('val',))
+    assert level == 'warning' and 'counts all 10 images' in message and 'gives 2 of them (indices=2)' in message
+    assert "--cfg-options val_evaluator.ann_file=None, with 'instances' among meta_keys of PackDetInputs" in message
+    metric = CocoMetric(str(data.file('val')))
+    metric.dataset_meta = {'classes': ('cat', 'dog', 'bird')}
+    found = {'bboxes': torch.tensor([[10.0, 10, 50, 40]] * 3), 'scores': torch.ones(3), 'labels': torch.arange(3)}
+    given = [{'img_id': number, 'ori_shape': (60, 80), 'pred_instances': found} for number in range(1, 11)]
+    for number, expected in ((10, 1), (2, 0.2)):
+        metric.results.clear()
+        metric.process({}, given[:number])
+        assert metric.evaluate(number)['coco/bbox_mAP'] == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize(('draw', 'level'), [(False, 'warning'), (True, 'error')])
+def test_fewer_colours_than_classes(data, draw: bool, level: str) -> None:
+    data.dataset['metainfo'] = data.cfg['val_dataloader']['dataset']['metainfo'] = {
+        'classes': ('cat', 'dog', 'bird'), 'palette': [(220, 20, 60)],
+    }  # fmt: skip
+    data.cfg['default_hooks'] = {'visualization': {'type': 'DetVisualizationHook', 'draw': draw}}
+    found, message = data.only(('train', 'val'))
+    assert found == level and '1 colours' in message and '3 classes' in message
+    assert '--cfg-options val_dataloader.dataset.metainfo.palette=random' in message
+    data.cfg['val_dataloader']['dataset']['metainfo']['palette'] = 'random'
+    assert data.check(('val',)) == [] and len(get_palette('random', 3)) == 3
 
 
 # --- wrappers, other kinds of data, surroundings

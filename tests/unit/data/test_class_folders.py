@@ -8,6 +8,7 @@ from PIL import Image
 
 from mmswin.data import class_folders
 from mmswin.data.checked_dataset import CheckedDataset, Report
+from mmswin.data.places import check_places
 
 LOADING = [{'type': 'LoadImageFromFile'}]
 
@@ -50,6 +51,14 @@ def part_of(cfg: dict, built: Folders, split: str = 'train', decode: bool = Fals
     part = CheckedDataset(cfg, split, 'x.dataset', dataset, decode, Report())
     part.built = built
     return part
+
+
+@pytest.fixture(autouse=True)
+def building(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(dataset: dict, scope: str | None) -> Folders:
+        return Folders(Path(dataset['data_root'], dataset['data_prefix']))
+
+    monkeypatch.setattr(class_folders, 'build_dataset', build)
 
 
 def faults(root: Path, split: str = 'train', ann_file: str = '') -> list[tuple[str, str]]:
@@ -99,6 +108,15 @@ def test_other_classes_than_in_training(root: Path) -> None:
     (root / 'val' / 'cat').rename(root / 'val' / 'cow')
     ((level, message),) = faults(root, 'val')
     assert level == 'error' and 'lacks cat' in message and 'cow' in message
+
+
+def test_a_directory_that_is_named_by_a_text(root: Path) -> None:
+    part = part_of({}, Folders(root / 'gone'), data_prefix='gone')
+    part.format, part.built.data_root, part.built.data_prefix = 'classes', '', {'img_path': 'gone'}
+    assert not check_places(part)
+    (finding,) = part.report.findings
+    assert (finding.level, finding.absent) == ('error', True)
+    assert 'x.dataset.data_prefix=DIRECTORY' in finding.message and 'img_path' not in finding.message
 
 
 def test_a_file_that_is_no_picture(root: Path) -> None:

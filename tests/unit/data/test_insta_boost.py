@@ -120,9 +120,10 @@ def test_what_nothing_is_left_of_is_dropped_and_what_is_ignored_stays() -> None:
     crowd = instance((100, 80, 130, 100), ignore_flag=1, mask={'counts': 'abc', 'size': [120, 160]})
     line = {**instance((10, 100, 20, 101)), 'mask': [[10, 100, 20, 101]]}
     image = scene(instance((50, 40, 80, 70)), instance((90, 40, 92, 42)))
-    image['instances'] += [crowd, line]
+    box = {name: value for name, value in line.items() if name != 'mask'}
+    image['instances'] += [crowd, line, box]
     found = boost(image, scale=(0.2, 0.2), theta=(0, 0))['instances']
-    assert [one['mask'] for one in found[1:]] == [crowd['mask'], line['mask']] and found[0]['bbox'][2] < 80
+    assert found[1:] == [crowd, line, box] and found[0]['bbox'][2] < 80
 
 
 def test_what_lies_in_front_is_taken_off_what_lies_behind() -> None:

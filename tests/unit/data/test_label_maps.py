@@ -359,6 +359,15 @@ def test_classes_of_ones_own_in_ade20k(data: Data) -> None:
     assert "train_dataloader.dataset.type='BaseSegDataset'" in message
 
 
+def test_another_number_of_colours_than_classes(data: Data) -> None:
+    data.dataset['metainfo']['palette'] = [[1, 2, 3]] * 2
+    level, message = data.only()
+    assert level == 'error' and '2 colours' in message and '3 classes' in message
+    assert '--cfg-options train_dataloader.dataset.metainfo.palette="[]"' in message
+    data.dataset['metainfo']['palette'] = []
+    assert inspect_config(data.cfg, ('train',)).findings == []
+
+
 def test_pipeline_against_the_dataset(data: Data) -> None:
     data.dataset['pipeline'][1]['reduce_zero_label'] = False
     level, message = data.only()

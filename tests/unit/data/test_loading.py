@@ -160,3 +160,9 @@ def test_arguments_are_checked() -> None:
 
 def test_can_be_copied_and_pickled() -> None:
     assert pickle.loads(pickle.dumps(LoadImageFromFile(max_bad_fraction=0.02))).max_bad_fraction == 0.02
+
+
+def test_a_name_in_another_encoding_is_skipped_as_others(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    """As Python lists a file whose name is not UTF-8."""
+    assert LoadImageFromFile()({'img_path': f'{tmp_path}/caf\udce9.jpg'}) is None
+    assert 'udce9' in log.records[-1].getMessage()

@@ -1,9 +1,15 @@
 """Faults of image files: each that users are known to meet gets its own message."""
 
+import os
+import struct
 import subprocess
+import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from mmswin.data.pictures import missing_files
 
 
 def test_all_images_elsewhere(data) -> None:
@@ -79,3 +85,32 @@ def test_odd_pictures_are_named_or_taken_and_never_crash(data, monkeypatch: pyte
         and '3 of 10 images' in message
         and all(f'{name} (not an image)' in message for name in contents)
     )
+
+
+def png(width: int, height: int, *more: tuple[bytes, bytes]) -> bytes:
+    """The beginning of a grey PNG, up to its pixels."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    chunks = [(b'IHDR', header), *more, (b'IDAT', b'')]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def test_a_very_large_picture_is_no_bad_one(data) -> None:
+    """Pillow refuses 179 million pixels where OpenCV, which loads them, takes a thousand."""
+    before = Image.MAX_IMAGE_PIXELS
+    (data.root / 'train2017' / '002.jpg').write_bytes(png(20000, 10000))
+    data.train['images'][1].update(width=20000, height=10000)
+    assert data.check() == []
+    (data.root / 'train2017' / '002.jpg').write_bytes(png(200000, 100000))
+    assert '002.jpg (not an image)' in data.only()[1]
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_file_system_that_takes_no_notice_of_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'A.JPG').touch()
+    (tmp_path / 'e\u0301.jpg').touch()
+    wanted = [str(tmp_path / name) for name in ('a.jpg', '\xe9.jpg', 'b.jpg')]
+    assert missing_files(wanted) == wanted
+    monkeypatch.setattr(os.path, 'exists', lambda path: True)
+    assert missing_files(wanted) == wanted[2:]

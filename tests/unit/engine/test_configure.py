@@ -116,3 +116,20 @@ def test_mmengines_checkpoint_hook_is_replaced_and_no_other(hooks, expected):
     assert cfg.default_hooks.checkpoint == expected
     if hooks and 'logger' in hooks:
         assert cfg.default_hooks.logger is None
+
+
+def test_a_module_that_cannot_be_imported_is_named(tmp_path):
+    path = tmp_path / 'my_config.py'
+    path.write_text("custom_imports = dict(imports=['surely_missing'])")
+    with pytest.raises(RunError, match='my_config.py cannot be read: ImportError: .*surely_missing'):
+        configure.load_config(str(path), None, None)
+
+
+def test_processes_of_torchrun_that_nobody_joins(monkeypatch):
+    """Each would train alone, on the same GPU, into the same work dir."""
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(RunError, match='torchrun started 2 processes.*--launcher pytorch'):
+        configure.set_up_processes(Config({}), 'none')
+    monkeypatch.setenv('WORLD_SIZE', '1')
+    assert configure.set_up_processes(Config({}), 'none') == []

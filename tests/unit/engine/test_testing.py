@@ -144,6 +144,9 @@ def test_segmentation_needs_its_own_tta():
     cfg.default_scope = 'mmseg'
     with pytest.raises(RunError, match='no tta_model and no tta_pipeline'):
         enable_tta(cfg)
+    cfg.default_scope = 'mmpretrain'
+    with pytest.raises(RunError, match='no tta_model and no tta_pipeline'):
+        enable_tta(cfg)
 
 
 def test_figures_of_segmentation_are_named_apart():
@@ -164,6 +167,10 @@ def test_pictures_go_where_they_were_asked_for(monkeypatch, tmp_path):
     show_into(cfg, 'shown')
     assert cfg.default_hooks.visualization.interval == 1
     assert cfg.visualizer.save_dir == str(tmp_path / 'shown')
+    cfg = Config({'default_scope': 'mmpretrain', 'default_hooks': {'visualization': {'type': 'VisualizationHook'}}})
+    show_into(cfg, 'shown')
+    expected = {'type': 'VisualizationHook', 'enable': True, 'interval': 1, 'out_dir': str(tmp_path / 'shown')}
+    assert cfg.default_hooks.visualization == expected
     with pytest.raises(RunError, match='default_hooks.visualization'):
         show_into(Config({'default_scope': 'mmdet'}), 'shown')
 
@@ -181,6 +188,9 @@ def test_existing_outputs_are_kept(tmp_path):
     check_outputs(str(out), str(shown), overwrite=True)
     with pytest.raises(RunError, match=r'\.pkl or \.pickle'):
         check_outputs(str(Path('p.txt')), None, overwrite=True)
+    for outputs, option in (((str(out / 'q.pkl'), None), '--out'), ((None, str(out / 'shown')), '--show-dir')):
+        with pytest.raises(RunError, match=f'{option} .*p.pkl is no directory'):
+            check_outputs(*outputs, overwrite=True)
 
 
 @pytest.mark.slow
