@@ -153,7 +153,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
     """Say to mmengine which process of its machine this is, and return what the run itself takes."""
     options = vars(args)
     local_rank = options.pop('local_rank')
-    if options['launcher'] != 'none':
+    if options['launcher'] == 'pytorch':  # the others have variables of their own
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
     return options
 

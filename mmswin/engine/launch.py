@@ -14,8 +14,9 @@ from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.engine import class_counts, configure, dry_build, lock, preflight, resuming, strategies, testing
 from mmswin.engine.banner import RunBannerHook
 from mmswin.engine.precision import autocast_type, set_precision
-from mmswin.engine.processes import explained_loss_of_process, follow_launcher
+from mmswin.engine.processes import explained_loss_of_process, follow_launcher, is_first_process
 from mmswin.engine.saving import Runner, explained_lack_of_room
+from mmswin.engine.stopping import StopOnSignalHook
 from mmswin.errors import CheckpointError, RunError, is_first_local_process, plain_message, printable
 
 TRAIN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook', 'mmswin.StopOnSignalHook')
@@ -54,6 +55,7 @@ def train(
     if resume and load_from:
         raise RunError('--resume and --load-from exclude each other: resuming restores the weights and all the rest')
     cfg = configure.load_config(config, cfg_options, work_dir)
+    configure.check_sections(cfg, 'train')
     configure.set_randomness(cfg, seed, deterministic)
     if auto_scale_lr:
         configure.enable_lr_scaling(cfg)
@@ -69,17 +71,23 @@ def train(
     configure.add_hooks(cfg, *TRAIN_HOOKS)
     strategies.check(cfg)
 
+    ignore_lock = ignore_lock or not is_first_process(launcher)  # the first holds it for all
     lock.check(cfg.work_dir, ignore_lock)
     notes = _check_training(cfg, overwrite, skip_data_check, skip_preflight)
     notes += configure.set_up_processes(cfg, launcher) + strategies.apply(cfg)
     follow_launcher()
-    with lock.only_run_in(cfg.work_dir, ignore_lock), explained_loss_of_process(), explained_lack_of_room(cfg.work_dir):
+    with explained_lack_of_room(cfg.work_dir), lock.only_run_in(cfg.work_dir, ignore_lock), explained_loss_of_process():
         runner = _build_runner(cfg)
         for hook in runner.hooks:
             if isinstance(hook, RunBannerHook):
                 hook.precision = precision
                 hook.notes.extend(notes)
-        runner.train()
+        try:
+            runner.train()
+        finally:
+            for hook in runner.hooks:
+                if isinstance(hook, StopOnSignalHook):
+                    hook.restore()
 
 
 @contextmanager
@@ -188,14 +196,15 @@ def test(
         CheckpointError: A checkpoint that cannot be used; nothing has been written then.
     """
     cfg = configure.load_config(config, cfg_options, work_dir)
+    configure.check_sections(cfg, 'test')
     testing.check_outputs(out, show_dir, overwrite)
+    if show_dir:
+        testing.show_into(cfg, show_dir)
     dtype = autocast_type(amp) if amp else None
     cfg.load_from, cfg.resume = checkpoint, False
     if trust_checkpoint:
         mmengine_loader.trust(checkpoint)
     notes = [] if skip_preflight else _check_test(cfg, skip_data_check)
-    if show_dir:
-        testing.show_into(cfg, show_dir)
     if tta:
         testing.enable_tta(cfg)
     notes += configure.set_up_processes(cfg, launcher)

@@ -30,20 +30,20 @@ def only_run_in(work_dir: str | os.PathLike, ignore: bool = False) -> Iterator[N
 
     Args:
         work_dir: The directory.
-        ignore: Go on where another run holds it (``--ignore-lock``).
+        ignore: Neither take nor heed it (``--ignore-lock``, and all processes of a run but the first).
 
     Raises:
         RunError: Another run holds it; the message says which and since when.
     """
     path, file = Path(work_dir, NAME), None
-    if not ignore and os.environ.get('RANK', '0') == '0':
+    if not ignore:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _locked(path, os.O_RDWR | os.O_CREAT)
-    if file is not None:
-        holder = {'host': socket.gethostname(), 'process': os.getpid(), 'since': time.time()}
-        os.ftruncate(file, 0)
-        os.write(file, json.dumps(holder).encode())
     try:
+        if file is not None:
+            holder = {'host': socket.gethostname(), 'process': os.getpid(), 'since': time.time()}
+            os.ftruncate(file, 0)
+            os.write(file, json.dumps(holder).encode())
         yield
     finally:
         if file is not None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
@@ -181,17 +181,10 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
         self._epoch += 1
 
 
-class _NotYetOpen:
-    """Stands in for a loader while mmengine's iteration loop is set up.
+class _Closed(NamedTuple):
+    """Stands in for a loader while mmengine's iteration loop is set up."""
 
-    It would start the workers at once, before it is known where to resume, and they would advance the samplers.
-    """
-
-    def __init__(self, dataloader: DataLoader) -> None:
-        self.dataset = dataloader.dataset
-
-    def __iter__(self) -> Iterator:
-        return iter(())
+    dataset: Any
 
 
 @LOOPS.register_module()
@@ -206,7 +199,8 @@ class IterBasedTrainLoop(_Resumable, _IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
         dataloader = _prepared_loader(runner, dataloader)
-        super().__init__(runner, _NotYetOpen(dataloader), **kwargs)
+        # mmengine would start the workers at once, before it is known where to resume, and they would advance the samplers.
+        super().__init__(runner, _Closed(dataloader.dataset), **kwargs)
         self.dataloader = dataloader
 
     def run(self) -> Any:

@@ -65,7 +65,7 @@ _SECTION_KEYS: dict[str, frozenset[str]] = {
     'strategy': frozenset({'type', 'wrap'}),
 }
 # The keys of these dicts are names of the user's own.
-_FREE_DICTS = frozenset({'default_hooks', 'custom_keys', 'metainfo', 'data_prefix', 'filter_cfg'})
+_FREE_DICTS = frozenset({'default_hooks', 'custom_keys', 'metainfo', 'data_prefix'})
 
 
 def parse_options(written: Sequence[str]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _check_key(cfg: Config, key: str, types: dict[str, Any]) -> None:
 
 
 def _check_index(key: str, path: str, node: list | tuple, part: str, last: bool) -> None:
-    if not part.isdigit():
+    if not part.isdecimal():
         raise RunError(
             f'--cfg-options {key}: {path} is a list of {len(node)}; write {path}.N.NAME with N from 0 to '
             f'{len(node) - 1}, not {part!r}'

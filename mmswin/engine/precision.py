@@ -177,7 +177,9 @@ def autocast_type(amp: str) -> torch.dtype:
         RunError: float16 on a CPU, or bfloat16 on a GPU without it.
     """
     lacking = is_cuda_available() and not torch.cuda.is_bf16_supported()
-    if amp == 'fp16' or (amp == 'auto' and lacking):
+    # Since torch 2.4 GPUs pass that only emulate it.
+    slow = lacking or (is_cuda_available() and not torch.version.hip and torch.cuda.get_device_capability() < (8, 0))
+    if amp == 'fp16' or (amp == 'auto' and slow):
         if has_accelerator():
             return torch.float16
         raise RunError('--amp fp16 needs a GPU: on CPUs it is float32 or bfloat16; use --amp bf16 or leave --amp out')

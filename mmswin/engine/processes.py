@@ -25,6 +25,9 @@ _groups: dict[int, Any] = {}
 _LOOK_EVERY = 2.0
 _GRACE = 60.0
 
+# What launchers call a process's number among all of a run.
+_RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+
 # gloo's and NCCL's words for a connection whose other end is gone.
 _GONE = re.compile(
     r'connection (closed|reset|refused)|remote process exited|broken pipe|peer closed|heartbeat', re.IGNORECASE
@@ -34,6 +37,11 @@ _GONE = re.compile(
 def several() -> bool:
     """Whether the run has several processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def is_first_process(launcher: str) -> bool:
+    """Whether this process is the first of its run, before mmengine has joined what the launcher started."""
+    return os.environ.get(_RANKS.get(launcher, ''), '0') == '0'
 
 
 def cpu_group() -> Any:

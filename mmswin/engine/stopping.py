@@ -65,7 +65,7 @@ class StopOnSignalHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Give the signals back."""
-        self._restore()
+        self.restore()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -89,7 +89,8 @@ class StopOnSignalHook(Hook):
                 os.write(2, b'Ctrl-C: the run saves and ends after this iteration; again: it ends at once\n')
         self.received = signum
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Give the signals back, however training has ended."""
         while self._previous:
             signum, handler = self._previous.popitem()
             signal.signal(signum, handler)
@@ -99,7 +100,7 @@ class StopOnSignalHook(Hook):
         result = save(runner, epoch, iteration)
         # The first process that exits takes the others down, so none may before the file is complete.
         gather(None)
-        self._restore()
+        self.restore()
         runner.logger.warning(f'Stopped by {signal.Signals(signum).name} after iteration {iteration}; {result}')
         raise TrainingStopped(128 + signum)
 

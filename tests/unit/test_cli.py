@@ -1,11 +1,14 @@
 """The command `mmswin`: what it lists exists, helps on one screen, and refuses what it does not know."""
 
+import argparse
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from mmswin import cli, shipped
+from mmswin.cli import parsing
 
 MODULES = {path.stem for path in Path(cli.__file__).parent.glob('*.py')} - {'__init__', 'parsing'}
 
@@ -24,6 +27,14 @@ def test_help_fits_a_screen_and_shows_an_example(name, capsys, monkeypatch):
     assert text.startswith(f'usage: mmswin {name} ')
     assert re.search(rf'^examples?:\n  mmswin {name}\b', text, re.MULTILINE)
     assert text.count('\n') <= 50
+
+
+@pytest.mark.parametrize(('launcher', 'number'), [('pytorch', '0'), ('slurm', None), ('none', None)])
+def test_launchers_number_the_processes_of_a_machine_themselves(launcher, number, monkeypatch):
+    """Each would take itself for the first of its machine otherwise, and look at the data and speak."""
+    monkeypatch.setattr(os, 'environ', {})
+    parsing.run_options(argparse.Namespace(launcher=launcher, local_rank=0))
+    assert os.environ.get('LOCAL_RANK') == number
 
 
 def test_all_commands_are_listed(capsys):

@@ -1,14 +1,18 @@
 """Before a run: what is refused names a way round, and checkpoints of other runs are left alone."""
 
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
 
 from mmswin.checkpoints import CheckpointError
-from mmswin.engine import launch
+from mmswin.engine import StopOnSignalHook, launch, lock
 from mmswin.engine.launch import _can_be_skipped, _check_training
 from mmswin.engine.preflight import AbsentDataError
-from mmswin.errors import RunError
+from mmswin.errors import NonFiniteLossError, RunError
 
 
 @pytest.mark.parametrize('kind', [RunError, CheckpointError])
@@ -73,3 +77,66 @@ def test_a_resumed_run_has_the_seed_of_the_stopped_one(saved, given, used, notes
     launch._keep_seed(cfg, {'meta': {'seed': saved}}, said)
     assert cfg.randomness.seed == used
     assert len(said) == notes and all('6' in note and '5' in note for note in said)
+
+
+SECTIONS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A file with all that training needs, as far as the checks look that tests leave in."""
+    path = tmp_path / 'config.py'
+    path.write_text('\n'.join(f'{name} = dict()' for name in SECTIONS))
+    return path
+
+
+@pytest.mark.parametrize('name', SECTIONS)
+def test_a_part_of_a_config_is_none(config: Path, name: str) -> None:
+    config.write_text(config.read_text().replace(f'{name} =', 'other ='))
+    with pytest.raises(RunError, match=f'config.py has no {name}, .*train'):
+        launch.train(str(config))
+    with pytest.raises(RunError, match='has no .*test_dataloader, test_cfg, test_evaluator'):
+        launch.test(str(config), 'x.pth')
+
+
+def test_half_a_validation_is_refused(config: Path) -> None:
+    config.write_text(f'{config.read_text()}\nval_dataloader = dict()\nval_cfg = dict()\n')
+    with pytest.raises(RunError, match='has no val_evaluator, but val_dataloader, val_cfg: '):
+        launch.train(str(config))
+
+
+def test_the_other_processes_of_a_run_leave_the_lock_to_the_first(tmp_path, config, monkeypatch) -> None:
+    """Under Slurm and MPI, RANK is not set before mmengine's Runner sets it."""
+
+    def further(*args: object) -> list[str]:
+        raise RunError('further')
+
+    monkeypatch.setattr(launch, '_check_training', further)
+    monkeypatch.setattr(lock, 'check', further)
+    monkeypatch.delenv('RANK', raising=False)
+    monkeypatch.setenv('SLURM_PROCID', '1')
+    seen = []
+    monkeypatch.setattr(lock, 'check', lambda work_dir, ignore: seen.append(ignore))
+    for launcher in ('slurm', 'none'):
+        with pytest.raises(RunError, match='further'):
+            launch.train(str(config), work_dir=str(tmp_path / 'run'), launcher=launcher)
+    assert seen == [True, False]
+
+
+def test_signals_are_given_back_when_training_ends_by_an_error(tmp_path, config, monkeypatch) -> None:
+    """In a notebook the next Ctrl-C would be swallowed otherwise."""
+    hook = StopOnSignalHook()
+
+    def train() -> None:
+        hook.before_train(runner)
+        raise NonFiniteLossError('nan')
+
+    runner = SimpleNamespace(hooks=[hook], train=train, logger=None)
+    monkeypatch.setattr(launch, '_check_training', lambda *args: [])
+    monkeypatch.setattr(launch, '_build_runner', lambda cfg: runner)
+    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+    with pytest.raises(NonFiniteLossError):
+        launch.train(str(config), work_dir=str(tmp_path / 'run'))
+    assert {name: signal.getsignal(name) for name in before} == before
+    for name, handler in before.items():
+        signal.signal(name, handler)

@@ -13,6 +13,7 @@ def cfg() -> Config:
         'type': 'CocoDataset',
         'data_root': 'data/coco/',
         'ann_file': 'a.json',
+        'filter_cfg': {'filter_empty_gt': True},
         'metainfo': {'classes': ('a',)},
         'pipeline': [{'type': 'LoadImageFromFile'}, {'type': 'Resize', 'scale': (64, 64)}],
     }
@@ -51,6 +52,7 @@ def cfg() -> Config:
         'train_dataloader.batch_sampler.type',
         'train_dataloader.dataset.pipeline.1.keep_ratio',  # of the class Resize, defined in its base
         'train_dataloader.dataset.metainfo.palette',
+        'train_dataloader.dataset.filter_cfg.min_size',
         'train_dataloader.dataset.indices',  # of BaseDataset, through **kwargs
         'train_cfg.val_interval',
         'param_scheduler.0.end',
@@ -85,6 +87,8 @@ def test_keys_that_are_read_pass(cfg, key):
         ('model.backbone.frozen_stagse', ['model.backbone.frozen_stages']),  # an argument that the config does not set
         ('model.test_cfg.score_threshold', ['model.test_cfg.score_thr']),
         ('train_dataloader.batchsize', ['train_dataloader.batch_size']),
+        ('train_dataloader.dataset.filter_cfg.min_sise', ['filter_cfg.filter_empty_gt']),
+        ('param_scheduler.\xb2.end', ['is a list of 2']),
         ('train_dataloader.batch_size.x', ['train_dataloader.batch_size is 2']),
         ('train_cfg.max_epoch', ['train_cfg.max_epochs']),
         ('optim_wrapper.optimizer.momentum', ['optim_wrapper.optimizer.lr']),

@@ -17,11 +17,12 @@ from mmswin.errors import RunError
 def hardware(monkeypatch):
     """Pretend a kind of machine."""
 
-    def pretend(gpu: bool, bf16: bool = True) -> None:
+    def pretend(gpu: bool, bf16: bool = True, capability: tuple[int, int] = (8, 0)) -> None:
         monkeypatch.setattr(precision, 'has_accelerator', lambda: gpu)
         monkeypatch.setattr(precision, 'is_cuda_available', lambda: gpu)
         monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bf16)
         monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'Some GPU')
+        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
 
     return pretend
 
@@ -49,6 +50,13 @@ def test_wrapper_fits_hardware_and_wish(hardware, gpu, bf16, amp, wrapper, said)
     assert cfg.optim_wrapper.type == wrapper
     assert ('loss_scale' in cfg.optim_wrapper) == (wrapper == 'AmpOptimWrapper')
     assert cfg.optim_wrapper.optimizer.lr == 0.1
+
+
+def test_what_a_gpu_only_emulates_is_taken_when_it_is_asked_for(hardware):
+    """Since torch 2.4 a T4 passes for one with bfloat16, which it computes many times more slowly than float16."""
+    hardware(True, capability=(7, 5))
+    assert precision.autocast_type('auto') is torch.float16
+    assert precision.autocast_type('bf16') is torch.bfloat16
 
 
 def test_plain_wrapper_stays_plain(hardware):

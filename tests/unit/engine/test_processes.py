@@ -104,3 +104,15 @@ def test_without_torchrun_nobody_watches(monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
     monkeypatch.setattr(processes.threading, 'Thread', None)
     follow_launcher()
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'name'), [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')]
+)
+def test_the_first_of_a_run_is_the_launchers(launcher: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+        monkeypatch.delenv(other, raising=False)
+    assert processes.is_first_process(launcher)
+    monkeypatch.setenv(name, '1')
+    assert not processes.is_first_process(launcher)
+    assert processes.is_first_process('none'), 'a run of its own'
