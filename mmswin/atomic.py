@@ -75,7 +75,9 @@ def remove_leftovers(directory: str | os.PathLike) -> list[str]:
         if host.endswith(f'.{socket.gethostname()}') and pid.isdigit():
             abandoned = not is_running(int(pid))
         else:
-            abandoned = time.time() - path.stat().st_mtime > _ABANDONED_AFTER
+            abandoned = False
+            with suppress(FileNotFoundError):  # it got its name meanwhile
+                abandoned = time.time() - path.stat().st_mtime > _ABANDONED_AFTER
         if abandoned:
             path.unlink(missing_ok=True)
             removed.append(path.name)

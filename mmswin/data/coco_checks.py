@@ -1,5 +1,7 @@
 """Faults of a COCO annotation file, in the words of somebody who has to fix them; see :mod:`mmswin.data.annotations`."""
 
+import contextlib
+import io
 import os
 import reprlib
 from collections import Counter
@@ -288,9 +290,30 @@ def _check_truth(path: str, data: Data, needed: bool, note: Callable) -> None:
             f"{path}: the key 'iscrowd' is missing in {lacking} of {len(annotations)} annotations, and COCO's metric "
             'needs it; add "iscrowd": 0',
         )
+    if 'info' not in data and _stops_without_info():
+        note(
+            'error',
+            f'{path} has no \'info\', without which this pycocotools stops: add "info": {{}}, or update it to 2.0.11',
+        )
     if any(annotation['id'] == 0 for annotation in annotations):
         note(
             'warning',
             f'{path}: an annotation has the id 0, which COCO\'s metric takes for "not matched": that object is never '
             'found, and AP is lower than it should be. Number annotations from 1',
         )
+
+
+def _stops_without_info() -> bool:
+    """Whether pycocotools cannot take results for such a file (2.0.9 and 2.0.10)."""
+    from pycocotools.coco import COCO
+
+    api = COCO()
+    api.dataset = {'images': []}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            api.loadRes([])
+    except KeyError as error:
+        return error.args == ('info',)
+    except Exception:  # there are no results
+        pass
+    return False

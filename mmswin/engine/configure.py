@@ -226,11 +226,12 @@ def add_hooks(cfg: Config, *hook_types: str) -> None:
 
 
 def fit_loaders(cfg: Config) -> None:
-    """Turn ``persistent_workers`` off where a loader has no workers: torch refuses it, and nothing depends on it."""
+    """Remove what is of workers where a loader has none: torch refuses it, and nothing depends on it."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
-        if isinstance(loader, dict) and not loader.get('num_workers') and loader.get('persistent_workers'):
-            loader.persistent_workers = False
+        for key in ('persistent_workers', 'prefetch_factor'):
+            if isinstance(loader, dict) and not loader.get('num_workers'):
+                loader.pop(key, None)
 
 
 def use_resumable_loop(cfg: Config) -> None:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from mmswin import atomic
 from mmswin.engine import stopping, workers
 from mmswin.engine.randomness import ITERATION, PASS, VALIDATION, SeededBatchSampler, seed_generators
-from mmswin.errors import LostProcessError
+from mmswin.errors import LostProcessError, RunError
 from mmswin.registry import LOOPS
 
 # Holds the iteration of the last validation that came to its end.
@@ -52,6 +52,15 @@ class _Resumable:
     def _seed(self, *place: int) -> None:
         if self.runner.seed is not None:
             seed_generators(self.runner.seed, *place, get_rank(), devices=get_device() != 'cpu')
+
+    def _check_batches(self) -> None:
+        """Refuse data that make no batch, of which mmengine would count epochs without a step."""
+        if not len(self.dataloader):
+            size = self.dataloader.batch_size or getattr(self.dataloader.batch_sampler, 'batch_size', 0)
+            raise RunError(
+                f'{len(self.dataloader.dataset)} images make no batch of {size}: set train_dataloader.batch_size to at most '
+                'their number, or +train_dataloader.drop_last=False'
+            )
 
     def _pass_after(self, epoch: int, batches: int) -> Iterator[Any]:
         """What is left of one pass over the data after so many batches."""
@@ -151,6 +160,7 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
 
     def run(self) -> Any:
         """Train until ``max_epochs``."""
+        self._check_batches()
         self._follow_batch_size()
         self.runner.call_hook('before_train')
         if self.batches_done == 0:
@@ -227,6 +237,7 @@ class IterBasedTrainLoop(_Resumable, _IterBasedTrainLoop):
         sampler = self.dataloader.batch_sampler.sampler
         epoch = 0
         if not isinstance(sampler, InfiniteSampler):
+            self._check_batches()
             epoch, batches = divmod(batches, len(self.dataloader))
         while True:
             if hasattr(sampler, 'set_epoch'):

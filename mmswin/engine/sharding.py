@@ -5,6 +5,8 @@ and the model is sharded after that and before the optimizer is built; a sharded
 checkpoint is saved, all processes gather its shards, and the first writes what an unsharded run would.
 """
 
+import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,7 +21,6 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmengine.utils import apply_to
 from torch import nn
 
-from mmswin.engine.console import parameters_in_file_alone
 from mmswin.engine.strategies import strategy_of
 from mmswin.errors import RunError
 
@@ -88,6 +89,15 @@ def _state_dict_replaced(thing: Any, state: Mapping[str, Any]) -> Iterator[None]
         del thing.state_dict
 
 
+# Lines of mmengine's constructor of optimizer wrappers, and of mmdet's with layer-wise decay: hundreds, one a parameter.
+_OF_ONE_PARAMETER = re.compile(r'paramwise_options -- |Param groups = |\S+ is skipped since its requires_grad=False')
+
+
+def _in_file_alone(record: logging.LogRecord) -> bool:
+    """What a terminal's handler passes while an optimizer is built."""
+    return not _OF_ONE_PARAMETER.match(record.getMessage())
+
+
 class ShardingRunner(Runner):
     """mmengine's Runner, which follows ``cfg.strategy`` and saves and resumes what is shared."""
 
@@ -105,8 +115,14 @@ class ShardingRunner(Runner):
         """The optimizer, of the parameters that this process has."""
         if self._shards_parameters() and not is_sharded(self.model):
             self._shard_model()
-        with parameters_in_file_alone(self.logger):
+        terminals = [handler for handler in self.logger.handlers if not isinstance(handler, logging.FileHandler)]
+        for handler in terminals:
+            handler.addFilter(_in_file_alone)
+        try:
             return super().build_optim_wrapper(optim_wrapper)
+        finally:
+            for handler in terminals:
+                handler.removeFilter(_in_file_alone)
 
     def _shard_model(self) -> None:
         self._init_model_weights()

@@ -33,17 +33,14 @@ def ask(command: list[str], timeout: float = 60) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-Ask = Callable[[list[str]], 'str | None']
-
-
-def find_gpus(ask: Ask = ask) -> list[Gpu]:
+def find_gpus(ask: Callable = ask) -> list[Gpu]:
     """NVIDIA GPUs that a working driver reports; none where nvidia-smi is missing or fails."""
     text = ask(['nvidia-smi', '--query-gpu=name,compute_cap', '--format=csv,noheader']) or ''
     rows = [line.rsplit(',', 1) for line in text.splitlines() if ',' in line]
     return [Gpu(name.strip(), capability.strip()) for name, capability in rows]
 
 
-def find_nvcc(ask: Ask = ask, environ: Mapping[str, str] = os.environ) -> str | None:
+def find_nvcc(ask: Callable = ask, environ: Mapping[str, str] = os.environ) -> str | None:
     """Version of the nvcc that torch would compile with ('13.0'), or None."""
     home = environ.get('CUDA_HOME') or environ.get('CUDA_PATH')
     candidates = [str(Path(home) / 'bin' / 'nvcc')] if home else ['nvcc', '/usr/local/cuda/bin/nvcc']

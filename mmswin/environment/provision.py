@@ -162,21 +162,18 @@ BESIDE = {
 }
 
 
-def install_reference_libraries(plan: Plan, shell: Shell) -> bool:
+def install_reference_libraries(plan: Plan, shell: Shell) -> None:
     """The libraries that tests need besides, in folders of their own: what constraints/ pins for them, nothing more.
 
     mmdet imports transformers wherever it is installed, and the index's torchvision is a CUDA build: in the environment
     itself they would slow every start and change what OpenMMLab's packages find. A failure is said and no error: the
-    tests in question say then that they checked nothing. Returns whether the libraries are there.
+    tests in question say then that they checked nothing.
     """
-    there = True
     for name, what in BESIDE.items():
         try:
             _install_apart(plan, shell, name, what)
         except CommandError as error:
             shell.say(f'not installed, so what needs them is not checked: {str(error).splitlines()[0]}')
-            there = False
-    return there
 
 
 def install_mmpretrain(plan: Plan, shell: Shell) -> None:

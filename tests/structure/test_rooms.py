@@ -34,19 +34,19 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_978  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 25_085  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 110,
-    'atomic': 130,
+    'atomic': 125,
     'backbones': 1_715,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
     'checkpoints': 4_200,  # with files of Swin V2, MAE and mmpretrain's ViT
     'cli': 975,  # with errors of options in words
-    'data': 2_545,  # with InstaBoost, label maps beside COCO and class folders
+    'data': 2_630,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 790,
     'detectors': 285,
-    'engine': 3_740,
-    'environment': 1_050,  # with mmpretrain and exporters, which lie apart
+    'engine': 3_765,
+    'environment': 1_045,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_835,  # with classifiers and what exporters print
     'inference': 2_055,  # with classification, exported programs and pictures of SimMIM

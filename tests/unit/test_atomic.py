@@ -110,6 +110,8 @@ def test_only_our_abandoned_leftovers_are_removed(tmp_path):
     for name in gone + kept:
         (tmp_path / name).touch()
     os.utime(tmp_path / gone[1], (1e9, 1e9))
+    (tmp_path / 'epoch_3.pth.elsewhere.19.mmswin-tmp').symlink_to('renamed_meanwhile')
+    kept.append('epoch_3.pth.elsewhere.19.mmswin-tmp')
     assert sorted(atomic.remove_leftovers(tmp_path)) == sorted(gone)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
 

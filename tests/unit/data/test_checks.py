@@ -10,6 +10,7 @@ import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
+from pycocotools.coco import COCO
 
 from mmswin import cli
 from mmswin.data.checks import inspect_config
@@ -130,6 +131,15 @@ def test_metric_needs_iscrowd(data) -> None:
     del data.parts['val']['annotations'][0]['iscrowd']
     level, message = data.only(('val',))
     assert level == 'error' and "the key 'iscrowd' is missing in 1 of 30 annotations" in message
+
+
+def test_pycocotools_that_stops_without_info(data, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert data.check(('val',)) == []
+    monkeypatch.setattr(COCO, 'loadRes', lambda self, results: self.dataset['info'])
+    level, message = data.only(('val',))
+    assert level == 'error' and "has no 'info'" in message and '2.0.11' in message
+    data.parts['val']['info'] = {}
+    assert data.check(('val',)) == []
 
 
 def test_images_to_predict_on_need_no_annotations(data) -> None:

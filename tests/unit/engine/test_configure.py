@@ -19,11 +19,11 @@ def test_work_dir_is_the_option_else_the_configs_else_the_name(tmp_path):
 def test_loaders_without_workers_keep_none_alive(tmp_path):
     path = tmp_path / 'my_config.py'
     path.write_text(
-        'train_dataloader = dict(num_workers=2, persistent_workers=True)\n'
+        'train_dataloader = dict(num_workers=2, persistent_workers=True, prefetch_factor=4)\n'
         'val_dataloader = dict(num_workers=2, persistent_workers=True)\n'
     )
     cfg = configure.load_config(str(path), {'train_dataloader.num_workers': 0}, None)
-    assert cfg.train_dataloader == dict(num_workers=0, persistent_workers=False)
+    assert cfg.train_dataloader == dict(num_workers=0)
     assert cfg.val_dataloader == dict(num_workers=2, persistent_workers=True)
 
 

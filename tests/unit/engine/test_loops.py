@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 
 from mmswin.engine.stopping import save_state
 from mmswin.engine.workers import _init_shielded_worker
+from mmswin.errors import RunError
 
 EPOCHS = {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 3}
 ITERATIONS = {'type': 'mmswin.IterBasedTrainLoop', 'max_iters': 15}
@@ -67,6 +68,17 @@ def test_resumed_run_goes_on_where_it_stopped(toy_runner, tmp_path, stop, train_
 def test_skipped_samples_are_not_read(toy_runner, tmp_path):
     _, resumed = interrupted(toy_runner, tmp_path, 3, ITERATIONS, 'InfiniteSampler')
     assert resumed.train_dataloader.dataset.read == 2 * (15 - 3)
+
+
+@pytest.mark.parametrize('train_cfg', [EPOCHS, ITERATIONS])
+def test_data_that_make_no_batch_are_refused(toy_runner, tmp_path, train_cfg):
+    """mmengine counts epochs without a step, and saves them."""
+    loader = {'batch_size': 16, 'drop_last': True}
+    with pytest.raises(RunError, match='10 images make no batch of 16'):
+        toy_runner(tmp_path / 'a', train_cfg, loader=loader).train()
+    endless = toy_runner(tmp_path / 'b', {**ITERATIONS, 'max_iters': 1}, 'InfiniteSampler', loader=loader)
+    endless.train()
+    assert [len(batch) for batch in endless.model.seen] == [16]
 
 
 def test_mmengines_loop_repeats_the_epoch(toy_runner, tmp_path):

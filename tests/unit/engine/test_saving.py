@@ -1,6 +1,7 @@
 """Checkpoints are complete or not there, whichever hook saves them."""
 
 import errno
+import logging
 import os
 from pathlib import Path
 
@@ -39,3 +40,23 @@ def test_lack_of_room_for_a_log_line_is_one_sentence(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(FileNotFoundError), explained_lack_of_room(tmp_path):
         raise FileNotFoundError(errno.ENOENT, 'x')
+
+
+PARAMWISE = {'optimizer': {'type': 'AdamW', 'lr': 0.1, 'weight_decay': 0.05}, 'paramwise_cfg': {'bias_decay_mult': 0.0}}
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+def test_lines_per_parameter_are_in_the_file_alone(toy_runner, tmp_path, capsys, frozen):
+    runner = toy_runner(tmp_path, EPOCHS, runner_class=Runner)
+    runner.model.layer.bias.requires_grad_(not frozen)
+    for handler in runner.logger.handlers:
+        handler.setLevel(logging.INFO)
+    filters = [list(handler.filters) for handler in runner.logger.handlers]
+    runner.build_optim_wrapper(PARAMWISE)
+    runner.logger.info('paramwise_options -- of another time')
+    terminal = capsys.readouterr().out
+    (log,) = tmp_path.rglob('*.log')
+    line = 'layer.bias is skipped' if frozen else 'layer.bias:weight_decay=0.0'
+    assert line in log.read_text() and line not in terminal
+    assert 'of another time' in terminal
+    assert [handler.filters for handler in runner.logger.handlers] == filters
