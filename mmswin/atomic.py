@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from mmswin.errors import SavingError
 
-# NAME.HOST.PID.mmswin-tmp holds what will become NAME.
-_SUFFIX = '.mmswin-tmp'
+# NAME.HOST.PID.mmswin-tmp holds what will become NAME, which is cut where that is longer than file systems take (bytes).
+_SUFFIX, _LONGEST_NAME = '.mmswin-tmp', 255
 # A file of a process on another machine cannot be told from a leftover until it has been left alone for so long (s).
 _ABANDONED_AFTER = 3600.0
 
@@ -34,7 +34,9 @@ def replacing(path: str | os.PathLike, size: int | None = None) -> Iterator[Bina
         SavingError: It cannot be written; the old content is untouched and nothing is left behind.
     """
     path = Path(path)
-    temporary = path.with_name(f'{path.name}.{socket.gethostname()}.{os.getpid()}{_SUFFIX}')
+    mark = f'.{socket.gethostname()}.{os.getpid()}{_SUFFIX}'
+    name = os.fsencode(path.name)[: _LONGEST_NAME - len(mark)].decode(errors='ignore')
+    temporary = path.with_name(name + mark)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open('wb') as file:

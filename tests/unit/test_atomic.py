@@ -97,6 +97,12 @@ def test_kill_9_while_writing_never_shows_half_a_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['last.pth']
 
 
+@pytest.mark.parametrize('name', ['a' * 251, 'ü' * 125 + 'a'])
+def test_a_name_may_be_as_long_as_the_file_system_lets_it(tmp_path, name):
+    atomic.write(tmp_path / f'{name}.jpg', b'picture')
+    assert [path.name for path in tmp_path.iterdir()] == [f'{name}.jpg']
+
+
 def test_only_our_abandoned_leftovers_are_removed(tmp_path):
     host, dead = socket.gethostname(), 2**22 + 1
     gone = [f'epoch_1.pth.{host}.{dead}.mmswin-tmp', 'epoch_1.pth.elsewhere.17.mmswin-tmp']
