@@ -37,6 +37,9 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does it, which can say no more of an unknown option than that it is one."""
         parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown and not any(word.startswith('-') for word in unknown):
+            # Of arguments of any number, it looks for none behind the first option.
+            parsed, unknown = self.parse_known_intermixed_args(args)
         if unknown:
             option = next((word for word in unknown if word.startswith('-')), '')
             name = option.partition('=')[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmswin import cli, shipped
-from mmswin.cli import parsing
+from mmswin.cli import parsing, predict, upgrade
 
 MODULES = {path.stem for path in Path(cli.__file__).parent.glob('*.py')} - {'__init__', 'parsing'}
 
@@ -95,6 +95,13 @@ def test_a_wrong_option_is_one_line_that_names_it(words, said, capsys):
     line = capsys.readouterr().err
     assert line.startswith('error: ') and line.count('\n') == 1
     assert all(text.lower() in line.lower() for text in said)
+
+
+def test_words_may_stand_behind_options():
+    args = predict.parse_args(['config.py', 'weights.pth', '--out', 'found', 'a.jpg', '--batch', '2', 'b.jpg'])
+    assert (args.config, args.checkpoint, args.source) == ('config.py', 'weights.pth', ['a.jpg', 'b.jpg'])
+    assert (args.out, args.batch, args.score) == ('found', 2, 0.3)
+    assert upgrade.parse_args(['old.py', '--strict', 'new.py']).new == 'new.py'
 
 
 def test_words_too_many_are_named(capsys):
