@@ -147,11 +147,10 @@ class _ONNXRuntime:
         from mmswin.export import onnx_file, program
 
         graph = program.BackboneGraph(model)
-        axes = graph.dynamic['image']
-        recorded = program.record(graph, torch.zeros(2, 3, 200, 264), axes)
+        recorded = program.record(graph, torch.zeros(2, 3, 200, 264), graph.dynamic)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'backbone.onnx')
-            onnx_file.write_onnx(recorded, graph, graph.output_names, axes, path)
+            onnx_file.write_onnx(recorded, graph, graph.output_names, graph.dynamic, path)
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.add_session_config_entry('session.intra_op.allow_spinning', '0')

@@ -54,7 +54,7 @@ def measure(programs: Sequence[Path], folder: str, cfg: Config) -> Measured:
         cfg: The configuration.
 
     Raises:
-        RunError: There is no picture.
+        RunError: There is no picture, or no object in them.
     """
     from mmswin.inference.exported_backend import ExportedBackend
 
@@ -83,6 +83,8 @@ def measure(programs: Sequence[Path], folder: str, cfg: Config) -> Measured:
     if isinstance(expected[0], int):
         values = [100 * float(np.mean(np.equal(kept, expected))) for kept in entries]
         return Measured('top-1', values, truth, bool(truths), len(expected))
+    if not any(expected):
+        raise RunError(f'{folder}: there is no object to measure on, by {truth}; name pictures with objects')
     metric = (
         'segm' if any('segmentation' in one for kept in entries for _, _, found in kept for one in found) else 'bbox'
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from mmswin.errors import RunError
-from mmswin.export.program import shared_copy
+from mmswin.export.program import Graph, shared_copy
 
 
-class ClassifierGraph(nn.Module):
+class ClassifierGraph(Graph):
     """Backbone, neck and head of an ``ImageClassifier``; any number of images.
 
     Args:
@@ -21,10 +20,7 @@ class ClassifierGraph(nn.Module):
         RunError: It predicts otherwise than by the softmax of its head's values.
     """
 
-    input_names = ('image',)
     output_names = ('scores',)
-    dynamic = {'image': {0: 'batch', 2: 'height', 3: 'width'}}
-    facts: dict[str, Any] = {}
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -45,14 +41,8 @@ class ClassifierGraph(nn.Module):
         self.model = shared_copy(model)
 
     def features(self, image: Tensor) -> tuple[Tensor, ...]:
-        """``B x 3 x H x W``, normalised, to the backbone's maps."""
         return tuple(self.model.backbone(image))
 
     def heads(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
-        """The maps to ``B x classes``."""
         maps = tuple(features)
         return (self.model.head(self.model.neck(maps) if self.model.with_neck else maps).softmax(1),)
-
-    def onnx_operators(self) -> dict:
-        """None."""
-        return {}

@@ -19,6 +19,7 @@ from mmswin.errors import RunError, printable
 from mmswin.inference import program_file
 from mmswin.inference.exported_backend import instances, prepare
 from mmswin.inference.results import Instances, Mask
+from mmswin.inference.torch_backend import instances_of
 
 # The largest difference of a program in float32, by what its outputs are. Maps and logits: of the largest value; labels
 # and masks: the part of pixels that differ; boxes: pixels; objects: the part that only one of the two finds, because of two
@@ -70,10 +71,7 @@ def of_model(model: nn.Module, task: str, image: np.ndarray, preprocessing: Mapp
     if task == 'segmentation':
         logits = found.seg_logits.data
         return {'logits': logits.numpy(), 'labels': found.pred_sem_seg.data[0].numpy()}
-    found = found.pred_instances
-    masks = [Mask.cut(np.asarray(torch.as_tensor(mask))) for mask in found.masks] if 'masks' in found else None
-    columns = [found[name].numpy() for name in ('bboxes', 'scores', 'labels')]
-    return {'found': Instances(*columns, masks).sorted()}
+    return {'found': instances_of(found.pred_instances)}
 
 
 def run_elsewhere(path: Path, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
@@ -134,6 +132,9 @@ def _relative(expected: np.ndarray, found: np.ndarray) -> float:
 def _of_instances(expected: Instances, found: Instances, facts: Mapping[str, Any]) -> dict[str, float]:
     """Each object's difference from the nearest of its class; one that is on the edge of being left out may be missing."""
     worst = dict.fromkeys(('objects', 'boxes', 'scores', *(['masks'] if expected.masks is not None else [])), 0.0)
+    for name in ('boxes', 'scores'):
+        if not np.isfinite(getattr(found, name)).all():
+            return {**worst, name: float('inf')}
     union = apart = missing = 0
     left = set(range(len(found)))
     edges = [float(facts.get('score_threshold', 0))]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from mmswin.errors import RunError
 from mmswin.export import operators
+from mmswin.export.program import Graph
 
 Size = tuple[int, int]
 _ROI_METHODS = ('predict', 'predict_bbox', 'predict_mask', '_bbox_forward', '_mask_forward')
@@ -30,21 +31,18 @@ _ROI_METHODS = ('predict', 'predict_bbox', 'predict_mask', '_bbox_forward', '_ma
 _MAX_LOG_RATIO = abs(math.log(16 / 1000))
 
 
-class DetectorGraph(nn.Module):
-    """A detector whose ``forward`` can be recorded by torch.export, for one picture of any size.
+class DetectorGraph(Graph):
+    """A detector, for one picture of any size.
 
     Attributes:
-        input_names: Of ``forward``.
         output_names: ``boxes`` (``n x 4`` float32, x1 y1 x2 y2 in pixels of the picture given), ``scores`` (``n``),
             ``labels`` (``n`` int64), and where there is a mask head ``masks`` (``n x S x S``, the probability in each
             cell of a grid over the box). The best comes first; ``n`` may be 0.
-        dynamic: Axes of inputs whose size is free.
         facts: Thresholds that are part of the program.
     """
 
-    input_names = ('image',)
     output_names: tuple[str, ...] = ('boxes', 'scores', 'labels')
-    dynamic = {'image': {2: 'height', 3: 'width'}}
+    dynamic = {2: 'height', 3: 'width'}
 
     def __init__(self, model: nn.Module, test_cfg: Any) -> None:
         super().__init__()
@@ -52,21 +50,11 @@ class DetectorGraph(nn.Module):
         threshold, limit = float(test_cfg.get('score_thr', 0)), test_cfg.max_per_img
         self.facts = {'score_threshold': threshold, 'mask_threshold': None, 'max_per_image': limit}
 
-    @staticmethod
-    def onnx_operators() -> dict:
-        """See :func:`mmswin.export.operators.onnx_operators`."""
+    def onnx_operators(self) -> dict:
         return operators.onnx_operators()
 
     def features(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Backbone and neck of ``1 x 3 x H x W``, normalised and padded."""
         return tuple(self.model.extract_feat(image))
-
-    def heads(self, features: tuple[Tensor, ...], size: Size) -> tuple[Tensor, ...]:
-        """What :attr:`output_names` says; ``size`` is (height, width) before padding, to which boxes are clipped."""
-        raise NotImplementedError
-
-    def forward(self, image: Tensor, size: Size | None = None) -> tuple[Tensor, ...]:
-        return self.heads(self.features(image), image.shape[2:] if size is None else size)
 
 
 def graph_of(model: nn.Module) -> DetectorGraph:

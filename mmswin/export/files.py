@@ -24,7 +24,7 @@ from mmswin.export import comparison, onnx_file
 from mmswin.export.onnx_file import KEY, require, version_of
 from mmswin.export.preprocessing import Deployed, Preprocessing, read_config
 from mmswin.export.printed import held_back
-from mmswin.export.program import BackboneGraph, record
+from mmswin.export.program import INPUT, BackboneGraph, Graph, record
 from mmswin.inference import sources
 from mmswin.inference.exported_backend import prepare, resize
 
@@ -65,6 +65,9 @@ class Request:
     max_loss: float | None = None
     overwrite: bool = False
 
+    def __post_init__(self) -> None:
+        self.out = Path(self.out)
+
     def check(self) -> None:
         """All that can be known before any work.
 
@@ -82,6 +85,8 @@ class Request:
             raise RunError(
                 f'--precision {self.precision} needs --images DIR and a whole model, to measure what it costs'
             )
+        if self.max_loss is not None and self.precision == 'fp32':
+            raise RunError('--max-loss is for --precision bf16 or int8: in float32 nothing may be lost')
         if self.static is not None and min(self.static) < 1:
             raise RunError(f'--static {self.static[0]} {self.static[1]}: height and width are at least 1 pixel')
         require(*LIBRARIES[kind], *(['nncf'] if self.precision == 'int8' else []))
@@ -111,12 +116,14 @@ class Request:
                 shutil.copyfileobj(made, file, 1 << 24)
 
 
-def graph_of(model: nn.Module, request: Request) -> tuple[str, nn.Module]:
+def graph_of(model: nn.Module, request: Request) -> tuple[str, Graph]:
     """The task of a model, and its graph.
 
     Raises:
-        RunError: It has parts that cannot be exported.
+        RunError: It has parts that cannot be exported, or no labels where they are asked for.
     """
+    if request.labels and (request.backbone or not hasattr(model, 'decode_head')):
+        raise RunError('--labels is for a whole model of semantic segmentation, which this is not: leave it out')
     if request.backbone:
         return 'backbone', BackboneGraph(model.backbone)
     if hasattr(model, 'decode_head'):
@@ -194,23 +201,16 @@ def _facts(config: str, checkpoint: str, backend: Any) -> dict[str, Any]:
 class _Writing:
     """One export, in a folder of its own: the program, its metadata, and what was found out about it."""
 
-    def __init__(
-        self, request: Request, task: str, graph: nn.Module, preprocessing: Preprocessing, folder: Path
-    ) -> None:
-        self.request, self.task, self.graph, self.preprocessing, self.folder = (
-            request,
-            task,
-            graph,
-            preprocessing,
-            folder,
-        )
+    def __init__(self, request: Request, task: str, graph: Graph, preprocessing: Preprocessing, folder: Path) -> None:
+        self.request, self.task, self.graph = request, task, graph
+        self.preprocessing, self.folder = preprocessing, folder
         self.path = folder / request.out.name
         self.kind = request.out.suffix.lower()
         self.log = request.out.with_name(f'{request.out.name}.log')
         libraries = ('torch', *LIBRARIES[self.kind], *(['nncf'] if request.precision == 'int8' else []))
         self.metadata: dict[str, Any] = {
             'task': task,
-            'inputs': list(graph.input_names),
+            'inputs': [INPUT],
             'outputs': list(graph.output_names),
             'static': None if request.static is None else list(request.static),
             'precision': 'fp32',
@@ -271,9 +271,10 @@ class _Writing:
         """
         request, given = self.request, self.preprocessing.facts()
         images = comparison.pictures([request.static] * 2 if request.static else comparison.SIZES)
-        if request.images is not None and not request.static:
-            frames = _pictures(request.images, 2, self.metadata['reading'])
-            images += [resize(image, given) for image in frames]
+        if request.images is not None:
+            if request.static:
+                given = {**given, 'scale': request.static[::-1], 'keep_ratio': False, 'short_side': None, 'crop': None}
+            images += [resize(image, given) for image in _pictures(request.images, 2, self.metadata['reading'])]
         # The last input is a batch of three.
         batch = comparison.pictures([comparison.SIZES[1]] * 3) if 'batch' in self._dynamic else []
         expected = [comparison.of_model(model, self.task, image, given) for image in (*images, *batch)]

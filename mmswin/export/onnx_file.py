@@ -13,9 +13,8 @@ from torch import nn
 
 from mmswin.environment.importable import export_folder, make_exporters_importable
 from mmswin.errors import RunError
-from mmswin.export.program import failure
+from mmswin.export.program import INPUT, failure
 
-OPSETS = (18, 20)
 # Key of the metadata, in files of all kinds.
 KEY = 'mmswin'
 
@@ -56,7 +55,7 @@ def write_onnx(
 
     Args:
         program: See :func:`mmswin.export.program.record`.
-        graph: What it was recorded from, for names and operators.
+        graph: What it was recorded from, for its operators.
         names: Of the outputs.
         dynamic: Names of the axes that vary.
         path: The file to write.
@@ -69,7 +68,7 @@ def write_onnx(
     try:
         with torch.no_grad():
             made = torch.onnx.export(
-                program, (), dynamo=True, opset_version=opset, verbose=False, input_names=list(graph.input_names),
+                program, (), dynamo=True, opset_version=opset, verbose=False, input_names=[INPUT],
                 output_names=list(names), custom_translation_table=graph.onnx_operators() or None,
             )  # fmt: skip
         image = made.model.graph.inputs[0]

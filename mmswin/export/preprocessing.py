@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmswin.data.config_facts import leaf_datasets, short_name
+from mmswin.data.config_facts import short_name
 from mmswin.errors import RunError
+from mmswin.inference.torch_backend import pipeline_at_test
 
 _NOT_NEEDED = ('LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
 _PREPROCESSORS = (
@@ -87,10 +88,8 @@ def read_config(cfg: Config, inside: bool) -> Preprocessing:
 
 def _steps(cfg: Config) -> dict[str, Any]:
     """What the test pipeline does with a picture's size, as arguments of :class:`Preprocessing`."""
-    loader: Mapping[str, Any] = next((cfg[key] for key in ('test_dataloader', 'val_dataloader') if cfg.get(key)), {})
-    leaves = [leaf for _, leaf in leaf_datasets(loader.get('dataset'), '')]
     found: dict[str, Any] = {}
-    for step in (leaves[0].get('pipeline') or []) if leaves else []:
+    for step in pipeline_at_test(cfg):
         given = {key: value for key, value in step.items() if key not in ('type', '_scope_')}
         name, how = short_name(step.get('type')), {key: given.pop(key) for key in _HOW if key in given}
         if name == 'Resize' and not found and isinstance(given.get('scale'), Sequence) and set(given) <= _RESIZE:
@@ -114,10 +113,9 @@ class Deployed(nn.Module):
     """A graph with its preprocessing, as it is written into a file.
 
     Args:
-        network: A graph, see :mod:`mmswin.export.program`.
+        network: A graph.
         preprocessing: What is done with a picture before.
         with_features: Also give the maps of backbone and neck, after the outputs, as ``feature0`` and so on.
-        names: Of the outputs to give; all by default.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, with_features: int = 0) -> None:
@@ -128,18 +126,14 @@ class Deployed(nn.Module):
         self.register_buffer('std', torch.tensor(preprocessing.std).view(shape), persistent=False)
 
     @property
-    def input_names(self) -> tuple[str, ...]:
-        return self.network.input_names
-
-    @property
     def output_names(self) -> tuple[str, ...]:
         return (*self.network.output_names, *(f'feature{i}' for i in range(self.with_features)))
 
     @property
     def dynamic(self) -> dict[int, str]:
         """The axes of the image that vary."""
-        axes = self.network.dynamic['image']
-        return {axis - 1 if axis and self.preprocessing.inside else axis: name for axis, name in axes.items()}
+        inside = self.preprocessing.inside
+        return {axis - 1 if axis and inside else axis: name for axis, name in self.network.dynamic.items()}
 
     def onnx_operators(self) -> dict:
         return self.network.onnx_operators()

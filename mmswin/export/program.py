@@ -1,17 +1,4 @@
-"""Models as one recorded program for images of every size: a wrapper of backbones, and torch.export itself.
-
-A *graph* is a module whose forward is made of operators that exporters know, with these names, whatever it wraps:
-
-===============  ====================================================================================================
-input_names      ``('image',)``
-output_names     a name for each tensor that it returns
-dynamic          ``{'image': {axis: name}}``, the axes whose sizes vary
-facts            what a user of the outputs must know (thresholds and the like), plain values for the file's metadata
-features(image)  maps of backbone and neck, of an image that is normalised and padded
-heads(maps, s)   what they become, given the size ``s = (height, width)`` of the image before padding
-onnx_operators   translations for operators of the graph's own, as ``torch.onnx.export`` takes them
-===============  ====================================================================================================
-"""
+"""Models as one recorded program for images of every size: what a graph is, that of a backbone, and torch.export itself."""
 
 from __future__ import annotations
 
@@ -26,13 +13,42 @@ from torch import Tensor, nn
 from mmswin.errors import RunError, plain_message, printable
 from mmswin.ops.window_attention import BACKENDS
 
+# The name of what a program takes.
+INPUT = 'image'
 
-class BackboneGraph(nn.Module):
-    """A backbone's maps, ``map0`` to ``mapN`` in the order of its ``out_indices``; any number of images."""
 
-    input_names = ('image',)
-    dynamic = {'image': {0: 'batch', 2: 'height', 3: 'width'}}
+class Graph(nn.Module):
+    """A module made of operators that exporters know, whose one input is :data:`INPUT`.
+
+    Attributes:
+        output_names: A name for each tensor that it returns.
+        dynamic: Axes of the image whose sizes vary, and their names.
+        facts: What a user of the outputs must know (thresholds and the like), plain values for the file's metadata.
+    """
+
+    output_names: tuple[str, ...]
+    dynamic = {0: 'batch', 2: 'height', 3: 'width'}
     facts: dict[str, Any] = {}
+
+    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``B x 3 x H x W``, normalised and padded, to maps of backbone and neck."""
+        raise NotImplementedError
+
+    def heads(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """The maps to the outputs; ``size`` is (height, width) of the image before padding."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``B x 3 x H x W``, normalised, to the outputs."""
+        return self.heads(self.features(image), image.shape[2:])
+
+    def onnx_operators(self) -> dict:
+        """Translations for operators of its own, as ``torch.onnx.export`` takes them."""
+        return {}
+
+
+class BackboneGraph(Graph):
+    """A backbone's maps, ``map0`` to ``mapN`` in the order of its ``out_indices``; any number of images."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -40,20 +56,10 @@ class BackboneGraph(nn.Module):
         self.output_names = tuple(f'map{i}' for i in range(len(backbone.out_indices)))
 
     def features(self, image: Tensor) -> tuple[Tensor, ...]:
-        """``B x 3 x H x W`` to the backbone's maps."""
         return tuple(self.backbone(image))
 
     def heads(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
-        """The maps themselves."""
         return tuple(features)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """``B x 3 x H x W`` to the backbone's maps."""
-        return self.features(image)
-
-    def onnx_operators(self) -> dict:
-        """None."""
-        return {}
 
 
 def shared_copy(model: nn.Module) -> nn.Module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from mmswin.backbones.base import contiguous
 from mmswin.errors import RunError
-from mmswin.export.program import shared_copy
+from mmswin.export.program import Graph, shared_copy
 
 
 class MeanPool(nn.Module):
@@ -43,7 +42,7 @@ def _means(size: int, bins: int, like: Tensor) -> Tensor:
     return inside.to(like.dtype) / (end - begin).to(like.dtype)
 
 
-class SegmentorGraph(nn.Module):
+class SegmentorGraph(Graph):
     """Backbone, neck and head of an ``EncoderDecoder``; any number of images.
 
     Args:
@@ -53,14 +52,10 @@ class SegmentorGraph(nn.Module):
     A head of one channel, which mmseg compares with a threshold, gives two: 0, and the logit less that of the threshold.
     """
 
-    input_names = ('image',)
-    dynamic = {'image': {0: 'batch', 2: 'height', 3: 'width'}}
-
     def __init__(self, model: nn.Module, labels: bool = False) -> None:
         super().__init__()
         self.labels = labels
         self.output_names = ('labels',) if labels else ('logits',)
-        self.facts: dict[str, Any] = {}
         _check(model)
         self.divisor = (getattr(model.data_preprocessor, 'test_cfg', None) or {}).get('size_divisor') or 1
         model = shared_copy(model)
@@ -71,12 +66,10 @@ class SegmentorGraph(nn.Module):
                     setattr(module, name, MeanPool(part.output_size))
 
     def features(self, image: Tensor) -> tuple[Tensor, ...]:
-        """``B x 3 x H x W``, normalised and padded, to the maps that the head takes."""
         maps = self.backbone(image)
         return tuple(maps if self.neck is None else self.neck(maps))
 
     def heads(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
-        """The maps to logits or labels of the image."""
         padded = [(side + self.divisor - 1) // self.divisor * self.divisor for side in size]
         align = self.head.align_corners
         logits = F.interpolate(self.head(list(features)), size=padded, mode='bilinear', align_corners=align)
@@ -88,14 +81,6 @@ class SegmentorGraph(nn.Module):
         if not self.labels:
             return (logits,)
         return (logits.argmax(1).to(torch.uint8 if logits.shape[1] <= 256 else torch.int32),)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """``B x 3 x H x W``, normalised, to logits or labels."""
-        return self.heads(self.features(image), image.shape[2:])
-
-    def onnx_operators(self) -> dict:
-        """None."""
-        return {}
 
 
 def _check(model: nn.Module) -> None:

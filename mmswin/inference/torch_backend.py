@@ -42,9 +42,7 @@ class TorchBackend:
         self.scope = cfg.get('default_scope') or 'mmengine'
         self.segments = hasattr(model, 'decode_head')
         self.classes, self.palette = _names(cfg, meta)
-        loader = next((cfg[key] for key in ('test_dataloader', 'val_dataloader') if cfg.get(key)), {})
-        leaves = [leaf for _, leaf in leaf_datasets(loader.get('dataset'), '')]
-        steps = list(leaves[0].get('pipeline') or []) if leaves else []
+        steps = pipeline_at_test(cfg)
         if not steps or short_name(steps[0].get('type')) != 'LoadImageFromFile':
             raise RunError(
                 'prediction needs the pipeline of test_dataloader (or val_dataloader), and that has to begin with '
@@ -125,11 +123,7 @@ class TorchBackend:
                 f'{type(self.model).__name__} predicts {", ".join(sample.keys()) or "nothing"}: prediction is for '
                 'detection, instance segmentation, semantic segmentation and classification'
             )
-        boxes, scores, labels = (found[name].detach().cpu() for name in ('bboxes', 'scores', 'labels'))
-        masks = (
-            [Mask.cut(np.asarray(torch.as_tensor(mask).cpu())) for mask in found.masks] if 'masks' in found else None
-        )
-        return Instances(boxes.float().numpy(), scores.float().numpy(), labels.numpy(), masks).sorted()
+        return instances_of(found)
 
     def _labels(self, sample: Any, scores: bool) -> np.ndarray:
         if not scores:
@@ -141,6 +135,20 @@ class TorchBackend:
             threshold = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'threshold', 0.5)
             values = torch.cat([torch.full_like(values, threshold), values])
         return values.numpy()
+
+
+def instances_of(found: Any) -> Instances:
+    """The ``pred_instances`` of mmdet."""
+    boxes, scores, labels = (found[name].detach().cpu() for name in ('bboxes', 'scores', 'labels'))
+    masks = [Mask.cut(np.asarray(torch.as_tensor(mask).cpu())) for mask in found.masks] if 'masks' in found else None
+    return Instances(boxes.float().numpy(), scores.float().numpy(), labels.numpy(), masks).sorted()
+
+
+def pipeline_at_test(cfg: Config) -> list[dict[str, Any]]:
+    """The steps of test_dataloader, or of val_dataloader where there is none; none without a data set."""
+    loader = next((cfg[key] for key in ('test_dataloader', 'val_dataloader') if cfg.get(key)), {})
+    leaves = [leaf for _, leaf in leaf_datasets(loader.get('dataset'), '')]
+    return list(leaves[0].get('pipeline') or []) if leaves else []
 
 
 def _names(cfg: Config, meta: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:

@@ -78,6 +78,12 @@ def test_against_the_first_program(folder):
     assert (measured.annotated, measured.pictures) == (False, PICTURES)
 
 
+def test_nothing_to_measure_on_is_no_measurement(folder, monkeypatch):
+    monkeypatch.setattr(accuracy, 'CERTAIN', 0.95)
+    with pytest.raises(RunError, match='no object'):
+        accuracy.measure([folder / '0.det', folder / '1.det'], str(folder), config(folder, 'none.json'))
+
+
 def test_of_label_maps(folder):
     measured = accuracy.measure([folder / '0.seg', folder / '5.seg'], str(folder), Config(dict(default_scope='mmseg')))
     ground, bright = 1650 / 1750, 50 / 150

@@ -42,6 +42,13 @@ def test_differences_of_objects():
     assert 0.02 < worst['masks'] < 0.1
 
 
+@pytest.mark.parametrize('name', ['boxes', 'scores'])
+def test_what_is_no_number_is_no_proof(name):
+    given = found()
+    given[name][0] = np.nan
+    assert differences(expected(), given, FACTS, SIZE)[name] == np.inf
+
+
 @pytest.mark.parametrize(('kept', 'score', 'worst'), [
     ([0], 0.5, 1 / 2), ([0], 0.05001, 0), ([0, 1, 1], 0.5, 1 / 3), ([], 0.5, 1),
 ])  # fmt: skip

@@ -170,8 +170,8 @@ def runners(model: torch.nn.Module, file: Path) -> list[Callable[[Tensor], tuple
     import openvino
 
     graph = graph_of(model)
-    program = record(graph, torch.zeros(1, 3, 72, 88), graph.dynamic['image'])
-    onnx_file.write_onnx(program, graph, graph.output_names, graph.dynamic['image'], file)
+    program = record(graph, torch.zeros(1, 3, 72, 88), graph.dynamic)
+    onnx_file.write_onnx(program, graph, graph.output_names, graph.dynamic, file)
     assert {node.domain for node in onnx_file.read(file).graph.node} == {''}  # of ONNX itself
     session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
     compiled = openvino.compile_model(openvino.convert_model(str(file)), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from predictors import detection, segmentation, write
@@ -35,6 +36,7 @@ def here(monkeypatch):
     (dict(out='model.xml', precision='bf16'), '--images'),
     (dict(out='model.pt2', precision='fp8'), 'fp8'),
     (dict(out='model.pt2', static=(0, 32)), '--static'),
+    (dict(out='model.xml', max_loss=2.0), '--max-loss'),
     (dict(out='taken.pt2'), 'exists'),
     (dict(out='file/model.pt2'), 'cannot be written'),
 ])  # fmt: skip
@@ -42,7 +44,7 @@ def test_wrong_requests_are_refused_before_any_work(tmp_path, monkeypatch, optio
     (tmp_path / 'taken.pt2').touch()
     (tmp_path / 'file').touch()
     monkeypatch.setattr(files, 'require', lambda *libraries: None)
-    request = Request(**{**options, 'out': tmp_path / options['out']})
+    request = Request(**{**options, 'out': str(tmp_path / options['out'])})
     with pytest.raises(RunError, match=said):
         export_file('none.py', 'none.pth', request)
 
@@ -87,7 +89,7 @@ def test_less_precision_that_costs_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(openvino_file, 'read', lambda path: None)
     monkeypatch.setattr(openvino_file, 'write', lambda model, path, metadata: None)
     request = Request(tmp_path / 'model.xml', precision='bf16', images=str(tmp_path))
-    graph = SimpleNamespace(input_names=('image',), output_names=('logits',), facts={})
+    graph = SimpleNamespace(output_names=('logits',), facts={})
     writing = files._Writing(request, 'segmentation', graph, Preprocessing(), tmp_path)
     writing._save = lambda path, metadata: None
     for values, annotated, limit in (([50, 48.9], True, 1), ([100, 94.9], False, 5)):
@@ -100,6 +102,24 @@ def test_less_precision_that_costs_too_much_is_refused(tmp_path, monkeypatch):
         writing.reduce(None, lambda _: None)
         assert writing.metadata['accuracy']['bf16'] == values[1]
         assert writing.metadata['precision'] == 'bf16'
+
+
+def test_pictures_of_yours_are_compared_at_a_static_size_too(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((20, 90, 3), 77, np.uint8))
+    request = Request(tmp_path / 'model.onnx', static=(33, 47), images=str(tmp_path))
+    graph = SimpleNamespace(output_names=('logits',), facts={})
+    writing = files._Writing(request, 'segmentation', graph, Preprocessing(), tmp_path)
+    writing.metadata['reading'], writing._dynamic, writing._save = {}, (), lambda path, metadata: None
+    seen = []
+    monkeypatch.setattr(comparison, 'of_model', lambda model, task, image, given: seen.append(image) or {})
+    monkeypatch.setattr(comparison, 'run_elsewhere', lambda path, inputs: [{} for _ in inputs])
+    writing.prove(None, lambda _: None)
+    assert {image.shape for image in seen} == {(33, 47, 3)} and (seen[-1] == 77).all()
+
+
+def test_labels_are_of_segmentation_alone(tmp_path):
+    with pytest.raises(RunError, match='--labels'):
+        files.graph_of(SimpleNamespace(), Request(tmp_path / 'model.onnx', labels=True))
 
 
 def test_what_cannot_be_exported_is_named(tmp_path):

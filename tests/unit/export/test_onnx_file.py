@@ -12,8 +12,6 @@ from mmswin.export import onnx_file
 class Double(torch.nn.Module):
     """As small a graph as can be."""
 
-    input_names = ('image',)
-
     def onnx_operators(self):
         return {}
 

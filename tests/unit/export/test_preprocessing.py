@@ -16,7 +16,7 @@ MEAN, STD = (1.0, 2.0, 3.0), (2.0, 4.0, 8.0)
 class Sides(nn.Module):
     """A graph that gives what it is given, and the size that it is told."""
 
-    input_names, output_names, dynamic = ('image',), ('seen', 'size'), {'image': {0: 'batch', 2: 'height', 3: 'width'}}
+    output_names, dynamic = ('seen', 'size'), {0: 'batch', 2: 'height', 3: 'width'}
 
     def features(self, image):
         return (image,)

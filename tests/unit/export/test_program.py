@@ -60,7 +60,7 @@ def assert_equal(model, *runs) -> None:
 def test_one_program_of_torch_for_every_size(name):
     model = build(name)
     graph = BackboneGraph(model)
-    program = record(graph, torch.zeros(2, 3, 200, 264), graph.dynamic['image']).module()
+    program = record(graph, torch.zeros(2, 3, 200, 264), graph.dynamic).module()
     assert_equal(model, lambda image: [found.detach().numpy() for found in program(torch.from_numpy(image))])
     if name != 'mlp':
         assert all(part.attn.attend is not None for stage in model.layers for part in stage.blocks)
