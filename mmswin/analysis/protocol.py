@@ -203,7 +203,7 @@ def _image_channels(model: nn.Module) -> int:
 
 
 def _parts(model: nn.Module, costs: dict[str, MultiplyAdds | None]) -> list[Part]:
-    """Every parameter in exactly one part: that of the longest name, ``other`` for the rest."""
+    """Every parameter in exactly one part, ``other`` for those of none."""
     params = dict.fromkeys(costs, 0)
     trainable = dict.fromkeys(costs, 0)
     for name, parameter in model.named_parameters():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 
 from mmswin.cli.parsing import add_config, add_output_options, command_parser, whole
@@ -33,15 +32,11 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     from mmswin.engine.configure import load_config
     from mmswin.inference.training_images import training_images
-    from mmswin.inference.writing import check_directory
+    from mmswin.inference.writing import Writer
 
-    out = check_directory(args.out, args.overwrite)
-    cfg = load_config(args.config, args.cfg_options, None)
-    drawn, counts = 0, Counter()
-    for result in training_images(cfg, args.number, args.split, args.seed, args.checkpoint):
-        result.save(out / f'{result.name}.jpg', overwrite=args.overwrite)
-        found = result.counts()
-        counts.update(found if result.instances is not None else found.keys())
-        drawn += 1
-    named = ', '.join(f'{name} {number}' for name, number in counts.most_common(12))
-    print(f'{drawn} images: {named or "no truth in them"}; in {args.out}')
+    with Writer(args.out, overwrite=args.overwrite) as writer:
+        cfg = load_config(args.config, args.cfg_options, None)
+        for result in training_images(cfg, args.number, args.split, args.seed, args.checkpoint):
+            writer.add(result)
+    named = ', '.join(f'{name} {number}' for name, number in writer.counts.most_common(12))
+    print(f'{writer.pictures} images: {named or "no truth in them"}; in {args.out}')

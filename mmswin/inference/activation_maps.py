@@ -102,6 +102,8 @@ def explain(
     if target == 'mask' and not getattr(backend.model, 'with_mask', False):
         raise RunError(f"target='mask': {type(backend.model).__name__} predicts no masks of objects; leave it out")
     results = predictor(source, score=score)
+    if results.total is not None and results.total > 1:
+        raise RunError(f'the source has {results.total} pictures, and one is explained: name that')
     result = next(results, None)
     if result is None:
         raise RunError(f'{results.skipped[0][0]}: {results.skipped[0][1]}')
@@ -161,9 +163,9 @@ def _targets(
     """What is to be explained: title, the result with that alone, and the logit."""
     if result.scores is not None:
         logits = model.head(features)[0]
-        for name, score in result.best(number):
-            keeps = result.filter(classes=[name])
-            yield f'{name} {100 * score:.0f}', keeps, logits[list(result.classes).index(name)]
+        for label in result.best_labels(number):
+            title = f'{result.classes[label]} {100 * result.scores[label]:.0f}'
+            yield title, result.filter(classes=[label]), logits[label]
         return
     if result.instances is None:
         logits = _segment(model, features)
@@ -207,14 +209,15 @@ def _box(model: nn.Module, features: Sequence[Tensor], box: Tensor, label: int) 
         if model.roi_head.with_shared_head:
             pooled = model.roi_head.shared_head(pooled)
         return _last(model.roi_head.bbox_head)(pooled)[0][0, label]
-    # A dense head: the largest logit of the class among the places inside the box.
-    best = []
-    strides = model.bbox_head.prior_generator.strides
+    # A dense head: the largest logit of the class among the places inside the box, which holds one of the finest map at least.
+    best, strides = [], model.bbox_head.prior_generator.strides
+    centre, half = (box[0, :2] + box[0, 2:]) / 2, (box[0, 2:] - box[0, :2]) / 2
+    half = torch.maximum(half, box.new_tensor(strides[0]) / 2)
     for scores, (step_x, step_y) in zip(model.bbox_head(features)[0], strides):
         rows, columns = scores.shape[2:]
         x = (torch.arange(columns, device=box.device) + 0.5) * step_x
         y = (torch.arange(rows, device=box.device) + 0.5) * step_y
-        inside = ((y >= box[0, 1]) & (y <= box[0, 3]))[:, None] & ((x >= box[0, 0]) & (x <= box[0, 2]))
+        inside = ((y - centre[1]).abs() <= half[1])[:, None] & ((x - centre[0]).abs() <= half[0])
         of_class = scores[0].reshape(-1, model.bbox_head.cls_out_channels, rows, columns)[:, label]
         best.append(of_class[:, inside].flatten())
     return torch.cat(best).max()

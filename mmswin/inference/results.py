@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class Instances:
         return len(self.boxes)
 
     def __getitem__(self, chosen: Any) -> Instances:
-        indices = np.arange(len(self))[chosen]
+        indices = np.atleast_1d(np.arange(len(self))[chosen])
         masks = None if self.masks is None else [self.masks[i] for i in indices]
         return Instances(self.boxes[indices], self.scores[indices], self.labels[indices], masks)
 
@@ -150,15 +151,19 @@ class Result:
         if self.scores is not None:
             return {name: 1 for name, _ in self.best(1)}
         found = self.label_map if self.instances is None else self.instances.labels
-        numbers = np.bincount(found.ravel(), minlength=len(self.classes))[: len(self.classes)]
+        number = len(self.classes)  # row by row: bincount makes 8 bytes of each value
+        numbers = sum(np.bincount(row, minlength=number)[:number] for row in np.atleast_2d(found))
         return {self.classes[i]: int(numbers[i]) for i in np.argsort(-numbers, kind='stable') if numbers[i]}
 
     def best(self, number: int = 5) -> list[tuple[str, float]]:
         """The likeliest classes of a whole picture with their probabilities, best first; those of probability 0 left out."""
         if self.scores is None:
             raise RunError('only a result of classification has a score for each class')
-        order = np.argsort(-self.scores, kind='stable')[:number]
-        return [(self.classes[i], float(self.scores[i])) for i in order if self.scores[i] > 0]
+        return [(self.classes[i], float(self.scores[i])) for i in self.best_labels(number)]
+
+    def best_labels(self, number: int = 5) -> list[int]:
+        """The labels of :meth:`best`; two classes may have one name."""
+        return [int(i) for i in np.argsort(-self.scores, kind='stable')[:number] if self.scores[i] > 0]
 
     def filter(self, score: float = 0.0, classes: Sequence[str | int] | None = None) -> Result:
         """The same with less in it.
@@ -170,7 +175,7 @@ class Result:
         Raises:
             RunError: There is no such class.
         """
-        kept = list(range(len(self.classes))) if classes is None else [self._label(name) for name in classes]
+        kept = range(len(self.classes)) if classes is None else [i for name in classes for i in self._labels(name)]
         if self.scores is not None:
             keeps = np.isin(np.arange(len(self.classes)), kept) & (self.scores >= score)
             return dataclasses.replace(self, scores=np.where(keeps, self.scores, np.float32(0)))
@@ -180,14 +185,13 @@ class Result:
         chosen = (self.instances.scores >= score) & np.isin(self.instances.labels, kept)
         return dataclasses.replace(self, instances=self.instances[chosen])
 
-    def _label(self, name: str | int) -> int:
-        if isinstance(name, int) and 0 <= name < len(self.classes):
-            return name
-        if name not in self.classes:
+    def _labels(self, name: str | int) -> list[int]:
+        labels = [i for i, known in enumerate(self.classes) if name in (i, known)]
+        if not labels:
             raise RunError(
                 f'there is no class {name!r}{nearest(str(name), self.classes)}; there are {", ".join(self.classes)}'
             )
-        return list(self.classes).index(name)
+        return labels
 
     def draw(self) -> np.ndarray:
         """The picture with boxes, masks and names, in BGR, uint8; a small one is enlarged so that names can be read.
@@ -233,7 +237,8 @@ class Result:
         facts = {'name': self.name, 'path': self.path, 'width': width, 'height': height}
         if self.scores is not None:
             best = self.best()
-            scores = {name: round(score, 5) for name, score in best}
+            values = dict(best[::-1])  # of two classes of one name the better one's
+            scores = {name: round(values[name], 5) for name, _ in best}
             return {**facts, 'class': best[0][0] if best else None, 'scores': scores}
         return {**facts, 'pixels': self.counts()} if self.instances is None else {**facts, 'objects': self.to_coco()}
 
@@ -293,7 +298,7 @@ class Result:
 def write_image(path: str | Path, image: np.ndarray, overwrite: bool = False) -> None:
     """Write an image file at once, see :meth:`Result.save`."""
     path = Path(path)
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise RunError(f'{path} exists; choose another name, or say overwrite=True')
     try:
         done, content = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 92])

@@ -17,7 +17,7 @@ import cv2
 import mmcv
 import numpy as np
 
-from mmswin.data.pictures import files_below, look
+from mmswin.data.pictures import NO_IMAGE, files_below, look
 from mmswin.errors import RunError
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.jp2')
@@ -76,7 +76,7 @@ def find(source: Any) -> list[Item]:
     # Two of one name would become one file.
     number = Counter(item.name for item in items)
     taken = {name for name, times in number.items() if times == 1}
-    return [item if item.name in taken else replace(item, name=_free_name(item, taken)) for item in items]
+    return [item if number[item.name] == 1 else replace(item, name=_free_name(item, taken)) for item in items]
 
 
 def _free_name(item: Item, taken: set[str]) -> str:
@@ -94,7 +94,7 @@ def _find(source: Any) -> list[Item]:
                 f'an array of shape {source.shape} and type {source.dtype}: a picture is H x W x 3, uint8, blue first'
             )
         return [Item('array', 'array', source)]
-    if isinstance(source, int) or (isinstance(source, str) and source.isdigit() and not os.path.exists(source)):
+    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal() and not os.path.exists(source)):
         return [Item('camera', f'camera_{int(source)}', int(source))]
     if not isinstance(source, (str, os.PathLike)):
         raise RunError(f'{source!r} is no source: give a file, a folder, a glob, an array or a camera number')
@@ -108,8 +108,8 @@ def _find(source: Any) -> list[Item]:
         return [_file(path, os.path.basename(path))]
     found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
     if found:
-        root = os.path.commonpath([os.path.dirname(name) or '.' for name in found]) if len(found) > 1 else None
-        return [_file(name, os.path.relpath(name, root) if root else os.path.basename(name)) for name in found]
+        root = os.path.commonpath([os.path.dirname(name) for name in found]) or '.'
+        return [_file(name, os.path.relpath(name, root)) for name in found]
     pattern = any(sign in path for sign in '*?[')
     raise RunError(f'{source} matches no file' if pattern else f'{source} does not exist')
 
@@ -151,21 +151,23 @@ def read(
         RunError: There is no such camera.
     """
     for item in items:
-        if item.kind == 'array':
-            yield Frame(item.content, item.name)
-        elif item.kind == 'picture':
+        if item.kind == 'picture':
             image = _picture(item.content, skipped, color_type, backend)
             if image is not None:
                 yield Frame(image, item.name, item.content)
-        else:
-            yield from _video(item, skipped)
+            continue
+        for frame in [Frame(item.content, item.name)] if item.kind == 'array' else _video(item, skipped):
+            if color_type.startswith('grayscale'):
+                frame.image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+            yield frame
 
 
 def _picture(path: str, skipped: list, color_type: str, backend: str | None) -> np.ndarray | None:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow's, of pictures that are large
         fault = look(path, decode=True).fault
-    if fault and 'decompression bomb' not in fault:
+    unknown = fault == NO_IMAGE and backend != 'pillow'  # which would start other programs for some formats
+    if fault and not unknown and 'decompression bomb' not in fault:
         skipped.append((path, fault))
         return None
     try:
@@ -183,7 +185,9 @@ def _video(item: Item, skipped: list) -> Iterator[Frame]:
         if not video.isOpened():
             if path is None:
                 raise RunError(f'there is no camera {item.content} that can be opened')
-            skipped.append((path, 'no video that OpenCV can decode: broken, or its codec is missing here'))
+            skipped.append(
+                (path, 'no video that OpenCV can decode: broken, its codec is missing here, or its name is not UTF-8')
+            )
             return
         fps, promised = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
         number = 0
@@ -205,7 +209,9 @@ def _capture(item: Item) -> Iterator[cv2.VideoCapture]:
     level = cv2.getLogLevel()
     cv2.setLogLevel(0)
     try:
-        video = cv2.VideoCapture(item.content)
+        # OpenCV ends the process at a name that is not UTF-8.
+        named = isinstance(item.content, int) or item.content.encode(errors='ignore') == os.fsencode(item.content)
+        video = cv2.VideoCapture(item.content) if named else cv2.VideoCapture()
     finally:
         cv2.setLogLevel(level)
     try:

@@ -54,7 +54,12 @@ def training_images(
         classes = tuple(dataset.metainfo.get('classes') or ())
         colours = drawing.colours(max(len(classes), 1), dataset.metainfo.get('palette'))
         for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
-            item = dataset[int(index)]
+            try:
+                item = dataset[int(index)]
+            except Exception as error:  # the libraries', of any kind
+                raise RunError(
+                    f'picture {index} of {split}_dataloader cannot be read: {plain_message(error)}'
+                ) from error
             inputs = item['inputs']
             if 'mask' in item['data_samples']:
                 inputs = _side_by_side(inputs, item['data_samples'], model)

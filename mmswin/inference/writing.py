@@ -68,19 +68,20 @@ class Writer:
         """Complete the files, whatever ended the run: what came until then is worth having."""
         if self._video is not None:
             self._video[1].release()
-        if self._json is not None:
-            self._json.write(b'\n]')
-            if self._images:
-                self._json.write(b',\n"images": [\n')
-                self._json.write(b',\n'.join(json.dumps(image).encode() for image in self._images))
-                self._json.write(f'\n],\n"categories": {json.dumps(self._categories)}}}'.encode())
-            self._json.write(b'\n')
-        self._open.close()
+        with self._open:  # an error in here removes the file
+            if self._json is not None:
+                self._json.write(b'\n]')
+                if self._images:
+                    self._json.write(b',\n"images": [\n')
+                    self._json.write(b',\n'.join(json.dumps(image).encode() for image in self._images))
+                    self._json.write(f'\n],\n"categories": {json.dumps(self._categories)}}}'.encode())
+                self._json.write(b'\n')
 
     def add(self, result: Result) -> None:
         """Write one result.
 
         Raises:
+            RunError: The picture would be drawn over its own file.
             SavingError: A file cannot be written.
         """
         self.pictures += 1
@@ -88,8 +89,7 @@ class Writer:
         self.counts.update(found if result.instances is not None else found.keys())
         if result.video is None:
             side = max(result.image.shape[:2])
-            path = self.out / f'{result.name}{".png" if side > _JPEG_SIDE else ".jpg"}'
-            result.save(path, overwrite=True)
+            result.save(self._place(result, f'{result.name}{".png" if side > _JPEG_SIDE else ".jpg"}'), overwrite=True)
         else:
             self._add_frame(result)
         if self.values and result.label_map is not None:
@@ -99,13 +99,19 @@ class Writer:
         elif self.values:
             self._add_objects(result)
 
+    def _place(self, result: Result, name: str) -> Path:
+        path = self.out / name
+        if result.path is not None and os.path.exists(path) and os.path.samefile(path, result.path):
+            raise RunError(f'{path} is predicted on, and would be drawn over: name another directory than {self.out}')
+        return path
+
     def _add_frame(self, result: Result) -> None:
         picture = result.draw()
         size = picture.shape[1::-1]
         if self._video is None or self._video[0] != result.video:
             if self._video is not None:
                 self._video[1].release()
-            path = self.out / f'{result.video}.mp4'
+            path = self._place(result, f'{result.video}.mp4')
             path.parent.mkdir(parents=True, exist_ok=True)
             level = cv2.getLogLevel()
             cv2.setLogLevel(0)
@@ -123,9 +129,10 @@ class Writer:
     def _add_objects(self, result: Result) -> None:
         height, width = result.image.shape[:2]
         number = len(self._images) + 1
-        name = result.path or result.name
-        image = {'id': number, 'file_name': os.path.basename(name), 'name': result.name}
-        self._images.append({**image, 'width': width, 'height': height})
+        folder = os.path.dirname(result.name) if result.video is None else ''
+        file_name = os.path.join(folder, os.path.basename(result.path or result.name))
+        image = {'id': number, 'file_name': file_name, 'name': result.name, 'width': width, 'height': height}
+        self._images.append(image)
         self._categories = [{'id': i + 1, 'name': name} for i, name in enumerate(result.classes)]
         self._append('{"annotations": [', result.to_coco(number, self._written + 1))
 

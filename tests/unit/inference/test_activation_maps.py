@@ -1,5 +1,7 @@
 """Activation maps: they follow the gradient of the one logit, whatever computes it, and lie where the picture is."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from predictors import detection, mask_rcnn, segmentation, write
 
 import mmswin
 from mmswin.errors import RunError
-from mmswin.inference.activation_maps import METHODS, _box, _fit, explain, stage_outputs
+from mmswin.inference.activation_maps import METHODS, _box, _fit, _targets, explain, stage_outputs
 from mmswin.inference.predictor import Predictor
+from mmswin.inference.results import Result
 
 
 @pytest.fixture
@@ -77,6 +80,26 @@ def test_gradients_are_those_of_the_logit(tmp_path):
         moved.append(_box(model, model.extract_feat(inputs), box, 0).item())
         hook.remove()
     assert (gradient * step).sum().item() == pytest.approx((moved[0] - moved[1]) / 2e-5, rel=1e-4)
+
+
+def test_a_box_between_the_places_of_a_dense_head_has_the_nearest(tmp_path):
+    model = loaded(tmp_path, detection()).backend.model
+    features = model.extract_feat(torch.rand(1, 3, 64, 96))
+    logits = model.bbox_head(features)[0][0]
+    found = _box(model, features, torch.tensor([[1.0, 8.5, 3.0, 9.5]]), 1)  # places lie at 4, 12, 20, ...
+    assert found == logits[0, 1, 1, 0]
+
+
+def test_two_classes_of_one_name_have_their_own_logits(image):
+    result = Result(image, 'a', ('crane', 'cat', 'crane'), [(0, 0, 0)] * 3, scores=np.float32([0.1, 0.3, 0.6]))
+    model = SimpleNamespace(head=lambda features: torch.tensor([[1.0, 2.0, 3.0]]))
+    found = [(title, logit.item()) for title, _, logit in _targets(model, (), result, {}, 'box', 3)]
+    assert found == [('crane 60', 3), ('cat 30', 2), ('crane 10', 1)]
+
+
+def test_several_pictures_are_refused(tmp_path, image):
+    with pytest.raises(RunError, match='2 pictures'):
+        list(explain(loaded(tmp_path, detection()), [image, image]))
 
 
 def test_dense_heads_and_label_maps(tmp_path, image):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import cv2
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mmswin.errors import RunError
-from mmswin.inference import Mask
+from mmswin.errors import RunError, SavingError
+from mmswin.inference import Mask, Result
 from mmswin.inference.writing import Writer
 
 
@@ -30,8 +31,24 @@ def test_objects_are_filtered(objects):
     assert objects.filter(score=0.9).counts() == {'red': 1}
     assert objects.filter(classes=['blue']).counts() == objects.filter(classes=[1]).counts() == {'blue': 1}
     assert objects.counts() == {'red': 1, 'blue': 1}
+    assert objects.filter(classes=objects.instances.labels[:1]).counts() == {'red': 1}
     with pytest.raises(RunError, match=r"'bleu'.*blue"):
         objects.filter(classes=['bleu'])
+
+
+def test_one_object_is_taken_by_its_number(objects):
+    for number, one in enumerate(objects.instances):
+        assert len(one) == len(one.masks) == 1 and one.labels[0] == objects.instances.labels[number]
+    assert number == 1 and len(objects.instances[-1]) == 1
+
+
+def test_a_label_map_is_counted_in_its_own_memory():
+    result = Result(None, 'a', ('ground', 'sky'), [], label_map=np.full((1000, 1000), 255, np.uint8))
+    result.label_map[:200] = 1
+    tracemalloc.start()
+    assert result.counts() == {'sky': 200_000}
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 def test_labels_are_filtered(labels):
@@ -83,6 +100,8 @@ def test_saving(objects, labels, tmp_path):
     np.testing.assert_array_equal(cv2.imread(str(path)), labels.draw())
     labels.save_labels(tmp_path / 'labels.png')
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'labels.png'), cv2.IMREAD_UNCHANGED), labels.label_map)
+    with pytest.raises(SavingError, match='too long'):
+        objects.save(tmp_path / f'{"a" * 300}.png')
     for wrong in ('a.xyz', 'a'):
         with pytest.raises(RunError, match=r'\.png'):
             objects.save(tmp_path / wrong)
@@ -118,6 +137,15 @@ def test_a_whole_picture_has_a_class_and_scores(classifier, picture, tmp_path):
         writer.add(result)
     assert [one['class'] for one in json.loads((tmp_path / 'out' / 'predictions.json').read_text())] == ['red', 'red']
     assert writer.counts == {'red': 2}
+
+
+def test_two_classes_of_one_name_are_two(picture):
+    """As ImageNet's cranes, of which one is a bird."""
+    scores = np.float32([0.1, 0.3, 0.6])
+    result = Result(picture, 'a', ('crane', 'cat', 'crane'), [(0, 0, 0)] * 3, scores=scores)
+    assert result.best_labels() == [2, 1, 0]
+    assert result.to_dict()['scores'] == {'crane': 0.6, 'cat': 0.3}
+    np.testing.assert_array_equal(result.filter(classes=['crane']).scores, np.float32([0.1, 0, 0.6]))
 
 
 def test_objects_have_no_scores_of_classes(objects):

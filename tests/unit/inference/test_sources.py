@@ -1,5 +1,7 @@
 """Sources: what is found in files, folders, globs, arrays, videos; names stay apart; what is broken is noted."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -34,6 +36,19 @@ def test_names_are_paths_below_the_source_and_no_two_alike(folder):
     assert names(folder / 'a.png') == ['a']
     assert names(str(folder / '**' / '*.png')) == ['a', 'deep/b']
     assert names([str(folder / 'a.png'), str(folder / 'a.png'), IMAGE, 3]) == ['a_png', 'a_png_2', 'array', 'camera_3']
+    assert names([IMAGE, IMAGE, IMAGE]) == ['array', 'array_2', 'array_3']
+    (folder / 'a_png.png').write_bytes((folder / 'a.png').read_bytes())
+    (folder / 'a_png.bmp').write_bytes((folder / 'a.png').read_bytes())
+    assert names(str(folder)) == ['a_bmp', 'a_png', 'a_png_bmp', 'a_png_png', 'deep/b']
+
+
+def test_names_of_a_relative_pattern_are_paths_too(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / 'other').mkdir()
+    (folder / 'other' / 'b.png').write_bytes((folder / 'a.png').read_bytes())
+    assert names('**/*.png') == ['a', 'deep/b', 'other/b']
+    assert names('*/b.png') == ['deep/b', 'other/b']
+    assert names('d*/b.png') == ['b']
 
 
 def test_a_folder_called_by_a_number_is_a_folder(folder, monkeypatch):
@@ -73,6 +88,23 @@ def test_broken_files_are_noted_and_left_out(folder):
     ]
 
 
+def test_what_pillow_does_not_know_is_the_decoders_to_say(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.tif'), np.full((20, 30, 3), 0.5, np.float32))
+    skipped = []
+    (frame,) = sources.read(sources.find(tmp_path), skipped)
+    assert frame.image.shape == (20, 30, 3) and frame.image.dtype == np.uint8 and not skipped
+    # Pillow as a decoder would start other programs for some formats.
+    assert not list(sources.read(sources.find(tmp_path), skipped, backend='pillow')) and len(skipped) == 1
+
+
+def test_a_network_for_grey_pictures_gets_grey_frames(tmp_path):
+    write_video(tmp_path / 'film.mp4', frames=1)
+    cv2.imwrite(str(tmp_path / 'a.png'), IMAGE)
+    frames = list(sources.read(sources.find([str(tmp_path), IMAGE]), [], color_type='grayscale'))
+    assert [frame.image.shape for frame in frames] == [(20, 30), (48, 64), (20, 30)]
+    assert np.abs(frames[0].image.astype(int) - frames[2].image).max() <= 1
+
+
 def test_videos_are_read_frame_by_frame(tmp_path):
     write_video(tmp_path / 'film.mp4')
     items, skipped = sources.find(tmp_path), []
@@ -81,6 +113,17 @@ def test_videos_are_read_frame_by_frame(tmp_path):
     assert [frame.name for frame in frames] == [f'film/{number:06}' for number in range(5)]
     assert {frame.video for frame in frames} == {'film'} and frames[0].fps == 10
     assert abs(frames[3].image.mean() - 120) < 4 and not skipped
+
+
+def test_names_of_other_encodings(tmp_path):
+    """OpenCV would end the process at the video's."""
+    write_video(tmp_path / 'film.mp4')
+    (tmp_path / 'film.mp4').rename(tmp_path / os.fsdecode(b'\xe9.mp4'))
+    (tmp_path / os.fsdecode(b'\xe8.png')).write_bytes(cv2.imencode('.png', IMAGE)[1].tobytes())
+    items, skipped = sources.find(tmp_path), []
+    assert sources.count(items) is None
+    assert [frame.name for frame in sources.read(items, skipped)] == [os.fsdecode(b'\xe8')]
+    assert len(skipped) == 1 and 'UTF-8' in skipped[0][1]
 
 
 def test_there_is_no_such_camera():

@@ -90,6 +90,9 @@ def test_label_maps(data):
 def test_what_cannot_be_shown_is_refused(data):
     with pytest.raises(RunError, match='val_dataloader'):
         list(training_images(detection(data), split='val'))
+    (data / 'images' / 'b.png').unlink()
+    with pytest.raises(RunError, match=r'b\.png'):
+        list(training_images(detection(data)))
     with pytest.raises(RunError, match=r'b\.json'):
         list(training_images(Config.fromstring(detection(data).dump().replace("'a.json'", "'b.json'"), '.py')))
 

@@ -1,12 +1,13 @@
 """Files of results: pictures, videos, one json; complete whatever ends the run; nothing overwritten."""
 
+import errno
 import json
 
 import cv2
 import numpy as np
 import pytest
 
-from mmswin.errors import RunError
+from mmswin.errors import RunError, SavingError
 from mmswin.inference.writing import Writer
 
 
@@ -23,6 +24,7 @@ def test_pictures_and_json(detector, picture, tmp_path):
     assert found == {'a.jpg', 'deep/b.jpg', 'predictions.json'}
     content = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
     assert [image['name'] for image in content['images']] == ['a', 'deep/b']
+    assert [image['file_name'] for image in content['images']] == ['a.png', 'deep/b.png']
     assert [category['name'] for category in content['categories']] == ['red', 'blue']
     assert [(entry['id'], entry['image_id']) for entry in content['annotations']] == [(1, 1), (2, 1), (3, 2), (4, 2)]
 
@@ -50,6 +52,30 @@ def test_a_video_becomes_a_video_and_what_came_before_an_error_is_kept(detector,
     drawn = cv2.VideoCapture(str(tmp_path / 'out' / 'film.mp4'))
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and drawn.get(cv2.CAP_PROP_FPS) == 12
     assert len(json.loads((tmp_path / 'out' / 'predictions.json').read_text())['images']) == 4
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_file(detector, picture, tmp_path, monkeypatch):
+    class Full:
+        def write(self, content):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with pytest.raises(SavingError, match=r'predictions\.json'), Writer(tmp_path / 'out', values=True) as writer:
+        for result in detector([picture, picture]):
+            writer.add(result)
+            monkeypatch.setattr(writer, '_json', Full())
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {'array.jpg', 'array_2.jpg'}
+
+
+@pytest.mark.parametrize('name', ['a.jpg', 'a.mp4'])
+def test_what_is_predicted_on_is_never_overwritten(detector, picture, tmp_path, name):
+    cv2.imwrite(str(tmp_path / 'a.jpg'), picture)
+    video = cv2.VideoWriter(str(tmp_path / 'a.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 12, (160, 90))
+    video.write(picture)
+    video.release()
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(RunError, match=name), Writer(tmp_path, overwrite=True) as writer:
+        writer.add(next(detector(tmp_path / name)))
+    assert (tmp_path / name).read_bytes() == before
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):
