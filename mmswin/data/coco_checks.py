@@ -213,20 +213,18 @@ def _explain_useless(part: CheckedDataset, path: str, data: Data, judgement: Jud
     if 'annotations' not in data:
         return f"{path}: the list 'annotations' is missing, so there is nothing to learn"
     small = sum(min(record['width'], record['height']) < min_size for record in judgement.loaded)
-    instances = [one for record in judgement.loaded for one in record['instances']]
+    flags = [one['ignore_flag'] for record in judgement.loaded for one in record['instances']]
     empty = sum(not record['instances'] for record in judgement.loaded)
-    ignored = any('ignore' in reason for reason in judgement.dropped)
-    reasons = [
-        f'{small} are smaller than min_size={min_size} pixels' if small else '',
-        f'{empty} have no annotation of the expected classes that mmdet keeps' if empty else '',
-        'annotations are marked "ignore" or have no valid box (see the warnings)' if ignored else '',
-        'all annotations are crowds (iscrowd) or ignored, which no detector learns'
-        if instances and all(one['ignore_flag'] for one in instances)
-        else '',
-    ]
-    return f'{path}: none of its {len(data["images"])} images can be used for training: ' + (
-        '; '.join(filter(None, reasons)) or 'mmdet cannot load them'
-    )
+    reasons = {
+        f'{small} are smaller than min_size={min_size} pixels': small,
+        f'{empty} have no annotation of the expected classes that mmdet keeps': empty,
+        'annotations are marked "ignore" or have no valid box (see the warnings)': any(
+            'ignore' in r for r in judgement.dropped
+        ),
+        'all annotations are crowds (iscrowd) or ignored, which no detector learns': flags and all(flags),
+    }
+    why = '; '.join(reason for reason, holds in reasons.items() if holds) or 'mmdet cannot load them'
+    return f'{path}: none of its {len(data["images"])} images can be used for training: {why}'
 
 
 def check_evaluators(cfg: Mapping[str, Any], split: str, parts: Sequence[CheckedDataset], report: Report) -> None:

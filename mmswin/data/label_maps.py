@@ -216,48 +216,52 @@ def _check_values(part: CheckedDataset, labels: Labels, table: np.ndarray) -> No
     beyond = [value for value in used if seen[value] >= len(names)]
     beyond += [value for value in found if value > 255 and value != 65535 and value not in beyond]
     first, last = (1, len(classes)) if reduce else (0, len(classes) - 1)
+    whole, level = labels.read == labels.total, 'error' if part.training else 'warning'  # no metric stops at a value
     extent = (
         f'all {labels.total} label maps'
-        if labels.read == labels.total
+        if whole
         else f'{labels.read} of {labels.total} label maps (--decode of mmswin check reads all)'
     )
-    where = f'in {built.data_prefix["seg_map_path"]!r}, {extent} read'
     rule = (
         f'reduce_zero_label={reduce}, so the {len(classes)} classes are {first} ({classes[0]}) to {last} '
         f'({classes[-1]})' + (', 0 and 255 are ignored' if reduce else ' and 255 is ignored')
     )
     not_reduced, reduced = (part.option('reduce_zero_label', value) for value in (False, True))
     if not used and not beyond:
-        remedy = f'If 0 is the class {classes[0]}: {not_reduced}'
-        part.add(
-            'error' if part.training and labels.read == labels.total else 'warning',
-            f'{where}: every pixel is ignored (values: {listing(found)}). {rule}. '
-            + (remedy if reduce and 0 in found else 'Write the classes into the maps'),
+        level = level if whole else 'warning'
+        fault = f'every pixel is ignored (values: {listing(found)})'
+        remedy = (
+            f'If 0 is the class {classes[0]}: {not_reduced}'
+            if reduce and 0 in found
+            else 'Write the classes into the maps'
         )
     elif not reduce and set(found) == {0, 255}:
-        part.error(
-            f'{where}: they hold only 0 and 255, and {rule}: nothing but {classes[0]} would be left. If these are '
-            'black-and-white masks, write 1 in place of 255'
-        )
+        level = level if len(classes) > 1 else 'warning'
+        fault = f'they hold only 0 and 255, so that nothing but {classes[0]} would be left'
+        remedy = 'If these are black-and-white masks, write 1 in place of 255'
     elif not reduce and beyond == [last + 1] and 0 in found:
-        part.error(
-            f'{where}: the values go from 0 to {last + 1}, one more than the {len(classes)} classes. {rule}. If 0 is '
-            f'"not labelled" and 1 is {classes[0]}, as in ADE20K: {reduced}; if 0 is a class, add its name to '
+        fault = f'the values go from 0 to {last + 1}, one more than the {len(classes)} classes'
+        remedy = (
+            f'If 0 is "not labelled" and 1 is {classes[0]}, as in ADE20K: {reduced}; if 0 is a class, add its name to '
             f'{part.where}.metainfo.classes and one to num_classes of the heads'
         )
     elif beyond:
-        part.error(
-            f'{where}: {len(beyond)} values are beyond the classes: {listing(beyond)} (the first in '
-            f'{labels.example[beyond[0]]}). {rule}. Such a pixel stops training (on a GPU by a device-side assert; '
-            'above 255 it is cut to 8 bits and becomes another class). Correct the classes and num_classes of the '
-            'heads, or write 255 for pixels to ignore'
+        fault = (
+            f'{len(beyond)} values are beyond the classes: {listing(beyond)} (the first in {labels.example[beyond[0]]})'
+        )
+        remedy = (
+            'Such a pixel stops training (on a GPU by a device-side assert; above 255 it is cut to 8 bits and becomes another '
+            'class). Correct the classes and num_classes of the heads, or write 255 for pixels to ignore'
         )
     elif reduce and len(classes) > 1 and found[0] == 0 and used == list(range(1, len(classes))):
-        part.warning(
-            f'{where}: the values are 0 to {len(classes) - 1}, and {last} ({classes[-1]}) never occurs. {rule}. If 0 '
-            f'is the class {classes[0]}, then it is ignored here, each other class is taken for the one before it, '
-            f'and the IoU of {classes[-1]} will be nan: {not_reduced}'
+        level, fault = 'warning', f'the values are 0 to {len(classes) - 1}, and {last} ({classes[-1]}) never occurs'
+        remedy = (
+            f'If 0 is the class {classes[0]}, then it is ignored here, each other class is taken for the one before it, and '
+            f'the IoU of {classes[-1]} will be nan: {not_reduced}'
         )
+    else:
+        return
+    part.add(level, f'in {built.data_prefix["seg_map_path"]!r}, {extent} read: {fault}. {rule}. {remedy}')
 
 
 def check_semantic_maps(part: CheckedDataset, records: Sequence[Mapping[str, Any]]) -> None:

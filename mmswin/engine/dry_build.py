@@ -10,7 +10,7 @@ import inspect
 import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +110,11 @@ def _parts(
 def _optimization(cfg: Config, model: nn.Module) -> Iterator[tuple[str, Callable[[], Any]]]:
     if not (cfg.optim_wrapper.get('optimizer') or {}).get('type'):
         return  # several optimizers, whose constructor is the user's
-    built: list[Any] = []
-
-    def build_wrapper() -> Any:
-        built.append(build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
-        return built[0]
-
+    build_wrapper = cache(partial(build_optim_wrapper, model, copy.deepcopy(cfg.optim_wrapper)))
     yield 'optim_wrapper', build_wrapper
     schedulers = cfg.get('param_scheduler') or ()
     # The length of an epoch is not known yet, and decides nothing here.
-    arguments = {'optimizer': built[0], 'epoch_length': 1000}
+    arguments = {'optimizer': build_wrapper(), 'epoch_length': 1000}
     for index, node in enumerate([schedulers] if isinstance(schedulers, dict) else schedulers):
         build = partial(registry.PARAM_SCHEDULERS.build, copy.deepcopy(node), default_args=arguments)
         yield f'param_scheduler.{index}', build

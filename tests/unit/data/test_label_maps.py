@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from mmseg.evaluation import IoUMetric
 from PIL import Image
 from segmentation_data import IMAGES, MAPS, NUMBER, Data
 
@@ -231,6 +233,14 @@ def test_values_beyond_the_classes(data: Data) -> None:
     assert 'all 6 label maps read' in message and 'device-side assert' in message
 
 
+def test_values_beyond_the_classes_stop_no_metric(data: Data) -> None:
+    labels = np.where(data.labels == 1, 7, data.labels).astype(np.uint8)
+    Image.fromarray(labels).save(data.root / 'annotations/validation/2.png')
+    level, message = data.only('val')
+    assert level == 'warning' and 'beyond the classes: 7' in message
+    IoUMetric.intersect_and_union(torch.zeros(30, 40), torch.from_numpy(labels), 3, 255)
+
+
 def test_values_of_sixteen_bits(data: Data) -> None:
     data.write_maps(data.labels.astype(np.uint16) * 256)
     level, message = data.only()
@@ -275,6 +285,8 @@ def test_black_and_white_masks(data: Data) -> None:
     data.dataset['reduce_zero_label'] = False
     level, message = data.only()
     assert level == 'error' and 'they hold only 0 and 255' in message and 'write 1 in place of 255' in message
+    data.dataset['metainfo'], data.cfg['model'] = {'classes': ('road',)}, {}
+    assert data.only()[0] == 'warning', '255 may be what is ignored'
 
 
 def test_a_sample_is_read_unless_all_are_asked_for(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
