@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 import mmswin
-from mmswin.atomic import replacing, size_text
+from mmswin.atomic import is_out_of_room, replacing, size_text
 from mmswin.checkpoints.downloads import sha256
-from mmswin.errors import RunError
+from mmswin.errors import RunError, SavingError
 from mmswin.export import comparison, onnx_file
 from mmswin.export.onnx_file import KEY, require, version_of
 from mmswin.export.preprocessing import Deployed, Preprocessing, read_config
@@ -172,14 +172,21 @@ def export_file(
     backend = TorchBackend.load(config, checkpoint, 'cpu', cfg_options, trust_checkpoint)
     preprocessing = read_config(backend.cfg, not (request.raw or request.backbone))
     task, graph = graph_of(backend.model, request)
-    with tempfile.TemporaryDirectory() as folder:
-        writing = _Writing(request, task, graph, preprocessing, Path(folder))
-        writing.metadata |= _facts(config, checkpoint, backend)
-        writing.write(say)
-        writing.prove(backend.model, say)
-        if request.precision != 'fp32':
-            writing.reduce(backend.cfg, say)
-        request.take(writing.folder)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            writing = _Writing(request, task, graph, preprocessing, Path(folder))
+            writing.metadata |= _facts(config, checkpoint, backend)
+            writing.write(say)
+            writing.prove(backend.model, say)
+            if request.precision != 'fp32':
+                writing.reduce(backend.cfg, say)
+            request.take(writing.folder)
+    except OSError as error:
+        if not is_out_of_room(error):
+            raise
+        raise SavingError(
+            f'there is no room for the program in {tempfile.gettempdir()}: export TMPDIR=DIRECTORY names another place'
+        ) from error
     size = sum(path.stat().st_size for path in (request.out, *request._weights()))
     say(f'written    {request.out}, {size_text(size)}')
     return writing.metadata

@@ -100,7 +100,9 @@ def _find(source: Any) -> list[Item]:
         raise RunError(f'{source!r} is no source: give a file, a folder, a glob, an array or a camera number')
     path = os.path.expanduser(os.fspath(source))
     if os.path.isdir(path):
-        names = [name for name in files_below(path) if name.lower().endswith(PICTURES + VIDEOS)]
+        # Without hidden folders, such as .ipynb_checkpoints.
+        shown = (name for name in files_below(path) if f'{os.sep}.' not in os.sep + name)
+        names = [name for name in shown if name.lower().endswith(PICTURES + VIDEOS)]
         if not names:
             raise RunError(f'{source} holds no pictures and no videos ({" ".join(PICTURES + VIDEOS)})')
         return [_file(os.path.join(path, name), name) for name in names]

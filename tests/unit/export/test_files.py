@@ -1,5 +1,6 @@
 """Export to a file: what is refused before any work, what is not written on a difference, and the file's metadata."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -8,10 +9,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from predictors import detection, segmentation, write
 
 import mmswin
-from mmswin.errors import RunError
+from mmswin.errors import RunError, SavingError
 from mmswin.export import comparison, files
 from mmswin.export.files import Request, export_file
 from mmswin.export.preprocessing import Preprocessing
@@ -115,6 +117,20 @@ def test_pictures_of_yours_are_compared_at_a_static_size_too(tmp_path, monkeypat
     monkeypatch.setattr(comparison, 'run_elsewhere', lambda path, inputs: [{} for _ in inputs])
     writing.prove(None, lambda _: None)
     assert {image.shape for image in seen} == {(33, 47, 3)} and (seen[-1] == 77).all()
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    from mmswin.inference.torch_backend import TorchBackend
+
+    def write(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    backend = SimpleNamespace(cfg=Config(detection()), model=None, classes=(), palette=None, reading={})
+    monkeypatch.setattr(TorchBackend, 'load', lambda *_: backend)
+    monkeypatch.setattr(files, 'graph_of', lambda *_: ('detection', SimpleNamespace(output_names=(), facts={})))
+    monkeypatch.setattr(files._Writing, 'write', write)
+    with pytest.raises(SavingError, match='TMPDIR'):
+        export_file('config.py', 'weights.pth', Request(tmp_path / 'model.pt2'))
 
 
 def test_labels_are_of_segmentation_alone(tmp_path):

@@ -21,7 +21,7 @@ def write_video(path, frames=5):
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ('a.png', 'a.bmp', 'deep/b.png', 'notes.txt', '.hidden.png'):
+    for name in ('a.png', 'a.bmp', 'deep/b.png', 'notes.txt', '.hidden.png', '.checkpoints/c.png'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(cv2.imencode('.png', IMAGE)[1].tobytes())
     return tmp_path
