@@ -76,20 +76,16 @@ def measure(programs: Sequence[Path], folder: str, cfg: Config) -> Measured:
         raise RunError(f'there is no picture to measure on in {folder}')
     truth = f'annotations of the data set of {folder}' if truths else 'what the float32 program finds (no annotations)'
     if predictors[0].backend.segments:
-        classes = len(predictors[0].classes)
-        return Measured(
-            'mIoU', [_miou(expected, kept, classes) for kept in entries], truth, bool(truths), len(expected)
-        )
-    if isinstance(expected[0], int):
-        values = [100 * float(np.mean(np.equal(kept, expected))) for kept in entries]
-        return Measured('top-1', values, truth, bool(truths), len(expected))
-    if not any(expected):
+        metric, values = 'mIoU', [_miou(expected, kept, len(predictors[0].classes)) for kept in entries]
+    elif isinstance(expected[0], int):
+        metric, values = 'top-1', [100 * float(np.mean(np.equal(kept, expected))) for kept in entries]
+    elif not any(expected):
         raise RunError(f'{folder}: there is no object to measure on, by {truth}; name pictures with objects')
-    metric = (
-        'segm' if any('segmentation' in one for kept in entries for _, _, found in kept for one in found) else 'bbox'
-    )
-    values = [_ap(expected, kept, metric) for kept in entries]
-    return Measured({'segm': 'mask AP', 'bbox': 'box AP'}[metric], values, truth, bool(truths), len(expected))
+    else:
+        masks = any('segmentation' in one for kept in entries for _, _, found in kept for one in found)
+        metric, kind = ('mask AP', 'segm') if masks else ('box AP', 'bbox')
+        values = [_ap(expected, kept, kind) for kept in entries]
+    return Measured(metric, values, truth, bool(truths), len(expected))
 
 
 def _keep(result: Result) -> Any:

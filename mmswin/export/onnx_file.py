@@ -97,7 +97,5 @@ def write_metadata(path: Path, metadata: dict[str, Any]) -> None:
     import onnx
 
     model = read(path)
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, json.dumps(metadata)
+    onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
     onnx.save(model, str(path))

@@ -118,7 +118,6 @@ class Predictor:
 
     def _results(self, frames, batch, amp, tile, overlap, score) -> Iterator[Result]:
         if tile is None:
-            frames = iter(frames)
             while group := list(itertools.islice(frames, batch)):
                 for frame, found in zip(group, self.backend([frame.image for frame in group], amp)):
                     yield self._result(frame, found, score)
