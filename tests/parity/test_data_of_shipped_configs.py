@@ -86,6 +86,10 @@ def make_data(dataset: Any, scope: str, root: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
     if ann_file:
         ann_file.parent.mkdir(parents=True, exist_ok=True)
+    if dataset.get('label_map_file'):  # ODVGDataset reads it when it is built
+        names = root / dataset['label_map_file']
+        names.parent.mkdir(parents=True, exist_ok=True)
+        names.write_text(json.dumps(dict(enumerate(classes))))
     if 'CocoDataset' in ancestors:
         images, annotations = [], []
         for number in (1, 2):
