@@ -239,10 +239,10 @@ def _check_metric(
 ) -> None:
     path, files = metric['ann_file'], {os.path.realpath(part.ann_file): part for part in parts}
     part = files.get(os.path.realpath(path))
-    set_it = f'et it: {option(cfg, key, parts[0].ann_file if parts else "FILE")}'
+    set_it = option(cfg, key, parts[0].ann_file if parts else 'FILE')
     if not os.path.isfile(path):
         if not part:
-            note('error', f'the annotation file of the metric, {path!r}, does not exist; s{set_it}')
+            note('error', f'the annotation file of the metric, {path!r}, does not exist; set it: {set_it}')
         return
     kind, _ = registered_class(metric, cfg.get('default_scope'), 'METRICS')
     if not parts or metric.get('format_only') or 'mmdet.CocoMetric' not in ancestors(kind):
@@ -262,7 +262,7 @@ def _check_metric(
         note(
             'error',
             f'the metric reads {path!r} and the dataset {listing(one.ann_file for one in parts)}: results would be '
-            f'compared with the annotations of other images. S{set_it}',
+            f'compared with the annotations of other images. Set it: {set_it}',
         )
     elif given < counted:
         some = [f' (indices={reprlib.repr(one.dataset["indices"])})' for one in parts if one.dataset.get('indices')]
