@@ -30,7 +30,7 @@ def corner_targets(
         boxes: N x 4 (x1, y1, x2, y2) in pixels.
         stride: Of the level, in pixels.
         size: Rows and columns of the map.
-        valid_size: Rows and columns that belong to the image, from the top left.
+        valid_size: Rows and columns that belong to the image, from the top left; nothing is set beyond.
 
     Returns:
         Scores (2 x H x W: top left, bottom right), and offsets of the corners from their positives in strides (4 x H x W: x
@@ -41,13 +41,13 @@ def corner_targets(
     if not len(boxes):
         return scores, offsets
     corners = boxes.view(-1, 2, 2)  # object, corner, (x, y)
-    rows, columns = (torch.arange(count, device=boxes.device) * stride for count in size)
+    rows, columns = (torch.arange(count, device=boxes.device) * stride for count in valid_size)
     across, down = columns - corners[..., 0, None], rows - corners[..., 1, None]
     squares = down.square()[..., None] + across.square()[..., None, :]
     radii = corner_radii(boxes)[:, None, None, None]
     gaussians = (-squares / (2 * ((2 * radii + 1) / 6).square())).exp()
-    scores = (gaussians * (squares < radii.square())).amax(0)
-    last = corners.new_tensor([valid_size[1] - 1, valid_size[0] - 1])
+    scores[:, : len(rows), : len(columns)] = (gaussians * (squares < radii.square())).amax(0)
+    last = corners.new_tensor([len(columns) - 1, len(rows) - 1])
     cells = (corners / stride - 0.5).ceil().clamp(min=0).minimum(last)
     x, y = cells.long().unbind(-1)
     which = torch.arange(2, device=boxes.device).expand_as(x)
@@ -78,7 +78,7 @@ def foreground_targets(
     # A box of less than a pixel must not outweigh all else.
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).clamp(min=1.0)
     order = areas.argsort(descending=True, stable=True)
-    cells = (boxes / stride).long()  # towards 0
+    cells = (boxes.clamp(min=-stride) / stride).long()  # towards 0
     for label, area, (x1, y1, x2, y2) in zip(labels[order].tolist(), areas[order].tolist(), cells[order].tolist()):
         rows = slice(max(y1, 0), min(y2 + 1, valid_size[0]))
         columns = slice(max(x1, 0), min(x2 + 1, valid_size[1]))
@@ -100,7 +100,7 @@ def refine_corners(corners: Tensor, scores: Tensor, offsets: Tensor, stride: int
         N x 2 (x, y) in pixels.
     """
     last = torch.tensor(scores.shape[::-1], device=corners.device) - 1
-    first = (corners / stride).clamp(min=0).minimum((last - 1).clamp(min=0)).floor().long()
+    first = (corners / stride).nan_to_num().clamp(min=0).minimum((last - 1).clamp(min=0)).floor().long()
     steps = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=corners.device)
     cells = (first[:, None] + steps).minimum(last)  # corner, neighbour, (x, y)
     best = scores[cells[..., 1], cells[..., 0]].argmax(1)

@@ -77,6 +77,12 @@ def test_a_tie_takes_the_first_point_and_positives_stay_in_the_image() -> None:
     assert offsets[2:, 3, 3].tolist() == [2.0, 0.875]  # larger where the grid ends
 
 
+def test_grid_points_beyond_the_image_are_no_positives() -> None:
+    """Where the object ends with its image, a larger one of the batch has a grid point at its very corner."""
+    scores, _ = corner_targets(torch.tensor([[10.0, 10, 64, 48]]), 8, (8, 12), (6, 8))
+    assert positives(scores[1], 8) == [(56, 40)] and not scores[:, 6:].any() and not scores[..., 8:].any()
+
+
 def test_images_without_objects_have_empty_maps() -> None:
     scores, offsets = corner_targets(torch.zeros(0, 4), 8, (4, 6), (4, 6))
     assert scores.shape == (2, 4, 6) and offsets.shape == (4, 4, 6) and not scores.any() and not offsets.any()
@@ -99,6 +105,7 @@ def test_foreground_maps() -> None:
 def test_foreground_of_a_smaller_image_ends_with_it() -> None:
     target, _ = foreground_targets(torch.tensor([[0.0, 0, 90, 60]]), torch.tensor([0]), 1, 8, (8, 12), (4, 6))
     assert target[0, :4, :6].all() and target.sum() == 24
+    assert not foreground_targets(torch.tensor([[0.0, -60, 30, -20]]), torch.tensor([0]), 1, 8, (8, 12), (8, 12))[0].any()
 
 
 def test_refined_corners() -> None:
@@ -109,6 +116,7 @@ def test_refined_corners() -> None:
     offsets = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0)) - 0.5
     own = torch.stack([offsets[:, int(y), int(x)] for x, y in cells])
     torch.testing.assert_close(refine_corners(points, scores, offsets, 8), (cells + own) * 8)
+    assert refine_corners(points * torch.nan, scores, offsets, 8).isfinite().all()  # of weights that are none
 
 
 def test_maps_of_one_row_refine_too() -> None:
