@@ -124,8 +124,10 @@ class RepPointsV2Head(RepPointsHead):
         self.corner_offset_outs = nn.ModuleList(nn.Conv2d(width, 2, 3, padding=1) for _ in range(2))
 
     def init_weights(self) -> None:
-        """Normal of 0.01 but for the corner modules and the embedding; scores begin at 0.01."""
+        """As ``init_cfg`` says. None: normal of 0.01 but for the corner modules and the embedding; scores begin at 0.01."""
         super().init_weights()
+        if self.init_cfg:
+            return
         kept = {layer for part in (self.corner_modules, self.foreground_embedding) for layer in part.modules()}
         scores = {self.reppoints_cls_out, self.foreground_out, *self.corner_score_outs}
         for layer in self.modules():

@@ -105,7 +105,8 @@ def test_foreground_maps() -> None:
 def test_foreground_of_a_smaller_image_ends_with_it() -> None:
     target, _ = foreground_targets(torch.tensor([[0.0, 0, 90, 60]]), torch.tensor([0]), 1, 8, (8, 12), (4, 6))
     assert target[0, :4, :6].all() and target.sum() == 24
-    assert not foreground_targets(torch.tensor([[0.0, -60, 30, -20]]), torch.tensor([0]), 1, 8, (8, 12), (8, 12))[0].any()
+    outside = torch.tensor([[0.0, -60, 30, -20]])
+    assert not foreground_targets(outside, torch.tensor([0]), 1, 8, (8, 12), (8, 12))[0].any()
 
 
 def test_refined_corners() -> None:

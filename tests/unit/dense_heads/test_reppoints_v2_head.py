@@ -83,6 +83,8 @@ def test_weights_start_small_and_scores_at_a_hundredth() -> None:
     for layer in (head.reppoints_cls_out, head.foreground_out, *head.corner_score_outs):
         assert layer.bias.tolist() == pytest.approx([-4.59512] * len(layer.bias))
     assert not head.reppoints_pts_init_out.bias.any()
+    head = head_of(init_cfg=dict(type='Constant', layer='Conv2d', val=2.0, bias=3.0))
+    assert head.reppoints_cls_out.weight.eq(2).all() and head.reppoints_cls_out.bias.eq(3).all()
 
 
 def test_maps_have_their_channels_in_training_and_evaluation() -> None:

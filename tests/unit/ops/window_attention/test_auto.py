@@ -74,11 +74,19 @@ def test_what_disagrees_is_not_taken(here, monkeypatch, fault, caplog):
 
 
 def test_it_is_timed_in_truth_and_draws_no_random_numbers(monkeypatch):
-    monkeypatch.setattr(auto, 'TIMED_WINDOWS', 2)
+    monkeypatch.setattr(auto, 'TIMED_SIDE', 8)
     state = torch.get_rng_state()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.device('meta'):  # whatever the default device is
         assert auto._seconds(reference.attend, torch.device(DEVICE), torch.float32, 8, (4, 4)) > 0
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize('side', [7, 24, 200])
+def test_the_map_that_is_timed_does_not_grow_with_the_windows(side, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(auto, '_step', lambda _, inputs, *rest: sizes.append(inputs[0].shape[1:3]))
+    auto._seconds(reference.attend, torch.device('cpu'), torch.float32, 1, (side, 7))
+    assert set(sizes) == {(max(168 // side, 1) * side, 168)}
 
 
 def test_a_recorded_program_takes_the_choice_as_a_constant(here):
