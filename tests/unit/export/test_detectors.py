@@ -197,7 +197,7 @@ def test_one_file_finds_none_one_and_a_hundred_in_pictures_of_other_sizes(librar
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['cascade', 'cascade_mask', 'retinanet'])
+@pytest.mark.parametrize('kind', ['cascade', 'cascade_mask', 'retinanet', 'atss'])
 def test_files_find_what_mmdet_finds(kind, libraries, tmp_path):
     model = build(kind)
     torch.manual_seed(0)
