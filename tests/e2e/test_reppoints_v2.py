@@ -1,4 +1,4 @@
-"""RepPoints V2 with and without masks trains, resumes and is tested through the tools, in float32 and bfloat16."""
+"""RepPoints V2 with and without masks trains, resumes, is tested and predicts through the tools, in float32 and bfloat16."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def add_masks(annotations: Path) -> None:
 
 
 @pytest.mark.parametrize('masks', [False, True])
-def test_trains_resumes_and_is_tested(workplace, masks: bool) -> None:
+def test_trains_resumes_is_tested_and_predicts(workplace, masks: bool) -> None:
     model = mask_reppointsv2() if masks else reppointsv2()
     config = workplace.directory / 'reppoints.py'
     text = workplace.detection.read_text() + f'model = {model!r}\n'
@@ -48,3 +48,8 @@ def test_trains_resumes_and_is_tested(workplace, masks: bool) -> None:
     for options in ((), ('--amp',)):
         tested = workplace.call('test.py', config, checkpoint, '--work-dir', 't', *options)
         assert tested.status == 0 and ('coco/segm_mAP' in tested.output) == masks, tested.output
+    values = ('--score', '0', '--save-json')
+    predicted = workplace.call('predict.py', config, checkpoint, workplace.data / 'val', '--out', 'found', *values)
+    assert predicted.status == 0, predicted.output
+    found = json.loads((workplace.directory / 'found' / 'predictions.json').read_text())['annotations']
+    assert found and all(('segmentation' in one) == masks for one in found)
