@@ -88,7 +88,7 @@ class DataUpgrade:
             return self._wrapper(old, training)
         if old.get('type') == 'ConcatDataset':
             return self._concatenated(old.take('datasets'), path, training)
-        for name in ('ann_file', 'img_dir'):
+        for name in ('ann_file', 'img_dir', 'split'):
             if isinstance(old.get(name), (list, tuple)):
                 return self._several(old, name, training)
         return self._leaf(old, training)
@@ -119,8 +119,9 @@ class DataUpgrade:
         root = old.take('data_root')
         new: dict[str, Any] = {'type': old.take('type')}
         files = self._places(old, new['type'])
-        if root is None and self._root and all(path.startswith(self._root) for path in files.values() if path):
-            root, files = self._root, {key: path[len(self._root) :].lstrip('/') for key, path in files.items()}
+        below = f'{self._root.rstrip("/")}/'
+        if root is None and self._root and all(f'{path}/'.startswith(below) for path in files.values() if path):
+            root, files = self._root, {key: path[len(below) :].lstrip('/') for key, path in files.items()}
         if root:
             new['data_root'] = root
         annotations = files.pop('ann_file')
@@ -130,9 +131,9 @@ class DataUpgrade:
         if isinstance(old.get('classes'), str):
             old.fail('classes', "the name of a file of classes; write the names into metainfo=dict(classes=('...',))")
         metainfo = {name: old.take(name) for name in ('classes', 'palette')}
-        if metainfo['classes'] is not None:
-            new['metainfo'] = {key: value for key, value in metainfo.items() if value is not None}
-            self.report.done('classes -> metainfo.classes')
+        if metainfo := {name: value for name, value in metainfo.items() if value is not None}:
+            new['metainfo'] = metainfo
+            self.report.done(f'{", ".join(metainfo)} -> metainfo')
         if old.get('proposal_file') is not None:
             why = 'proposals are kept by the names of the images now; make the file again, and set proposal_file'
             old.fail('proposal_file', why)
@@ -177,11 +178,12 @@ class DataUpgrade:
         evaluation.drop('pre_eval', 'efficient_test', 'gpu_collect', 'tmpdir')
         rest = {name: evaluation.take(name) for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')}
         rest = {name: value for name, value in rest.items() if value is not None}
-        new = {
-            f'{split}_evaluator': {**self._evaluator(innermost(sets[split]), metric), **rest}
-            for split in ('val', 'test')
-            if split in sets
-        }
+        new: dict[str, Any] = {}
+        for name, parts in ((f'{split}_evaluator', _leaves(sets[split])) for split in ('val', 'test') if split in sets):
+            new[name] = {**self._evaluator(parts[0], metric), **rest}
+            if 'ann_file' in new[name] and len(parts) > 1:
+                why = 'the metric reads one file, here the first: write one of them all, or test the sets one by one'
+                self.report.failed(f'{name}.ann_file', [part.get('ann_file') for part in parts], why)
         if new:
             self.report.done(f'evaluation.metric -> {", ".join(new)}')
         return new
@@ -207,8 +209,7 @@ def _leaves_out_zero(kind: str) -> bool:
     return False
 
 
-def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The data set inside wrappers; the first of several."""
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-    return dataset
+def _leaves(dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    """The data sets inside wrappers."""
+    parts = dataset.get('datasets') or ([dataset['dataset']] if 'dataset' in dataset else [])
+    return [leaf for part in parts for leaf in _leaves(part)] or [dataset]

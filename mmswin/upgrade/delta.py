@@ -30,9 +30,10 @@ def differences(base: Config, settings: dict[str, Any]) -> dict[str, Any]:
 def _difference(base: Any, value: Any) -> Any:
     if base is not _MISSING and base == _bare(value):
         return _MISSING
-    if not isinstance(base, dict) or not isinstance(value, dict):
+    if base is _MISSING or not isinstance(value, dict):
         return value
-    if set(base) - set(value) or base.get('type') != value.get('type'):
+    # mmengine merges a dict into nothing but a dict, and refuses a None or a list.
+    if not isinstance(base, dict) or set(base) - set(value) or base.get('type') != value.get('type'):
         return {'_delete_': True, **value}
     parts = {key: _difference(base.get(key, _MISSING), entry) for key, entry in value.items()}
     return {key: part for key, part in parts.items() if part is not _MISSING}

@@ -23,47 +23,49 @@ def read_old(path: Path) -> dict[str, Any]:
     Raises:
         RunError: A file is missing or cannot be read, or this is no configuration of the old kind.
     """
-    _check_bases(path, path)
+    _check_bases(path)
     try:
         cfg = Config.fromfile(path, lazy_import=False, import_custom_modules=False)
-    except Exception as error:  # The file is a program of somebody else's: anything may go wrong in it.
+    except (Exception, SystemExit) as error:  # The file is a program of somebody else's: anything may go wrong in it.
         raise RunError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     values = copy.deepcopy(cfg.to_dict())
     _check_kind(path, values)
     return values
 
 
-def _check_bases(path: Path, asked: Path) -> None:
+def _check_bases(path: Path, *heirs: Path) -> None:
     """Make sure that all files exist before mmengine reads them: its own message does not say who wants the file."""
     if not path.is_file():
         raise RunError(f'config {path} does not exist')
+    if path.resolve() in heirs:
+        raise RunError(f'{path} inherits from itself by its _base_: take that out')
     for base in _bases_of(path):
         said = f'{path}: its _base_ {base!r}'
         if '::' in base:
             raise RunError(
                 f'{said} names an installed library, as only files for mmdet 3.x and mmseg 1.x do: {_NOTHING}'
             )
-        inherited = path.parent / base
+        inherited, asked = path.parent / base, [*heirs, path][0].name
         if not inherited.is_file() and '.py' in base[:-3]:
             raise RunError(f'{said} is two names in one: put a comma between them')
         if not inherited.is_file():
             raise RunError(
-                f'{said} is missing (looked for {inherited.resolve()}); give {asked.name} where it stands in the old '
+                f'{said} is missing (looked for {inherited.resolve()}); give {asked} where it stands in the old '
                 'repository, or copy the folders that it inherits from next to it'
             )
-        _check_bases(inherited, asked)
+        _check_bases(inherited, *heirs, path.resolve())
 
 
 def _bases_of(path: Path) -> list[str]:
     try:
         tree = ast.parse(path.read_text(encoding='utf-8'))
-    except (SyntaxError, UnicodeDecodeError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise RunError(f'{path} cannot be read: {error}') from error
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == '_base_' for t in node.targets):
-            with contextlib.suppress(ValueError):  # computed; mmengine will find what it names
+            with contextlib.suppress(TypeError, ValueError):  # computed; mmengine will find what it names
                 value = ast.literal_eval(node.value)
-                return [value] if isinstance(value, str) else list(value)
+                return [base for base in ([value] if isinstance(value, str) else value) if isinstance(base, str)]
     return []
 
 

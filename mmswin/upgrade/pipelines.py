@@ -75,10 +75,10 @@ class PipelineUpgrade:
         new = self._all(steps, path)
         if any(step.get('type') in ('Collect', 'DefaultFormatBundle') for step in steps):
             new.append({'type': 'PackDetInputs' if self._detection else 'PackSegInputs'})
-        self.report.done(
-            'pipelines: Normalize and Pad -> model.data_preprocessor; DefaultFormatBundle and Collect -> '
-            f'{new[-1]["type"]}; img_scale -> scale'
-        )
+            self.report.done(
+                'pipelines: Normalize and Pad -> model.data_preprocessor; DefaultFormatBundle and Collect -> '
+                f'{new[-1]["type"]}; img_scale -> scale'
+            )
         return new
 
     def test(self, steps: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import textwrap
 from keyword import iskeyword
+from math import isfinite
 from typing import Any
 
 WIDTH = 110
@@ -43,6 +44,8 @@ def assignment(name: str, value: Any) -> str:
 
 
 def _on_one_line(value: Any) -> str:
+    if isinstance(value, float) and not isfinite(value):
+        return f"float('{value}')"
     if not isinstance(value, (dict, list, tuple)):
         return str(value) if isinstance(value, Name) else repr(value)
     opening, entries, closing = _parts(value)

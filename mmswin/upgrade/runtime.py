@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mmswin.engine.types import resolve_type
 from mmswin.upgrade.findings import Section
 
 _BACKENDS = {
@@ -15,8 +16,6 @@ _BACKENDS = {
     'DvcliveLoggerHook': 'DVCLiveVisBackend',
 }
 _OWN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook')
-# Figures of mmdet's COCO evaluation, whose names have a prefix now.
-_COCO_FIGURES = ('bbox_', 'segm_', 'proposal_')
 _BASE_GPUS = 8
 # At the top in both.
 _KEPT = ('find_unused_parameters', 'work_dir', 'custom_imports')
@@ -24,8 +23,13 @@ _WORKFLOW = [('train', 1)]
 _BY_EPOCH = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True}
 
 
-def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) -> dict[str, Any]:
+def upgrade_runtime(
+    old: Section, scope: str, unit: str, evaluation: Section, evaluator: dict[str, Any] | None
+) -> dict[str, Any]:
     """Everything of the new configuration that is neither model, data nor schedule."""
+    # Figures have the name of their metric in front now, where it has one (coco, lvis, pascal_voc).
+    metrics = resolve_type(evaluator['type'], scope) if evaluator else []
+    prefix = ''.join(f'{metric.default_prefix}/' for metric in metrics if getattr(metric, 'default_prefix', None))
     iterations = unit == 'iters'
     kind = 'Det' if scope == 'mmdet' else 'Seg'
     interval, backends = _logging(old)
@@ -37,7 +41,7 @@ def upgrade_runtime(old: Section, scope: str, unit: str, evaluation: Section) ->
             'timer': {'type': 'IterTimerHook'},
             'logger': {**logger, 'log_metric_by_epoch': False} if iterations else logger,
             'param_scheduler': {'type': 'ParamSchedulerHook'},
-            'checkpoint': _checkpoints(old, iterations, evaluation),
+            'checkpoint': _checkpoints(old, iterations, evaluation, prefix),
             'sampler_seed': {'type': 'DistSamplerSeedHook'},
             'visualization': {'type': f'{kind}VisualizationHook'},
         },
@@ -95,7 +99,7 @@ def _logging(old: Section) -> tuple[int, list[dict[str, Any]]]:
     return interval, backends
 
 
-def _checkpoints(old: Section, iterations: bool, evaluation: Section) -> dict[str, Any]:
+def _checkpoints(old: Section, iterations: bool, evaluation: Section, prefix: str) -> dict[str, Any]:
     config = old.section('checkpoint_config')
     new: dict[str, Any] = {'type': 'CheckpointHook', 'interval': config.take('interval', 1)}
     if not config.take('by_epoch', not iterations):
@@ -104,7 +108,7 @@ def _checkpoints(old: Section, iterations: bool, evaluation: Section) -> dict[st
     new |= config
     best, rule = evaluation.take('save_best'), evaluation.take('rule')
     if best is not None:
-        new['save_best'] = f'coco/{best}' if best.startswith(_COCO_FIGURES) else best
+        new['save_best'] = best if best == 'auto' else prefix + best
         old.report.done('evaluation.save_best -> default_hooks.checkpoint')
     if rule is not None:
         new['rule'] = rule

@@ -19,6 +19,10 @@ def upgrade_optimizer(old: Section) -> dict[str, Any]:
     hook = old.section('optimizer_config')
     paramwise, constructor = optimizer.take('paramwise_cfg'), optimizer.take('constructor')
     plain = constructor in (None, 'DefaultOptimizerConstructor')
+    if 'type' not in optimizer:
+        report.failed(
+            'optimizer', dict(optimizer), 'it names no type, and no run is without; set optim_wrapper.optimizer'
+        )
     new: dict[str, Any] = {
         **_precision(old, hook),
         'constructor': 'mmswin.OptimWrapperConstructor' if plain else constructor,

@@ -45,7 +45,13 @@ def upgrade_config(path: str | Path, pretrained: str | None = None) -> Upgraded:
     source = Path(path)
     values = read_old(source)
     report = Report()
-    settings = translate(values, report, pretrained)
+    try:
+        settings = translate(values, report, pretrained)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f'{source} has an entry that cannot be translated because it is not as mmdet 2.x and mmseg 0.x take it '
+            f'({type(error).__name__}: {error})'
+        ) from error
     check_settings(settings, report)
     return Upgraded(settings, report, source)
 
@@ -75,7 +81,7 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
         new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
         report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')
     scaling.close('it does not say how many images a step the learning rate is for; set auto_scale_lr.base_batch_size')
-    new.update(upgrade_runtime(old, scope, unit, evaluation))
+    new.update(upgrade_runtime(old, scope, unit, evaluation, data.get('val_evaluator')))
     evaluation.close('no option of the new evaluators; see CocoMetric of mmdet or IoUMetric of mmseg')
     _name_the_rest(old, values)
     return new

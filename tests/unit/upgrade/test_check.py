@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mmswin.errors import RunError
 from mmswin.upgrade import render, upgrade_config
 
 
@@ -124,6 +125,7 @@ def test_a_moving_average(old: dict[str, Any], new: dict[str, Any], upgrade: Cal
         ),
         (dict(evaluation=dict(metric='bbox', jsonfile_prefix='x')), 'evaluation.jsonfile_prefix', 'CocoMetric'),
         (dict(checkpoint_config=dict(interval=1, colour=3)), 'default_hooks.checkpoint.colour', 'CheckpointHook'),
+        (dict(optimizer=None), 'optimizer', 'optim_wrapper.optimizer'),
     ],
 )
 def test_what_has_no_counterpart(changes: dict[str, Any], key: str, words: str, upgrade: Callable) -> None:
@@ -131,6 +133,11 @@ def test_what_has_no_counterpart(changes: dict[str, Any], key: str, words: str, 
     assert list(named) == [key]
     assert words in named[key]
     assert named[key].split(':')[0].split(' = ')[0] in text
+
+
+def test_what_the_old_libraries_would_not_take_is_one_line(upgrade: Callable) -> None:
+    with pytest.raises(RunError, match=r'old\.py .*KeyError'):
+        upgrade(log_config=dict(hooks=[dict(interval=1)]))
 
 
 def test_a_value_that_does_not_build_is_named(upgrade: Callable, old_settings: dict[str, Any]) -> None:

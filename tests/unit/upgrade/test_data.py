@@ -52,6 +52,42 @@ def test_voc() -> None:
         assert new['val_evaluator'] == new['test_evaluator'] == dict(type='VOCMetric', metric='mAP', eval_mode=mode)
 
 
+def test_several_lists_of_one_folder() -> None:
+    """As in mmseg's PASCAL VOC 2012 with the augmented set."""
+    one = dict(type='PascalVOCDataset', data_root='voc', img_dir='images', pipeline=TRAIN)
+    train = dict(one, split=['train.txt', 'aug.txt'], ann_dir=['maps', 'more'])
+    new, report = upgrade('mmseg', train, dict(one, split='val.txt', ann_dir='maps'))
+    assert [(part['ann_file'], part['data_prefix']) for part in new['train_dataloader']['dataset']['datasets']] == [
+        ('train.txt', dict(img_path='images', seg_map_path='maps')),
+        ('aug.txt', dict(img_path='images', seg_map_path='more')),
+    ]
+    assert report.untranslated == []
+
+
+def test_a_folder_beside_the_root_whose_name_begins_alike() -> None:
+    one = dict(type='CocoDataset', ann_file='data/coco2017/a.json', img_prefix='data/coco2017/', pipeline=PLAIN)
+    for root, expected in (
+        ('data/coco', (None, 'data/coco2017/a.json', 'data/coco2017/')),
+        ('data/coco2017', ('data/coco2017', 'a.json', '')),
+    ):
+        dataset = upgrade('mmdet', one, data_root=root)[0]['train_dataloader']['dataset']
+        assert (dataset.get('data_root'), dataset['ann_file'], dataset['data_prefix']['img']) == expected
+
+
+def test_validation_on_several_files_is_named() -> None:
+    val = dict(type='CocoDataset', ann_file=['a.json', 'b.json'], img_prefix=['a/', 'b/'], pipeline=PLAIN)
+    _, report = upgrade('mmdet', dict(val, ann_file='a.json', img_prefix='a/'), val)
+    assert [entry.key for entry in report.untranslated] == ['val_evaluator.ann_file', 'test_evaluator.ann_file']
+    assert report.untranslated[0].value == ['a.json', 'b.json']
+
+
+def test_colours_without_classes() -> None:
+    one = dict(type='ADE20KDataset', data_root='data', img_dir='images', ann_dir='maps', pipeline=TRAIN)
+    new, _ = upgrade('mmseg', dict(one, palette=[[1, 2, 3]]), one)
+    assert new['train_dataloader']['dataset']['metainfo'] == dict(palette=[[1, 2, 3]])
+    assert 'metainfo' not in new['val_dataloader']['dataset']
+
+
 def test_several_training_sets() -> None:
     one = dict(type='CocoDataset', ann_file='a.json', img_prefix='a/', pipeline=PLAIN)
     new, report = upgrade('mmdet', [one, dict(one, ann_file='b.json')])

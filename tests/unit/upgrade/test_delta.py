@@ -18,6 +18,8 @@ from mmswin.upgrade.render import assignment
         dict(model=dict(type='A', depth=2, head=dict(type='B'))),
         dict(model=dict(type='A', depth=2, head=dict(type='B', width=1), neck=dict(type='N'))),
         dict(model=dict(type='A', depth=2, head=None), param_scheduler=[dict(type='S')]),
+        dict(model=dict(type='A', depth=2, head=dict(type='B', width=1)), test_evaluator=dict(type='E')),
+        dict(model=dict(type='A', depth=2, head=dict(type='B', width=1)), val_cfg=dict(type='V')),
     ],
 )
 def test_a_file_of_differences_says_the_whole(settings: dict[str, Any], tmp_path: Path) -> None:
@@ -25,9 +27,11 @@ def test_a_file_of_differences_says_the_whole(settings: dict[str, Any], tmp_path
     base = tmp_path / 'base.py'
     base.write_text(
         "model = dict(type='A', depth=2, head=dict(type='B', width=1))\nparam_scheduler = [dict(type='S')]\n"
+        "test_evaluator, val_cfg = [dict(type='E'), dict(type='F')], None\n"
     )
     found = differences(Config.fromfile(base), settings)
     leaf = tmp_path / 'leaf.py'
     leaf.write_text('\n'.join(["_base_ = './base.py'", *(assignment(name, value) for name, value in found.items())]))
-    assert Config.fromfile(leaf).to_dict() == {'param_scheduler': [dict(type='S')], **settings}
+    kept = dict(param_scheduler=[dict(type='S')], test_evaluator=[dict(type='E'), dict(type='F')], val_cfg=None)
+    assert Config.fromfile(leaf).to_dict() == {**kept, **settings}
     assert 'param_scheduler' not in found

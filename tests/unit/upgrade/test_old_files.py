@@ -66,6 +66,9 @@ def test_a_forgotten_comma(tmp_path: Path) -> None:
         (MODEL, 'no configuration of mmdet 2.x'),
         ('model = dict(\n', 'cannot be read'),
         (MODEL + RUN + 'import nowhere_to_be_found\n', 'cannot be read: ModuleNotFoundError'),
+        (MODEL + RUN + 'raise SystemExit(0)\n', 'cannot be read: SystemExit'),
+        ("_base_ = ['../_base_/model.py', './leaf.py']\n", 'leaf.py inherits from itself'),
+        ('_base_ = 5\n', 'cannot be read'),
     ],
 )
 def test_files_that_are_something_else(leaf: str, words: str, tmp_path: Path) -> None:

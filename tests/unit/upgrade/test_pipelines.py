@@ -108,6 +108,13 @@ def test_a_transform_of_mmseg(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert pipelines.report.untranslated == []
 
 
+def test_a_part_of_a_wrapper_packs_nothing_and_may_be_empty() -> None:
+    pipelines = PipelineUpgrade('mmdet', Report())
+    assert pipelines.train([], 'data.train.pipeline') == []
+    pipelines.train([LOAD, dict(type='LoadAnnotations')], 'data.train.dataset.pipeline')
+    assert not any('Collect' in line for line in pipelines.report.translated)
+
+
 def test_the_preprocessor_of_detection() -> None:
     _, pipelines = upgrade(dict(type='LoadAnnotations', with_mask=True), dict(type='Pad', size_divisor=32))
     assert pipelines.preprocessor() == dict(

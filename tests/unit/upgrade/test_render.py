@@ -17,7 +17,12 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize('value', [LONG, [LONG, LONG], (1, 2), [], 'text', 1e-05, dict(a=dict(b=[True, None]))])
+INFINITE = (float('inf'), [-float('inf')])
+
+
+@pytest.mark.parametrize(
+    'value', [LONG, [LONG, LONG], (1, 2), [], 'text', 1e-05, dict(a=dict(b=[True, None])), INFINITE]
+)
 def test_it_reads_back_equal(value: Any) -> None:
     names: dict[str, Any] = {}
     text = assignment('value', value)

@@ -2,15 +2,18 @@
 
 from typing import Any
 
+import pytest
+
 from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
 
 
 def upgraded(
-    unit: str = 'epochs', evaluation: dict[str, Any] | None = None, **old: Any
+    unit: str = 'epochs', evaluation: dict[str, Any] | None = None, metric: str = 'CocoMetric', **old: Any
 ) -> tuple[dict[str, Any], Report]:
     report = Report()
-    return upgrade_runtime(Section(old, '', report), 'mmdet', unit, Section(evaluation, 'evaluation', report)), report
+    before = Section(old, '', report), 'mmdet', unit, Section(evaluation, 'evaluation', report)
+    return upgrade_runtime(*before, dict(type=metric)), report
 
 
 def test_logging() -> None:
@@ -35,6 +38,21 @@ def test_checkpoints() -> None:
         type='CheckpointHook', interval=2, max_keep_ckpts=3, save_best='coco/bbox_mAP', rule='greater'
     )
     assert not report.untranslated
+
+
+@pytest.mark.parametrize(
+    ('metric', 'old', 'new'),
+    [
+        ('CocoMetric', 'AR@100', 'coco/AR@100'),
+        ('LVISMetric', 'bbox_AP', 'lvis/bbox_AP'),
+        ('VOCMetric', 'mAP', 'pascal_voc/mAP'),
+        ('mmseg.IoUMetric', 'mIoU', 'mIoU'),
+        ('CocoMetric', 'auto', 'auto'),
+    ],
+)
+def test_the_best_checkpoint_is_judged_by_a_figure_of_the_metric(metric: str, old: str, new: str) -> None:
+    settings, _ = upgraded(evaluation=dict(save_best=old), metric=metric)
+    assert settings['default_hooks']['checkpoint']['save_best'] == new
 
 
 def test_environment_and_start() -> None:
