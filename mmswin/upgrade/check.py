@@ -80,8 +80,13 @@ def _check_node(cfg: Config, path: str, node: dict[str, Any], report: Report) ->
 
 def _build(settings: dict[str, Any], scope: str, report: Report) -> None:
     """The model and the pipelines, as a run would build them."""
+    cfg = Config({'default_scope': scope, 'model': settings['model']})
     try:
-        _build_model(Config({'default_scope': scope, 'model': settings['model']}))
+        try:
+            with torch.device('meta'):  # without memory or time for weights
+                build_model(cfg)
+        except Exception:  # some classes compute while they are built
+            build_model(cfg)
     except Exception as error:  # Classes of others, called with what they were not written for.
         report.failed('model', settings['model'].get('type'), _does_not_build(error))
     for path, steps in walk(settings):
@@ -92,14 +97,6 @@ def _build(settings: dict[str, Any], scope: str, report: Report) -> None:
                 Compose(steps)
         except Exception as error:
             report.failed(path, [step.get('type') for step in steps], _does_not_build(error))
-
-
-def _build_model(cfg: Config) -> None:
-    try:
-        with torch.device('meta'):  # without memory or time for weights
-            build_model(cfg)
-    except Exception:  # some classes compute while they are built
-        build_model(cfg)
 
 
 def _does_not_build(error: Exception) -> str:

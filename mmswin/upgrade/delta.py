@@ -7,9 +7,6 @@ from mmengine.config import Config
 from mmswin.engine.options import top_level_names
 
 _MISSING = object()
-# Entries that change nothing: the library that a dict was inherited from, and a storage that is None by default.
-_EMPTY = {'backend_args': None}
-_NOTES = ('_scope_',)
 
 
 def differences(base: Config, settings: dict[str, Any]) -> dict[str, Any]:
@@ -40,11 +37,11 @@ def _difference(base: Any, value: Any) -> Any:
 
 
 def _bare(value: Any) -> Any:
-    """A value of a configuration without entries that change nothing; lists and tuples are alike to the libraries."""
+    """A value without what changes nothing: the library that a dict was inherited from, a storage that is none, tuples."""
     if isinstance(value, dict):
         return {
             key: _bare(entry)
             for key, entry in value.items()
-            if key not in _NOTES and (key not in _EMPTY or entry != _EMPTY[key])
+            if key != '_scope_' and (key, entry) != ('backend_args', None)
         }
     return [_bare(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -36,7 +36,14 @@ def upgrade_model(old: Section, preprocessor: dict[str, Any], pretrained: str | 
     weights = model.take('pretrained')
     backbone = model.section('backbone')
     new['backbone'] = _upgrade_swin(backbone) if backbone.get('type') == 'SwinTransformer' else dict(backbone)
-    _set_weights(new['backbone'], weights, pretrained, report)
+    if pretrained or weights:
+        new['backbone']['init_cfg'] = {'type': 'Pretrained', 'checkpoint': pretrained or weights}
+        report.done(f'{"--pretrained" if pretrained else "model.pretrained"} -> model.backbone.init_cfg')
+    elif not new['backbone'].get('init_cfg'):
+        report.remark(
+            'model.pretrained was None, so training starts from random weights. The authors named the file '
+            'on the command line; name it with --pretrained FILE_OR_URL, or in model.backbone.init_cfg'
+        )
     new |= model
     if new['type'] in DETECTORS:
         upgrade_reppoints_v2(new, report)
@@ -72,24 +79,18 @@ def _upgrade_swin(old: Section) -> dict[str, Any]:
     return new
 
 
-def _set_weights(backbone: dict[str, Any], weights: str | None, chosen: str | None, report: Report) -> None:
-    source = chosen or weights
-    if source:
-        backbone['init_cfg'] = {'type': 'Pretrained', 'checkpoint': source}
-        report.done(f'{"--pretrained" if chosen else "model.pretrained"} -> model.backbone.init_cfg')
-    elif not backbone.get('init_cfg'):
-        report.remark(
-            'model.pretrained was None, so training starts from random weights. The authors named the file '
-            'on the command line; name it with --pretrained FILE_OR_URL, or in model.backbone.init_cfg'
-        )
-
-
 def _rename_in_heads(model: dict[str, Any], report: Report) -> None:
     for stage in ('train_cfg', 'test_cfg'):
         settings = model.get(stage) or {}
         for name in ('rpn', 'rpn_proposal'):
-            if isinstance(settings.get(name), dict):
-                _upgrade_proposals(settings[name], f'model.{stage}.{name}', report)
+            path, node = f'model.{stage}.{name}', settings.get(name)
+            node = node if isinstance(node, dict) else {}
+            for gone in ('nms_across_levels', 'nms_post'):
+                if node.pop(gone, None) is not None:
+                    report.done(f'{path}.{gone}: left out, it had no effect any more (max_per_img has)')
+            if 'nms_thr' in node:
+                node.setdefault('nms', {'type': 'nms', 'iou_threshold': node.pop('nms_thr')})
+                report.done(f'{path}.nms_thr -> nms.iou_threshold')
         for node in dicts_in(settings):
             _rename(node, 'max_num', 'max_per_img', f'model.{stage}', report)
             if node.get('type') in ('nms', 'soft_nms'):
@@ -98,16 +99,6 @@ def _rename_in_heads(model: dict[str, Any], report: Report) -> None:
         if isinstance(node.get('roi_layer'), dict):
             _rename(node['roi_layer'], 'out_size', 'output_size', 'roi_layer', report)
             _rename(node['roi_layer'], 'sample_num', 'sampling_ratio', 'roi_layer', report)
-
-
-def _upgrade_proposals(node: dict[str, Any], path: str, report: Report) -> None:
-    for name in ('nms_across_levels', 'nms_post'):
-        if name in node:
-            node.pop(name)
-            report.done(f'{path}.{name}: left out, it had no effect any more (max_per_img has)')
-    if 'nms_thr' in node:
-        node.setdefault('nms', {'type': 'nms', 'iou_threshold': node.pop('nms_thr')})
-        report.done(f'{path}.nms_thr -> nms.iou_threshold')
 
 
 def _rename(node: dict[str, Any], old: str, new: str, path: str, report: Report) -> None:

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def read_old(path: Path) -> dict[str, Any]:
         cfg = Config.fromfile(path, lazy_import=False, import_custom_modules=False)
     except (Exception, SystemExit) as error:  # The file is a program of somebody else's: anything may go wrong in it.
         raise RunError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
-    values = copy.deepcopy(cfg.to_dict())
+    values = cfg.to_dict()
     _check_kind(path, values)
     return values
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from mmswin import atomic
 from mmswin.errors import RunError
-from mmswin.upgrade.findings import Report
 from mmswin.upgrade.translate import render, upgrade_config
 
 
@@ -24,33 +23,24 @@ def upgrade_file(
     Raises:
         RunError: The input cannot be used, or ``new`` exists.
     """
-    target = Path(new) if new is not None else None
+    target = None if new is None else Path(new)
     if target is not None:
-        _check_target(target, Path(old), overwrite)
+        if target.exists() and Path(old).exists() and target.samefile(old):
+            raise RunError(f'{target} is the old config itself; choose another name for the new one')
+        if target.exists() and not overwrite:
+            raise RunError(f'{target} exists; choose another name or add --overwrite')
+        if not target.parent.is_dir():
+            raise RunError(f'{target.parent} is no directory; make it first')
     upgraded = upgrade_config(old, pretrained)
-    text = render(upgraded, base, target)
-    complete = not upgraded.report.untranslated
-    written = complete or not strict
-    if target is not None and written:
-        atomic.write(target, text)
-    return text if target is None and written else None, _messages(upgraded.report, target, written), complete
-
-
-def _check_target(target: Path, old: Path, overwrite: bool) -> None:
-    if target.exists() and old.exists() and target.samefile(old):
-        raise RunError(f'{target} is the old config itself; choose another name for the new one')
-    if target.exists() and not overwrite:
-        raise RunError(f'{target} exists; choose another name or add --overwrite')
-    if not target.parent.is_dir():
-        raise RunError(f'{target.parent} is no directory; make it first')
-
-
-def _messages(report: Report, target: Path | None, written: bool) -> list[str]:
-    lines = [f'note: {remark}' for remark in report.remarks]
-    lines += [f'NOT TRANSLATED {entry}' for entry in report.untranslated]
+    text, report = render(upgraded, base, target), upgraded.report
+    messages = [f'note: {remark}' for remark in report.remarks]
+    messages += [f'NOT TRANSLATED {entry}' for entry in report.untranslated]
     count = len(report.untranslated)
     left = f'{count} {"entry was" if count == 1 else "entries were"} not translated'
-    if not written:
-        return [*lines, f'{left}, so with --strict nothing was written']
-    result = f'{target} written' if target is not None else 'done'
-    return [*lines, f'{result}: all was translated' if not count else f'{result}; {left}, see above']
+    if count and strict:
+        return None, [*messages, f'{left}, so with --strict nothing was written'], False
+    if target is not None:
+        atomic.write(target, text)
+    result = 'done' if target is None else f'{target} written'
+    messages.append(f'{result}; {left}, see above' if count else f'{result}: all was translated')
+    return text if target is None else None, messages, not count
