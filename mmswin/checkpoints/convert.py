@@ -158,7 +158,9 @@ def join_bias(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
         elif form.separate_qkv:
             joined[f'{before}.attn.{part[0]}.bias'] = tensor
         elif part == 'q_bias':
-            joined[f'{before}.attn.qkv.bias'] = torch.cat([tensor, 0 * tensor, tensors[f'{before}.attn.v_bias']])
+            joined[f'{before}.attn.qkv.bias'] = torch.cat(
+                [tensor, torch.zeros_like(tensor), tensors[f'{before}.attn.v_bias']]
+            )
     return joined
 
 
@@ -238,17 +240,15 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     unused = []
     for name, (original, value) in entries.items():
         name = name.replace(outside, prefix + form.beside[1], 1) if outside and name.startswith(outside) else name
-        if name.startswith(prefix):
-            ours = rename(name.removeprefix(prefix), form.templates)
-            kind = (
-                'derived' if ours.endswith(DERIVED) and isinstance(value, Tensor)
-                else 'classifier' if ours.startswith(CLASSIFIER)
-                else 'others' if ours.startswith(PRETRAINING) or not isinstance(value, Tensor)
-                else 'tensors'
-            )  # fmt: skip
-        else:
-            ours = rename(name.removeprefix(root), form.outer)
-            kind = 'classifier' if ours.startswith(CLASSIFIER) else 'others'
+        inside = name.startswith(prefix)
+        ours = rename(name.removeprefix(prefix if inside else root), form.templates if inside else form.outer)
+        kind = (
+            'others' if not isinstance(value, Tensor)
+            else 'derived' if inside and ours.endswith(DERIVED)
+            else 'classifier' if ours.startswith(CLASSIFIER)
+            else 'tensors' if inside and not ours.startswith(PRETRAINING)
+            else 'others'
+        )  # fmt: skip
         if name.startswith(root):
             parts[kind][ours] = value
         if kind in ('classifier', 'others'):

@@ -27,7 +27,9 @@ def _contents(exported: Export, as_safetensors: bool) -> bytes:
         return buffer.getvalue()
     from safetensors.torch import save
 
-    return save({name: tensor.contiguous() for name, tensor in exported.tensors.items()}, metadata={'format': 'pt'})
+    # The format has no tensors that share memory.
+    tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in exported.tensors.items()}
+    return save(tensors, metadata={'format': 'pt'})
 
 
 def _check_destination(destination: Path, overwrite: bool) -> bool:

@@ -27,8 +27,8 @@ from mmswin.errors import CheckpointError, UnsafeCheckpointError
 ATTEMPTS = 4
 PAUSE = 2.0  # seconds before the second attempt; doubled before each further one
 CHUNK = 1 << 20
-# As torch names files; eight digits that are a date (..._20220101.pth) are none.
-_NAMED_SUM = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
+# As torch names files; what has no letter in it may be a date or a time (...-20220101.pth).
+_NAMED_SUM = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$')
 
 
 def is_offline() -> bool:

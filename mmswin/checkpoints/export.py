@@ -181,7 +181,7 @@ def export(checkpoint: Mapping[str, Any], target: str) -> Export:
         dropped += list(head)
     if whole:
         backward = reverse(form.outer) if target == 'transformers' else ()
-        tensors |= {rename(name, backward): value for name, value in translation.others.items()}
+        tensors |= {rename(name, backward): v for name, v in translation.others.items() if isinstance(v, Tensor)}
     else:
         dropped += [name for name in translation.others if not name.startswith(formats.PRETRAINING)]
     container = 'state_dict' if whole and target == 'authors' else TARGETS[target].container

@@ -84,7 +84,7 @@ def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
         }
         counts += [f'{row} {what}' for row in sorted(rows)]
     notes = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), Mapping) else meta
-    named = notes.get('classes') or notes.get('CLASSES')
+    named = notes.get('classes', notes.get('CLASSES'))
     if isinstance(named, (list, tuple)) and named:
         shown = [printable(value, 40) for value in named[:4]] + ['...'] * (len(named) > 4)
         counts.append('named ' + ', '.join(shown))
@@ -143,7 +143,8 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
     parts = Counter(name.split('.')[0] for name in translation.others).most_common(6)
     beside = ', '.join(f'{printable(part, 40)} ({count})' for part, count in parts)
     told = {**meta, **(notes or {})}
-    origin = [f'{key} {printable(told[key], 40)}' for key in _PROVENANCE if told.get(key) not in (None, '', {})]
+    origin = [f'{key} {printable(told[key], 40)}' for key in _PROVENANCE
+              if isinstance(told.get(key), (int, str)) and told[key] != '']  # fmt: skip
     rows = [
         ('format', ', '.join([translation.format.title, *place])),
         ('holds', f'a {kind_of(translation)}' + (f': {beside}' if beside else '')),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation
+from mmswin.checkpoints.facts import facts
 from mmswin.checkpoints.formats import V2
 from mmswin.checkpoints.report import LoadReport, cause_of, log, match
 from mmswin.checkpoints.untrusted import load_file
@@ -57,7 +58,7 @@ def _fit(
         size = tuple(wanted.shape[2:])
         fitted = resize.resize_position_embedding(tensor, size)
         before = f'{tensor.shape[1]} patches' if tensor.dim() == 3 else f'{_sides(tensor.shape[2:])} patches'
-        changed = tensor.shape[1:].numel() != fitted.shape[1:].numel()
+        changed = resize.grid_of(tensor) not in (None, size)
         return fitted, f'position embedding of {before} to {_sides(size)}' if changed else ''
     if name == 'patch_embed.proj.weight' and tensor.shape[1] != wanted.shape[1]:
         policy = getattr(module, 'in_channels_policy', 'zeros')
@@ -78,7 +79,7 @@ def _check_network(module: nn.Module, translation: Translation) -> None:
         raise CheckpointError(f"the weights are a {theirs}'s and not a {ours}'s: set type='mmswin.{theirs}'")
     told = convert.windows_of(translation)
     wanted = [layer.blocks[0].attn.pretrained_window for layer in module.layers] if theirs == V2 else []
-    known = [told.get(f'layers.{stage}.blocks.0.attn', (None, own))[1] for stage, own in enumerate(wanted)]
+    known = [told.get(f'layers.{stage}.blocks.0.attn', (None, own))[1] or own for stage, own in enumerate(wanted)]
     for found, own in zip(known, wanted):
         if tuple(found) != tuple(own):
             windows = [*map(_short, known)]
@@ -186,7 +187,7 @@ def fit(module: nn.Module, part: Mapping[str, Any], report: LoadReport) -> dict[
     translation = convert.translate(part)
     _check_network(module, translation)
     token = translation.others.get('mask_token')
-    if token is not None and hasattr(module, 'mask_token'):  # it is pretrained, or the run goes on
+    if isinstance(token, Tensor) and hasattr(module, 'mask_token'):  # it is pretrained, or the run goes on
         translation.tensors['mask_token'] = token
         translation.unused[:] = [name for name in translation.unused if not name.endswith('mask_token')]
     norm = _final_norm(module, translation)
@@ -236,7 +237,7 @@ def load_weights(
     """
     checkpoint = load_file(path, map_location)
     try:
-        weights = convert.weights_of(checkpoint)
+        weights = convert.weights_of(facts(checkpoint))
     except CheckpointError as error:
         raise CheckpointError(f'{path} {error}') from None
     if prefix:

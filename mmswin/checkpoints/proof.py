@@ -22,6 +22,7 @@ from mmswin.checkpoints.reference_libraries import (
     stage_outputs,
     structure_of,
 )
+from mmswin.checkpoints.report import not_finite
 from mmswin.errors import CheckpointError
 
 # Of the largest value of a stage: float32 adds up in another order in each library.
@@ -60,7 +61,7 @@ def check_way_back(original: Translation, exported: Export) -> str:
         a, b = before[name], after[name]
         if name == 'absolute_pos_embed' and a.shape != b.shape:
             a, b = resize.flat(a), resize.flat(b)
-        if a.dtype != b.dtype or not torch.equal(a, b):
+        if (a.dtype, a.shape) != (b.dtype, b.shape) or not torch.equal(_bytes(a), _bytes(b)):
             raise CheckpointError(f'{name} differs when it is read back: a fault of mmswin, please report it')
         count += 1
     lost = [name for name in original.tensors if name not in back.tensors and name not in exported.dropped]
@@ -72,6 +73,11 @@ def check_way_back(original: Translation, exported: Export) -> str:
         summary += f'; {len(back.derived)} more (indices and masks) follow from the window size'
     new = sorted(after.keys() - before.keys())
     return summary + (f'; not in the source, so not compared: {", ".join(new)}' if new else '')
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """A tensor's bytes: NaN is not equal to itself."""
+    return tensor.reshape(-1).contiguous().view(torch.uint8)
 
 
 def our_model(translation: Translation, structure: Structure, **options: Any) -> nn.Module:
@@ -100,6 +106,9 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         CheckpointError: The networks differ, or the library does not take the tensors.
     """
     full = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    spoilt = not_finite(tensors)
+    if spoilt:
+        return _not_run(library, f'{len(spoilt)} tensors hold NaN or infinity, the first is {spoilt[0]}')
     try:
         structure = structure_of(translation)
     except CheckpointError as error:

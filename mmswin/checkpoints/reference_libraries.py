@@ -59,9 +59,11 @@ def structure_of(translation: Translation) -> Structure:
     """Read the structure off a translated file.
 
     Raises:
-        CheckpointError: The tensors do not tell the window.
+        CheckpointError: The tensors do not tell the window, or the first block is not whole.
     """
-    tensors = translation.tensors
+    tensors, block = translation.tensors, 'layers.0.blocks.0.'
+    if block + 'mlp.fc1.weight' not in tensors:
+        raise CheckpointError(f'it lacks {block}mlp.fc1.weight')
     variant = variant_of(tensors)
     network = network_of(tensors)
     known = {(window, pretrained[0] if pretrained else 0) for window, pretrained in windows_of(translation).values()}
@@ -73,7 +75,6 @@ def structure_of(translation: Translation) -> Structure:
     weight = tensors['patch_embed.proj.weight']
     head = translation.classifier.get('head.weight')
     embedding = tensors.get('absolute_pos_embed')
-    block = 'layers.0.blocks.0.'
     return Structure(
         *variant,
         window=window,

@@ -42,11 +42,13 @@ def offset_windows(offsets: Tensor) -> tuple[tuple[int, int], tuple[int, int]] |
     Returns:
         Both as (rows, columns); None if the tensor is no such table. Windows of one token tell no pretrained one.
     """
-    if offsets.dim() != 4 or offsets.shape[3] != 2 or not offsets.is_floating_point() or offsets.is_meta:
+    if offsets.dim() != 4 or offsets.shape[3] != 2 or not offsets.numel() or not offsets.is_floating_point():
+        return None
+    if offsets.is_meta:
         return None
     window = (offsets.shape[1] + 1) // 2, (offsets.shape[2] + 1) // 2
-    largest = [8.0 ** float(side) - 1 for side in offsets[0, -1, -1]]
-    known = [round(1 + 8 * (side - 1) / most) if most > 0 else side for side, most in zip(window, largest)]
+    largest = (8.0 ** offsets[0, -1, -1].double() - 1).tolist()
+    known = [round(1 + 8 * (side - 1) / most) if most > 1e-6 else side for side, most in zip(window, largest)]
     return window, (known[0], known[1])
 
 
@@ -55,7 +57,7 @@ def _window_of_index(index: Tensor, rows: int) -> tuple[int, int] | None:
         return None
     tokens = math.isqrt(index.numel())
     # Seen from the first token, the index falls by one from column to column and by more to the next row.
-    first = index.flatten()[:tokens]
+    first = index.flatten()[:tokens].long()
     steps = (first[:-1] - first[1:] != 1).nonzero()
     columns = int(steps[0]) + 1 if len(steps) else tokens
     window = tokens // columns, columns

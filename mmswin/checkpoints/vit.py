@@ -54,7 +54,7 @@ def _fit_positions(embedding: Tensor, extra: int, own: Tensor, grid: tuple[int, 
     def covers(count: int) -> bool:
         return count == grid[0] * grid[1] or (count > 0 and math.isqrt(count) ** 2 == count)
 
-    count = embedding.shape[1]
+    count = embedding.shape[1] if embedding.dim() == 3 and embedding.shape[::2] == own.shape[::2] else 0
     if not covers(count - extra) and not covers(count):
         return embedding  # to be reported as of another shape
     first = embedding[:, :1] if extra else own[:, :1].to(embedding)
@@ -81,10 +81,14 @@ def fit(module: nn.Module, part: Mapping[str, Any], report: LoadReport) -> dict[
     for name, tensor in part.items():
         ours = names.get(name, '')
         ours = ours.replace('fc_norm.', 'norm.', 1) if averaged else ours
-        if not ours or ours.startswith(UNUSED):
+        if not ours or ours.startswith(UNUSED) or not isinstance(tensor, Tensor):
             report.unused.append(name)
         else:
             tensors[ours] = tensor
+    patch = tensors.get(PATCH_WEIGHT)
+    if patch is None or patch.dim() != 4:
+        shape = 'no tensor' if patch is None else f'of shape {tuple(patch.shape)}'
+        raise CheckpointError(f'the weights are of no network of images: their patch projection is {shape}')
     report.format, report.prefix = form.name, prefix
     extra = ('cls_token' in tensors) + (prefix + 'dist_token' in part)
 
@@ -92,8 +96,8 @@ def fit(module: nn.Module, part: Mapping[str, Any], report: LoadReport) -> dict[
         if name != 'pos_embed':
             return tensor, ''
         value = _fit_positions(tensor, extra, wanted, module.grid)
-        changed = f'position embedding of {tensor.shape[1]} tokens to {value.shape[1]}'
-        return value, '' if value.shape == tensor.shape else changed
+        same = value.shape == tensor.shape
+        return value, '' if same else f'position embedding of {tensor.shape[1]} tokens to {value.shape[1]}'
 
     def cause(misfits: list[str]) -> str:
         if any('.ls1.' in name for name in report.unexpected):

@@ -65,16 +65,21 @@ def read_file(source: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoin
             file.seek(0)
             if safetensors_file.recognised(head):
                 kind = 'safetensors'
-                loaded, notes = safetensors_file.read(os.fspath(path), head, str(device))
+                loaded, notes = safetensors_file.read(os.fspath(path), head)
+                tensors = list(loaded.values())
             else:
                 kind = 'PyTorch (zip)' if head[:2] == b'PK' else 'PyTorch (before 1.6)'
-                loaded = torch_files.read(file, device)
+                loaded, tensors = torch_files.read(file)
     except FileUnsafe as error:
         raise UnsafeCheckpointError(f'{name} {printable(error)}') from error
     except (FileRefused, OSError) as error:
         raise CheckpointError(f'{name} {printable(error)}') from error
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error
+    try:
+        torch_files.move([] if device.type in ('cpu', 'meta') else tensors, device)
+    except (AssertionError, RuntimeError) as error:  # the device is not there, or has no room
+        raise CheckpointError(f'{name} cannot be put on {device}: {printable(error)}') from error
     if not isinstance(loaded, dict):
         raise CheckpointError(f'{name} holds a {type(loaded).__name__}, not a dictionary of weights')
     return Checkpoint(loaded, kind, notes)

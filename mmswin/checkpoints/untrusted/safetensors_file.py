@@ -18,8 +18,8 @@ def recognised(head: bytes) -> bool:
     return len(head) > 9 and head[8:9] == b'{' and struct.unpack('<Q', head[:8])[0] < 1 << 40
 
 
-def read(path: str, head: bytes, device: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Tensors, on a device, of a file that begins with ``head``, and its writer's notes.
+def read(path: str, head: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors of a file that begins with ``head``, and its writer's notes.
 
     Raises:
         FileRefused: It breaks its format.
@@ -31,7 +31,7 @@ def read(path: str, head: bytes, device: str) -> tuple[dict[str, Any], dict[str,
     length = struct.unpack('<Q', head[:8])[0]
     need(length <= _MAX_HEADER, f'is damaged: a header of {length} bytes, and {_MAX_HEADER} are the most that is read')
     try:
-        with safe_open(path, framework='pt', device=device) as file:
+        with safe_open(path, framework='pt') as file:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
             told = dict(file.metadata() or {})

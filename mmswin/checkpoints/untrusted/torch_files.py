@@ -27,8 +27,8 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # torch's, of files without a zip archive
 _LEGACY_VERSION = 1001
 
 
-def read(file: BinaryIO, device: torch.device) -> Any:
-    """What an open file, at its beginning, holds; its tensors are on the device.
+def read(file: BinaryIO) -> tuple[Any, list[Tensor]]:
+    """What an open file, at its beginning, holds, and the tensors in it.
 
     Raises:
         UnsafeName: It needs a type or function that is not on the list.
@@ -37,10 +37,7 @@ def read(file: BinaryIO, device: torch.device) -> Any:
     source = Source(file)
     head = file.read(512)
     file.seek(0)
-    loaded, tensors = _archive(source) if head.startswith(b'PK\3\4') else _stream(source, head)
-    if device.type not in ('cpu', 'meta'):
-        _move(tensors, device)
-    return loaded
+    return _archive(source) if head.startswith(b'PK\3\4') else _stream(source, head)
 
 
 def _set_aside(known: dict[str, Storage], identity: tuple, limit: int) -> Storage:
@@ -61,7 +58,7 @@ def _memory(storage: Storage) -> memoryview:
     return memoryview(storage.memory.numpy())
 
 
-def _move(tensors: list[Tensor], device: torch.device) -> None:
+def move(tensors: list[Tensor], device: torch.device) -> None:
     """Bring tensors to a device; those that share memory share it there, too."""
     moved: dict[int, Tensor] = {}
     for tensor in tensors:

@@ -69,6 +69,22 @@ def test_all_that_is_written_is_compared(source, target, more):
     assert f'read back  {count} tensors, equal to the bit{more}' in said
 
 
+def test_what_a_file_may_hold_besides_sound_weights(source):
+    """NaN, numbers of eight bits, names for one tensor, values that are no tensors, a block that is not whole."""
+    weights = load_file(source)['state_dict']
+    norm = 'backbone.layers.0.blocks.0.norm1.weight'
+    shared = {f'bbox_head.{i}.weight': weights[norm] for i in range(2)}
+    spoilt = weights | {norm: weights[norm] * float('nan'), 'neck.count': 3, 'head.weight': 3} | shared
+    torch.save({'state_dict': spoilt}, source)
+    said = _convert(source, 'mmdet', 'target.safetensors')
+    assert any(line.startswith('not run    in mmdet (1 tensors hold NaN or infinity, the first is ') for line in said)
+    found = load_file(source.parent / 'target.safetensors')
+    assert found['bbox_head.1.weight'].equal(weights[norm]) and 'neck.count' not in found
+    for change in ({norm: weights[norm].to(torch.float8_e4m3fn)}, {'backbone.layers.0.blocks.0.mlp.fc1.weight': None}):
+        torch.save({'state_dict': weights | change}, source)
+        _convert(source, 'mmdet', overwrite=True)
+
+
 def test_an_unknown_library_is_named_with_the_nearest(source):
     with pytest.raises(RunError, match=r'--to timmm is unknown \(did you mean timm\?\); choose from mmswin, authors'):
         _convert(source, 'timmm')

@@ -119,6 +119,9 @@ def test_position_embeddings_of_another_image_size():
     assert same.load_report.resized == []
     other = _loaded(weights, use_abs_pos_embed=True, pretrain_img_size=(48, 64))
     assert other.load_report.changes == ['position embedding of 64 patches to 12x16']
+    # As many patches, otherwise arranged.
+    turned = _loaded(weights, use_abs_pos_embed=True, pretrain_img_size=(16, 64))
+    assert turned.load_report.changes == ['position embedding of 64 patches to 4x16']
     weights['absolute_pos_embed'] = weights['absolute_pos_embed'][:, :60]
     with pytest.raises(CheckpointError, match='a position embedding of 60 patches covers no square grid'):
         _loaded(weights, use_abs_pos_embed=True, pretrain_img_size=32)

@@ -113,6 +113,24 @@ def test_offsets_of_other_windows_are_refused_until_the_config_says_them(form, w
     own.load_state_dict(weights | _offsets(windows), strict=False)
 
 
+@pytest.mark.parametrize(
+    'odd',
+    [
+        dict(relative_coords_table=torch.full((1, 7, 7, 2), 1e30)),
+        dict(relative_coords_table=torch.zeros(1, 0, 0, 2)),
+        dict(relative_coords_table=torch.full((1, 7, 7, 2), 1e-320, dtype=torch.float64)),
+        dict(relative_position_bias_table=torch.zeros(49, 1)),
+    ],
+)
+def test_offsets_that_are_none_are_told_or_refused(odd, weights):
+    file = weights | {f'layers.0.blocks.0.attn.{name}': value for name, value in odd.items()}
+    assert 'window' in dict(inspect(file, dict(SwinTransformerV2=VARIANTS)))
+    try:
+        SwinTransformerV2(**TINY).load_state_dict(file, strict=False)
+    except CheckpointError as error:
+        assert 'pretrained_window_sizes' in str(error)
+
+
 def test_inspect_says_class_and_windows(weights):
     rows = dict(inspect(weights | _offsets((8, 8, 8, 4)), dict(SwinTransformerV2=VARIANTS)))
     assert 'SwinTransformerV2' in rows['variant']

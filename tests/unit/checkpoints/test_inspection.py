@@ -1,5 +1,6 @@
 """What a file is told to be: variant, window, image size, classes, training state and provenance, from its tensors."""
 
+import numpy as np
 import pytest
 import torch
 from models import TINY
@@ -65,6 +66,13 @@ def test_classifiers_notes_and_numbers_that_are_none():
     assert rows['training'] == 'no optimizer: to load from, not to resume'
     assert rows['from'] == 'time yesterday'
     assert rows['NOT FINITE'] == '1 tensors hold NaN or infinity, the first is layers.2.blocks.0.mlp.fc1.bias'
+
+
+def test_arrays_where_texts_are_expected():
+    array = np.arange(3)
+    meta = dict(seed=array, time=array, classes=array, dataset_meta=dict(classes=array))
+    rows = _rows({'state_dict': SwinTransformer(**TINY).state_dict(), 'meta': meta})
+    assert (rows['classes'], rows['from']) == ('none', 'the file does not say')
 
 
 def test_half_of_it_in_half_precision():

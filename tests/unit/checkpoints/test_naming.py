@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmswin.checkpoints.naming import fill, match, rename, reverse
+from mmswin.checkpoints.naming import match, rename, reverse
 
 TABLE = (
     ('features.{2n+1}.{n}.mlp.0.{*}', 'layers.{n}.blocks.{n}.mlp.fc1.{*}'),
@@ -34,7 +34,6 @@ def test_what_does_not_fit(name):
 def test_numbers_below_the_first_do_not_fit():
     assert match('stage0.weight', 'stage{n+1}.{*}') is None
     assert match('stage1.weight', 'stage{n+1}.{*}') == [0, 'weight']
-    assert fill('stage{n+1}.{*}', [0, 'weight']) == 'stage1.weight'
 
 
 def test_the_first_template_that_fits_wins():

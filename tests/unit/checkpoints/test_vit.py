@@ -96,6 +96,35 @@ def test_positions_that_cover_no_grid_are_refused() -> None:
         ViTPyramid(**SMALL).load_state_dict(weights, strict=False)
 
 
+PATCH = 'patch_embed.proj.weight'
+
+
+@pytest.mark.parametrize(
+    ('odd', 'words'),
+    [
+        ({PATCH: torch.zeros(24, 3, 2, 16, 16)}, 'patch projection is of shape (24, 3, 2, 16, 16)'),  # VideoMAE
+        ({PATCH: torch.zeros(24, 768)}, 'patch projection is of shape (24, 768)'),
+        ({PATCH: 3}, 'patch projection is no tensor'),
+        ({'pos_embed': torch.zeros(1, 4, 4, 24)}, 'pos_embed (1, 4, 4, 24) instead of (1, 17, 24)'),  # SAM
+        ({'pos_embed': torch.zeros(24)}, 'pos_embed (24,) instead of (1, 17, 24)'),
+    ],
+)
+@pytest.mark.parametrize('without', [(), ('cls_token',)])
+def test_parts_of_other_shapes_are_refused(odd: dict, words: str, without: tuple[str, ...]) -> None:
+    weights = {name: value for name, value in classifier().items() if name not in without}
+    with pytest.raises(CheckpointError) as error:
+        ViTPyramid(**SMALL).load_state_dict({**weights, **odd}, strict=False)
+    assert words in str(error.value)
+
+
+def test_another_width_without_a_class_token() -> None:
+    weights = classifier(embed_dims=48)
+    del weights['cls_token']
+    weights['pos_embed'] = weights['pos_embed'][:, 1:]
+    with pytest.raises(CheckpointError, match='the file has embed_dims=48'):
+        ViTPyramid(**SMALL).load_state_dict(weights, strict=False)
+
+
 def test_its_own_weights_load_strictly_alone_and_in_a_detector() -> None:
     model, weights = ViTPyramid(**SMALL), build().state_dict()
     model.load_state_dict(weights, strict=True)

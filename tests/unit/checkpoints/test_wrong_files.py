@@ -130,6 +130,12 @@ ODD = {
     'embedding of one dimension': {'absolute_pos_embed': torch.zeros(4)},
     'escape sequence': {'layers.0.\x1b[2J': torch.zeros(4)},
     'lone surrogate': {'layers.0.\ud800': torch.zeros(4)},
+    'head that is none': {'head.weight': 3},
+    'final norm that is none': {'norm.weight': None, 'norm.bias': 3},
+    'index of unsigned numbers': {
+        'layers.0.blocks.0.attn.relative_position_index': torch.zeros(49, 49, dtype=torch.uint16)
+    },
+    'name that is no string': {5: torch.zeros(1)},
     'eight bits': {'layers.0.blocks.0.norm1.weight': torch.zeros(4).to(torch.float8_e4m3fn)},
 }
 
@@ -138,7 +144,8 @@ ODD = {
 @pytest.mark.parametrize('kind', ODD)
 def test_odd_weights_are_told_or_refused_in_one_line(tmp_path, kind, prefix):
     weights = {**_model().state_dict(), **ODD[kind]}
-    torch.save({prefix + name: value for name, value in weights.items()}, tmp_path / 'file.pth')
+    named = {prefix + name if isinstance(name, str) else name: value for name, value in weights.items()}
+    torch.save(named, tmp_path / 'file.pth')
     for use in (
         lambda: load_weights(_model(), tmp_path / 'file.pth').table(),
         lambda: '\n'.join(

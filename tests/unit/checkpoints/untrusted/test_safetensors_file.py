@@ -42,6 +42,14 @@ def test_tensors_come_back(tmp_path):
     assert load_file(path) == {}
 
 
+@pytest.mark.parametrize('save', [torch.save, safetensors.save_file])
+def test_a_device_that_is_not_there_is_not_the_files_fault(tmp_path, save):
+    save({'a': torch.ones(2)}, tmp_path / 'file')
+    assert load_file(tmp_path / 'file', 'meta')['a'].tolist() == [1, 1]
+    with pytest.raises(CheckpointError, match='cannot be put on cuda:77: '):
+        load_file(tmp_path / 'file', 'cuda:77')
+
+
 HEADERS = {
     'truncated header': dict(keep=60),
     'truncated': dict(keep=-4),
