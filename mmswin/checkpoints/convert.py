@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmswin.checkpoints import resize
+from mmswin.checkpoints.facts import holds_tensors
 from mmswin.checkpoints.formats import (
     AVERAGED,
     CLASSIFIER,
@@ -38,8 +39,6 @@ _DIMENSIONS = re.compile(
     r'|(?P<d2>(qkv|attn\.proj|fc1|fc2|reduction|cpb_mlp\.[02])\.weight$|relative_position_bias_table$)'
     r'|(?P<d3>logit_scale$|spatial_mlp\.weight$)'
 )
-# An optimizer's own state dict.
-_OPTIMIZER = {'state', 'param_groups'}
 
 
 class Variant(NamedTuple):
@@ -71,14 +70,10 @@ def container_of(checkpoint: Mapping[str, Any]) -> str:
     """Where in a loaded file its weights lie, as ``'state_dict'`` or ``'model.module'``; '' for the file itself."""
     for container in CONTAINERS:
         inner = checkpoint.get(container)
-        if isinstance(inner, Mapping) and _holds_tensors(inner):
+        if isinstance(inner, Mapping) and holds_tensors(inner):
             deeper = container_of(inner)
             return f'{container}.{deeper}' if deeper else container
     return ''
-
-
-def _holds_tensors(mapping: Mapping[str, Any]) -> bool:
-    return any(isinstance(v, Tensor) or (isinstance(v, Mapping) and _holds_tensors(v)) for v in mapping.values())
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -90,9 +85,17 @@ def weights_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     weights = checkpoint
     for container in filter(None, container_of(checkpoint).split('.')):
         weights = weights[container]
-    if not any(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(no_weights(checkpoint))
-    return weights
+    if any(isinstance(value, Tensor) for value in weights.values()):
+        return weights
+    if not checkpoint:
+        raise CheckpointError('is an empty dictionary: whatever wrote it had nothing to save')
+    keys = [printable(key, 80) for key in checkpoint]
+    shown = ', '.join(keys[:5])
+    if {'state', 'param_groups'} <= set(keys) or any(key.startswith('optimizer') for key in keys):
+        raise CheckpointError(
+            f'holds the state of an optimizer and no weights ({shown}): give the file with the weights'
+        )
+    raise CheckpointError(f"holds no tensors ({shown}): give a file with a network's weights")
 
 
 def channel_major_to_blocks(tensor: Tensor) -> Tensor:
@@ -164,12 +167,6 @@ def join_bias(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
     return joined
 
 
-def _bare(name: str) -> str:
-    for wrapper in WRAPPERS:
-        name = name.replace(wrapper, '')
-    return name
-
-
 def _fits(form: Format, prefix: str, known: set[str]) -> bool:
     if prefix and not prefix.endswith('.'):
         return False
@@ -225,7 +222,8 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     Raises:
         CheckpointError: There is no Swin of a known format, or it is one that cannot be loaded.
     """
-    entries = {_bare(name): (name, value) for name, value in state_dict.items() if isinstance(name, str)}
+    wrappers = re.compile('|'.join(map(re.escape, WRAPPERS)))
+    entries = {wrappers.sub('', name): (name, value) for name, value in state_dict.items() if isinstance(name, str)}
     strange = next((name for name in entries if not name.isprintable()), None)
     if strange is not None:
         raise CheckpointError(f'the weights have a name that is no text: {printable(strange, 100)}')
@@ -267,17 +265,12 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
         parts['tensors'] = _to_ours(parts['tensors'], form)
     except (RuntimeError, IndexError) as error:
         raise CheckpointError('the weights have parts whose shapes do not fit each other, as no Swin has') from error
-    _check_dimensions(parts['tensors'])
-    return Translation(form, prefix, unused=unused, **parts)
-
-
-def _check_dimensions(tensors: Mapping[str, Tensor]) -> None:
-    """Make sure that tensors under the authors' names have as many dimensions as their names say."""
-    for name, tensor in tensors.items():
+    for name, tensor in parts['tensors'].items():
         known = _DIMENSIONS.search(name)
         if known and str(tensor.dim()) not in (known.lastgroup or '')[1:]:
             shape = printable(tuple(tensor.shape), 40)
             raise CheckpointError(f'the weights have {printable(name, 100)} of shape {shape}, as no Swin has')
+    return Translation(form, prefix, unused=unused, **parts)
 
 
 def variant_of(tensors: Mapping[str, Tensor]) -> Variant:
@@ -362,13 +355,3 @@ def unknown(names: Iterable[str], wanted: str) -> str:
             'StateDictType.FULL_STATE_DICT)'
         )
     return f'the weights are no {wanted} of a known format ({len(names)} entries, the first is {names[0]!r})'
-
-
-def no_weights(checkpoint: Mapping[str, Any]) -> str:
-    """Why a file's dictionary holds no tensors of a network, as the end of a sentence that begins with the file."""
-    if not checkpoint:
-        return 'is an empty dictionary: whatever wrote it had nothing to save'
-    keys = [printable(key, 80) for key in checkpoint]
-    if set(keys) >= _OPTIMIZER or any(key.startswith('optimizer') for key in keys):
-        return f'holds the state of an optimizer and no weights ({", ".join(keys[:5])}): give the file with the weights'
-    return f"holds no tensors ({', '.join(keys[:5])}): give a file with a network's weights"

@@ -16,9 +16,6 @@ from mmswin.checkpoints.export import TARGETS, Export, export
 from mmswin.checkpoints.reference_libraries import LIBRARIES
 from mmswin.errors import CheckpointError, RunError, nearest
 
-# Which library reads files of a format, to run next to mmswin, where it is not the one of that name.
-SOURCES = {'openmmlab': 'mmdet'}
-
 
 def _contents(exported: Export, as_safetensors: bool) -> bytes:
     if not as_safetensors:
@@ -33,11 +30,7 @@ def _contents(exported: Export, as_safetensors: bool) -> bytes:
 
 
 def _check_destination(destination: Path, overwrite: bool) -> bool:
-    """Whether a .safetensors file is wanted.
-
-    Raises:
-        RunError: The destination cannot be written as asked.
-    """
+    """Whether a .safetensors file is wanted; a RunError where it cannot be written."""
     if destination.is_dir():
         raise RunError(f'{destination} is a directory: name the file to write')
     if destination.exists() and not overwrite:
@@ -54,15 +47,10 @@ def _check_destination(destination: Path, overwrite: bool) -> bool:
 
 
 def _prove(target: str, translation: Translation, exported: Export, say: Callable[[str], None]) -> None:
-    """Say what was proved.
-
-    Raises:
-        CheckpointError: The conversion is wrong.
-    """
     say(f'read back  {proof.check_way_back(translation, exported)}')
     library, tensors, model = target, exported.tensors, exported.model
     if target not in LIBRARIES:  # mmswin's own names: the source's library is run instead
-        library = SOURCES.get(translation.format.name, translation.format.name)
+        library = translation.format.name.replace('openmmlab', 'mmdet')
         if library not in LIBRARIES:
             say('not run    the names stay as they are, so there is nothing to prove by running it')
             return

@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout  # torch needs it, too
 
 from mmswin.checkpoints.report import log
-from mmswin.checkpoints.transfer import Failed, Interrupted, beside, state, told_length, transfer
+from mmswin.checkpoints.transfer import Failed, Interrupted, beside, note_of, state, transfer
 from mmswin.checkpoints.untrusted.other_files import kind_of_other
 from mmswin.errors import CheckpointError, UnsafeCheckpointError
 
@@ -165,7 +165,7 @@ def _problem(part: Path, wanted: str) -> str | None:
         found = sha256(part)
         fault = f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its way'
         return None if found.startswith(wanted) else f'{fault} or has been exchanged'
-    if told_length(part) is None:
+    if note_of(part).get('told') is None:
         try:
             load_file(part)
         except UnsafeCheckpointError:

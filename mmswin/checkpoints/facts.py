@@ -48,11 +48,6 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) < 1000
 
 
-def _is_names(value: Any) -> bool:
-    """Class names, colours and the like."""
-    return isinstance(value, (Mapping, list, tuple, str)) and _is_plain(value)
-
-
 _META: dict[str, Callable[[Any], bool]] = {
     'epoch': _is_count,
     'iter': _is_count,
@@ -62,7 +57,10 @@ _META: dict[str, Callable[[Any], bool]] = {
     'exp_name': _is_text,
     'time': _is_text,
     'dataset_meta': lambda value: isinstance(value, Mapping) and _is_plain(value),
-    **dict.fromkeys(('CLASSES', 'PALETTE', 'classes', 'palette'), _is_names),
+    **dict.fromkeys(
+        ('CLASSES', 'PALETTE', 'classes', 'palette'),
+        lambda value: isinstance(value, (Mapping, list, tuple, str)) and _is_plain(value),
+    ),
 }
 _RUNTIME: dict[str, Callable[[Any], bool]] = {
     **_META,
@@ -96,7 +94,7 @@ def facts(checkpoint: Mapping[str, Any], directory: str | os.PathLike | None = N
             known = _STATES[key](value, directory)
             if known is not None:
                 kept[key] = known
-        elif _holds_tensors(value):
+        elif holds_tensors(value):
             kept[_name(key)] = _weights(value)
         elif _is_numbers(value):
             kept[key] = value
@@ -114,9 +112,10 @@ def _fits(known: Mapping[str, Callable[[Any], bool]], key: str, value: Any) -> b
     return known[key](value) if key in known else key.endswith('_version') and _is_text(value)
 
 
-def _holds_tensors(value: Any) -> bool:
+def holds_tensors(value: Any) -> bool:
+    """Whether a value is a tensor, or a mapping with one in it at any depth."""
     return isinstance(value, Tensor) or (
-        isinstance(value, Mapping) and any(_holds_tensors(item) for item in value.values())
+        isinstance(value, Mapping) and any(holds_tensors(item) for item in value.values())
     )
 
 
@@ -135,7 +134,7 @@ def _weights(value: Any) -> Any:
     return OrderedDict(
         (_name(key), _weights(item) if isinstance(item, Mapping) else item)
         for key, item in value.items()
-        if isinstance(key, str) and (_is_numbers(item) or _holds_tensors(item))
+        if isinstance(key, str) and (_is_numbers(item) or holds_tensors(item))
     )
 
 

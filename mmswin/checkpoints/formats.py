@@ -193,9 +193,6 @@ NETWORKS = ((V2, '.attn.logit_scale'), (MLP, '.spatial_mlp.weight'))
 
 # A plain vision transformer's, to timm's and MAE's names, which are ours. A norm of averaged tokens stands in for the final
 # one where that is missing.
-VIT_TIMM: Templates = (
-    ('blocks.{n}.gamma_{n}', 'blocks.{n}.ls{n}.gamma'),  # DeiT III of its authors
-)
 VIT_MMPRETRAIN: Templates = (
     ('patch_embed.projection.{*}', 'patch_embed.proj.{*}'),
     ('layers.{n}.ln{n}.{*}', 'blocks.{n}.norm{n}.{*}'),
@@ -209,7 +206,11 @@ VIT_MMPRETRAIN: Templates = (
 )
 VIT_FORMATS = (
     Format(
-        'timm', 'the names of timm', ('patch_embed.proj.weight',), ('blocks.0.attn.qkv.weight',), templates=VIT_TIMM
+        'timm',
+        'the names of timm',
+        patch=('patch_embed.proj.weight',),
+        attention=('blocks.0.attn.qkv.weight',),
+        templates=(('blocks.{n}.gamma_{n}', 'blocks.{n}.ls{n}.gamma'),),  # DeiT III of its authors
     ),
     Format(
         'mmpretrain',

@@ -38,14 +38,11 @@ _PROVENANCE = ('experiment_name', 'time', 'mmengine_version', 'mmdet_version', '
                'mmcv_version', 'seed', 'exp_name')  # fmt: skip
 
 
-def _sides(size: tuple[int, ...] | None) -> str:
-    return 'x'.join(map(str, size)) if size else 'cannot be told'
-
-
 def _window_row(translation: Translation) -> str:
     told = convert.windows_of(translation)
     shown = list(dict.fromkeys(window for window, _ in told.values()))
-    row = ', '.join(map(_sides, shown)) or 'any: the file does not tell its own'
+    row = ', '.join(resize.sides(window) if window else 'cannot be told' for window in shown)
+    row = row or 'any: the file does not tell its own'
     if len(shown) == 1 and shown[0] and shown[0][0] == shown[0][1]:
         row += f': window_size={shown[0][0]}'
     pretrained = [found[0] for name, (_, found) in told.items() if found and '.blocks.0.' in name]
@@ -58,14 +55,14 @@ def _image_size(translation: Translation) -> str | None:
     embedding = translation.tensors.get('absolute_pos_embed')
     if embedding is not None:
         grid = resize.grid_of(embedding)
-        return _sides(tuple(patch * n for n in grid)) if grid else None
+        return resize.sides(tuple(patch * n for n in grid)) if grid else None
     for name, mask in translation.derived.items():
         found = re.fullmatch(r'layers\.([0-9]{1,2})\.blocks\.[0-9]+\.attn_mask', name)
         if found and mask.dim() == 3:
             tokens = mask.shape[0] * mask.shape[1]
             side = math.isqrt(tokens)
             if side * side == tokens:
-                return _sides((side * patch * 2 ** int(found[1]),) * 2)
+                return resize.sides((side * patch * 2 ** int(found[1]),) * 2)
     return None
 
 
@@ -113,7 +110,7 @@ def _backbone(translation: Translation, variants: Variants) -> Rows:
     return [
         ('variant', f'{title} ({words_of(variant)})' if arch else title + words_of(variant)),
         ('window', _window_row(translation)),
-        ('images', f'{weight.shape[1]} channels, patches of {_sides(tuple(weight.shape[2:]))}, made for '
+        ('images', f'{weight.shape[1]} channels, patches of {resize.sides(tuple(weight.shape[2:]))}, made for '
                    f'{_image_size(translation) or "a size that the file does not tell"}'),
         ('else', f'mlp_ratio={ratio:g}, qkv_bias={any(name in tensors for name in bias)}, '
                  f'use_abs_pos_embed={"absolute_pos_embed" in tensors}, output norms: {", ".join(norms) or "none"}'),

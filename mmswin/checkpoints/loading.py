@@ -20,11 +20,8 @@ from mmswin.errors import CheckpointError
 
 __all__ = ['LoadReport', 'load_pretrained', 'load_weights', 'translate_classifier']
 
+_NORM = re.compile('norm[0-9]')  # behind a stage
 _BLOCK = re.compile(r'layers\.[0-9]{1,4}\.blocks\.[0-9]{1,4}(?=\.)')
-
-
-def _is_output_norm(name: str) -> bool:
-    return name.startswith('norm') and name[4:5].isdigit()
 
 
 def _block_of(name: str) -> str | None:
@@ -32,23 +29,15 @@ def _block_of(name: str) -> str | None:
     return found[0] if found else None
 
 
-def _sides(size: tuple[int, ...]) -> str:
-    return 'x'.join(str(side) for side in size)
-
-
 def _fit(
     module: nn.Module, name: str, tensor: Tensor, wanted: Tensor, derived: Mapping[str, Tensor]
 ) -> tuple[Tensor, str]:
-    """A tensor of the file, resized if it is for another window, image size or number of channels, and what was done.
-
-    Raises:
-        ValueError: It could be resized, but for a reason said.
-    """
+    """A tensor of the file, resized if it is for another window, image size or number of channels, and what was done."""
     if name.endswith('relative_position_bias_table') and tensor.shape[1:] == wanted.shape[1:]:
         index = derived.get(name.replace('bias_table', 'index'))
         old, new = resize.table_window(tensor.shape[0], index), module.get_submodule(name.rpartition('.')[0]).window
         if old and old != tuple(new) and (index is not None or tensor.shape != wanted.shape):
-            return resize.resize_bias_table(tensor, old, new), f'window {_sides(old)} to {_sides(new)}'
+            return resize.resize_bias_table(tensor, old, new), f'window {resize.sides(old)} to {resize.sides(new)}'
         if not old and tensor.shape != wanted.shape:
             raise ValueError(
                 f'its window is no square, and a table of {tensor.shape[0]} rows does not tell its sides: load it at '
@@ -57,9 +46,9 @@ def _fit(
     if name == 'absolute_pos_embed' and tensor.dim() in (3, 4):
         size = tuple(wanted.shape[2:])
         fitted = resize.resize_position_embedding(tensor, size)
-        before = f'{tensor.shape[1]} patches' if tensor.dim() == 3 else f'{_sides(tensor.shape[2:])} patches'
+        before = f'{tensor.shape[1]} patches' if tensor.dim() == 3 else f'{resize.sides(tensor.shape[2:])} patches'
         changed = resize.grid_of(tensor) not in (None, size)
-        return fitted, f'position embedding of {before} to {_sides(size)}' if changed else ''
+        return fitted, f'position embedding of {before} to {resize.sides(size)}' if changed else ''
     if name == 'patch_embed.proj.weight' and tensor.shape[1] != wanted.shape[1]:
         policy = getattr(module, 'in_channels_policy', 'zeros')
         fitted = resize.resize_channels(tensor, wanted.shape[1], policy)
@@ -69,11 +58,7 @@ def _fit(
 
 
 def _check_network(module: nn.Module, translation: Translation) -> None:
-    """Make sure that a file is for this version of Swin, and its position bias for these windows.
-
-    Raises:
-        CheckpointError: It is not; the message lacks the file's name.
-    """
+    """Make sure that a file is for this version of Swin, and its position bias for these windows."""
     theirs, ours = convert.network_of(translation.tensors), convert.network_of(module.state_dict())
     if theirs != ours:
         raise CheckpointError(f"the weights are a {theirs}'s and not a {ours}'s: set type='mmswin.{theirs}'")
@@ -93,18 +78,8 @@ def _short(window: tuple[int, int]) -> int | tuple[int, int]:
     return window[0] if window[0] == window[1] else window
 
 
-def _unbuilt(name: str, built: int) -> bool:
-    """Whether a tensor belongs to a stage, or to the merging into one, that the backbone does not need."""
-    found = re.match(r'layers\.([0-9]{1,4})\.', name)
-    return bool(found) and (int(found[1]) >= built or (int(found[1]) == built - 1 and '.downsample.' in name))
-
-
 def _match(module: nn.Module, translation: Translation, report: LoadReport) -> dict[str, Tensor]:
-    """Sort the file's tensors into the report and return what to load, fitted to the module's shapes.
-
-    Raises:
-        CheckpointError: They are for another network.
-    """
+    """Sort the file's tensors into the report and return what to load, fitted to the module's shapes."""
     built = len(module.layers)
     theirs = convert.variant_of(translation.tensors)
     theirs = theirs._replace(depths=theirs.depths[:built], num_heads=theirs.num_heads[:built])
@@ -117,10 +92,13 @@ def _match(module: nn.Module, translation: Translation, report: LoadReport) -> d
     report.new_blocks = [block for block in our_blocks if block and block not in their_blocks]
 
     def is_surplus(name: str) -> bool:
-        return _unbuilt(name, built) or _is_output_norm(name) or (partly and _block_of(name) not in our_blocks)
+        stage = re.match(r'layers\.([0-9]{1,4})\.', name)
+        # Of a stage, or of the merging into one, that the backbone does not need.
+        unbuilt = stage is not None and int(stage[1]) + ('.downsample.' in name) >= built
+        return unbuilt or bool(_NORM.match(name)) or (partly and _block_of(name) not in our_blocks)
 
     def is_optional(name: str) -> bool:
-        return _is_output_norm(name) or (partly and _block_of(name) in report.new_blocks)
+        return bool(_NORM.match(name)) or (partly and _block_of(name) in report.new_blocks)
 
     def cause(misfits: list[str]) -> str:
         reason = cause_of(theirs, ours, module.variants, misfits, lambda arch: f'Swin-{arch[0].upper()}')

@@ -19,8 +19,6 @@ from mmswin.checkpoints.report import log
 from mmswin.checkpoints.untrusted import load_file, local_path
 from mmswin.errors import CheckpointError, RunError, UnsafeCheckpointError, printable
 
-# What mmengine calls local files and URLs; names like torchvision://resnet50 are left to it.
-SCHEMES = ('', 'http://', 'https://')
 # For each run that is under way, the files and directories that it trusts.
 _trusted: list[set[str]] = []
 
@@ -29,7 +27,8 @@ def register() -> None:
     """Give mmengine :func:`load_from_mmswin` for files and URLs, by its own means of adding loaders."""
     from mmengine.runner import CheckpointLoader
 
-    CheckpointLoader.register_scheme(SCHEMES, load_from_mmswin, force=True)
+    # Local files and URLs; names like torchvision://resnet50 are left to it.
+    CheckpointLoader.register_scheme(('', 'http://', 'https://'), load_from_mmswin, force=True)
 
 
 def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
@@ -60,11 +59,7 @@ def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]
 
 
 def _load_in_full(filename: str, map_location: Any) -> dict[str, Any]:
-    """Read a checkpoint with pickle, which runs whatever the file asks for.
-
-    Raises:
-        CheckpointError: The file cannot be read.
-    """
+    """Read a checkpoint with pickle, which runs whatever the file asks for."""
     try:
         loaded = torch.load(local_path(filename), map_location=map_location, weights_only=False)
     except Exception as error:  # a class that is not installed, or anything the file's code may raise

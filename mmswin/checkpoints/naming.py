@@ -19,43 +19,25 @@ _GAP = re.compile(r'\{(?:(\*)|(\d*)n([+-]\d+)?)\}')
 @lru_cache(maxsize=4096)
 def _compiled(template: str) -> tuple[re.Pattern, tuple[tuple[int, int] | None, ...], str]:
     """The pattern that a template stands for, (factor, offset) of each number, and a format string."""
-    gaps = list(_GAP.finditer(template))
-    regex, text, end = '', '', 0
-    for gap in gaps:
-        literal = template[end : gap.start()]
-        regex += re.escape(literal) + ('(.+)' if gap[1] else r'([0-9]{1,4})')
-        text += literal + '{}'
-        end = gap.end()
-    numbers = tuple(None if gap[1] else (int(gap[2] or 1), int(gap[3] or 0)) for gap in gaps)
-    return re.compile(regex + re.escape(template[end:])), numbers, text + template[end:]
+    parts = _GAP.split(template)
+    literals, gaps = parts[::4], list(zip(parts[1::4], parts[2::4], parts[3::4]))
+    wild = ['(.+)' if star else '([0-9]{1,4})' for star, _, _ in gaps]
+    regex = ''.join(re.escape(literal) + gap for literal, gap in zip(literals, [*wild, '']))
+    numbers = tuple(None if star else (int(factor or 1), int(offset or 0)) for star, factor, offset in gaps)
+    return re.compile(regex), numbers, '{}'.join(literals)
 
 
 def match(name: str, template: str) -> list[int | str] | None:
     """What the gaps of a template stand for in a name, in order; None if it does not fit."""
     pattern, numbers, _ = _compiled(template)
     found = pattern.fullmatch(name)
-    if not found:
-        return None
     values: list[int | str] = []
-    for text, counted in zip(found.groups(), numbers):
-        if counted is None:
-            values.append(text)
-            continue
-        factor, offset = counted
-        value, rest = divmod(int(text) - offset, factor)
-        if rest or value < 0:
+    for text, counted in zip(found.groups(), numbers) if found else ():
+        value, rest = divmod(int(text) - counted[1], counted[0]) if counted else (text, 0)
+        if rest or (counted and value < 0):
             return None
         values.append(value)
-    return values
-
-
-def fill(template: str, values: Iterable[int | str]) -> str:
-    """The name that a template gives with its gaps filled."""
-    _, numbers, text = _compiled(template)
-    filled = [
-        value if counted is None else counted[0] * int(value) + counted[1] for value, counted in zip(values, numbers)
-    ]
-    return text.format(*filled)
+    return values if found else None
 
 
 def rename(name: str, templates: Iterable[tuple[str, str]]) -> str:
@@ -63,7 +45,9 @@ def rename(name: str, templates: Iterable[tuple[str, str]]) -> str:
     for pattern, target in templates:
         values = match(name, pattern)
         if values is not None:
-            return fill(target, values)
+            _, numbers, text = _compiled(target)
+            pairs = zip(values, numbers)
+            return text.format(*(counted[0] * value + counted[1] if counted else value for value, counted in pairs))
     return name
 
 

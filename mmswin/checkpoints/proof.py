@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmswin.checkpoints import convert, resize
 from mmswin.checkpoints.convert import Translation
@@ -16,7 +16,6 @@ from mmswin.checkpoints.export import Export
 from mmswin.checkpoints.reference_libraries import (
     LIBRARIES,
     OUR_BLOCKS,
-    Structure,
     arguments_of,
     build,
     stage_outputs,
@@ -77,17 +76,7 @@ def check_way_back(original: Translation, exported: Export) -> str:
 
 def _bytes(tensor: Tensor) -> Tensor:
     """A tensor's bytes: NaN is not equal to itself."""
-    return tensor.reshape(-1).contiguous().view(torch.uint8)
-
-
-def our_model(translation: Translation, structure: Structure, **options: Any) -> nn.Module:
-    """mmswin's backbone with a file's weights, in float32."""
-    from mmswin.registry import MODELS
-
-    arguments = {**arguments_of(structure), 'attn_backend': 'reference', **options}
-    model = MODELS.build({'type': f'mmswin.{structure.network}', **arguments})
-    model.load_state_dict({**translation.tensors, **translation.derived}, strict=False)
-    return model.float().eval()
+    return tensor.detach().reshape(-1).contiguous().view(torch.uint8)
 
 
 def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor], model: str) -> str:
@@ -105,10 +94,12 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
     Raises:
         CheckpointError: The networks differ, or the library does not take the tensors.
     """
-    full = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    from mmswin.registry import MODELS
+
     spoilt = not_finite(tensors)
     if spoilt:
         return _not_run(library, f'{len(spoilt)} tensors hold NaN or infinity, the first is {spoilt[0]}')
+    full = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     try:
         structure = structure_of(translation)
     except CheckpointError as error:
@@ -123,7 +114,16 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         return _not_run(library, f'it cannot be run here: {str(error).partition(chr(10))[0]}')
-    ours = our_model(translation, structure, shift_small_maps=_NO_SHIFT_ON_SMALL_MAPS.isdisjoint({library, model}))
+    ours = MODELS.build(
+        {
+            **arguments_of(structure),
+            'type': f'mmswin.{structure.network}',
+            'attn_backend': 'reference',
+            'shift_small_maps': _NO_SHIFT_ON_SMALL_MAPS.isdisjoint({library, model}),
+        }
+    )
+    ours.load_state_dict({**translation.tensors, **translation.derived}, strict=False)
+    ours = ours.float().eval()
     image = torch.rand(1, structure.channels, *structure.image, generator=torch.Generator().manual_seed(0)) * 4 - 2
     expected, found = stage_outputs(ours, OUR_BLOCKS, image), stage_outputs(theirs, LIBRARIES[library][1], image)
     named = f'{library} {import_module(library).__version__}'

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -90,16 +91,8 @@ def structure_of(translation: Translation) -> Structure:
     )
 
 
-def _whole(value: float) -> float:
-    return int(value) if value == int(value) else value
-
-
 def _load(model: nn.Module, tensors: Mapping[str, Tensor] | None, optional: str) -> nn.Module:
-    """Put the tensors in; only names that fit ``optional`` may be missing, and none may be left over.
-
-    Raises:
-        CheckpointError: The names or shapes are not the library's.
-    """
+    """Put the tensors in; only names that fit ``optional`` may be missing, and none may be left over."""
     model.eval()  # mmdet's returns nothing
     if tensors is None:
         return model
@@ -119,7 +112,8 @@ def arguments_of(s: Structure) -> dict[str, Any]:
     return dict(
         embed_dims=s.embed_dims, depths=s.depths, num_heads=s.num_heads, in_channels=s.channels, patch_size=s.patch,
         strides=(s.patch, *[2] * (len(s.depths) - 1)), out_indices=tuple(range(len(s.depths))),
-        window_size=s.window if s.window[0] != s.window[1] else s.window[0], mlp_ratio=_whole(s.mlp_ratio),
+        window_size=s.window if s.window[0] != s.window[1] else s.window[0],
+        mlp_ratio=int(s.mlp_ratio) if s.mlp_ratio == int(s.mlp_ratio) else s.mlp_ratio,
         qkv_bias=s.qkv_bias, patch_norm=s.patch_norm, use_abs_pos_embed=s.grid is not None, pretrain_img_size=s.image,
         drop_path_rate=0.0, **more,
     )  # fmt: skip
@@ -132,12 +126,9 @@ def _backbone_of(tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor] | No
     return inside or dict(tensors)
 
 
-def _openmmlab(module: str) -> Callable[..., nn.Module]:
-    def build(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
-        network = importlib.import_module(module).SwinTransformer(**arguments_of(s))
-        return _load(network, _backbone_of(tensors), r'norm\d')
-
-    return build
+def _openmmlab(library: str, s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
+    network = importlib.import_module(f'{library}.models.backbones.swin').SwinTransformer(**arguments_of(s))
+    return _load(network, _backbone_of(tensors), r'norm\d')
 
 
 def _mmpretrain(s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:
@@ -213,8 +204,8 @@ def _transformers(s: Structure, tensors: Mapping[str, Tensor] | None, model: str
 
 # The builders, and where each library keeps the last block of a stage; {n} is the stage.
 LIBRARIES: dict[str, tuple[Callable[..., nn.Module], str]] = {
-    'mmdet': (_openmmlab('mmdet.models.backbones.swin'), r'stages\.(\d+)\.blocks\.\d+'),
-    'mmseg': (_openmmlab('mmseg.models.backbones.swin'), r'stages\.(\d+)\.blocks\.\d+'),
+    'mmdet': (partial(_openmmlab, 'mmdet'), r'stages\.(\d+)\.blocks\.\d+'),
+    'mmseg': (partial(_openmmlab, 'mmseg'), r'stages\.(\d+)\.blocks\.\d+'),
     'mmpretrain': (_mmpretrain, r'stages\.(\d+)\.blocks\.\d+'),
     'timm': (_timm, r'layers\.(\d+)\.blocks\.\d+'),
     'torchvision': (_torchvision, r'features\.([13579])\.\d+'),
@@ -234,14 +225,11 @@ def stage_outputs(model: nn.Module, blocks: str, image: Tensor) -> list[Tensor]:
     last = {match[1]: module for name, module in model.named_modules() if (match := re.fullmatch(blocks, name))}
     found: dict[str, Tensor] = {}
 
-    def keep(stage: str) -> Callable:
-        def hook(_module: nn.Module, _args: Any, out: Any) -> None:
-            out = out[0] if isinstance(out, tuple) else out
-            found[stage] = out.reshape(out.shape[0], -1, out.shape[-1])
+    def keep(stage: str, _module: nn.Module, _args: Any, out: Any) -> None:
+        out = out[0] if isinstance(out, tuple) else out
+        found[stage] = out.reshape(out.shape[0], -1, out.shape[-1])
 
-        return hook
-
-    handles = [module.register_forward_hook(keep(stage)) for stage, module in last.items()]
+    handles = [module.register_forward_hook(partial(keep, stage)) for stage, module in last.items()]
     try:
         with torch.no_grad():
             model(image)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +24,14 @@ def table_window(rows: int, index: Tensor | None = None) -> tuple[int, int] | No
     Returns:
         The window; None if it cannot be told.
     """
-    if index is not None:
-        window = _window_of_index(index, rows)
-        if window:
+    if index is not None and index.numel() and not index.is_floating_point() and not index.is_complex():
+        tokens = math.isqrt(index.numel())
+        # Seen from the first token, the index falls by one from column to column and by more to the next row.
+        first = index.flatten()[:tokens].long()
+        steps = (first[:-1] - first[1:] != 1).nonzero()
+        columns = int(steps[0]) + 1 if len(steps) else tokens
+        window = tokens // columns, columns
+        if (2 * window[0] - 1) * (2 * window[1] - 1) == rows:
             return window
     side = math.isqrt(rows)
     return ((side + 1) // 2,) * 2 if side * side == rows and side % 2 else None
@@ -42,26 +46,14 @@ def offset_windows(offsets: Tensor) -> tuple[tuple[int, int], tuple[int, int]] |
     Returns:
         Both as (rows, columns); None if the tensor is no such table. Windows of one token tell no pretrained one.
     """
-    if offsets.dim() != 4 or offsets.shape[3] != 2 or not offsets.numel() or not offsets.is_floating_point():
+    if offsets.dim() != 4 or offsets.shape[3] != 2 or not offsets.numel():
         return None
-    if offsets.is_meta:
+    if not offsets.is_floating_point() or offsets.is_meta:
         return None
     window = (offsets.shape[1] + 1) // 2, (offsets.shape[2] + 1) // 2
     largest = (8.0 ** offsets[0, -1, -1].double() - 1).tolist()
     known = [round(1 + 8 * (side - 1) / most) if most > 1e-6 else side for side, most in zip(window, largest)]
     return window, (known[0], known[1])
-
-
-def _window_of_index(index: Tensor, rows: int) -> tuple[int, int] | None:
-    if not index.numel() or index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
-        return None
-    tokens = math.isqrt(index.numel())
-    # Seen from the first token, the index falls by one from column to column and by more to the next row.
-    first = index.flatten()[:tokens].long()
-    steps = (first[:-1] - first[1:] != 1).nonzero()
-    columns = int(steps[0]) + 1 if len(steps) else tokens
-    window = tokens // columns, columns
-    return window if (2 * window[0] - 1) * (2 * window[1] - 1) == rows else None
 
 
 def resize_bias_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
@@ -75,6 +67,11 @@ def resize_bias_table(table: Tensor, old: tuple[int, int], new: tuple[int, int])
     heads = table.shape[1]
     grid = table.t().reshape(1, heads, 2 * old[0] - 1, 2 * old[1] - 1)
     return _bicubic(grid, (2 * new[0] - 1, 2 * new[1] - 1)).reshape(heads, -1).t().contiguous()
+
+
+def sides(size: tuple[int, ...]) -> str:
+    """A size in words, such as ``7x7``."""
+    return 'x'.join(map(str, size))
 
 
 def grid_of(embedding: Tensor) -> tuple[int, int] | None:
@@ -110,24 +107,10 @@ def resize_position_embedding(embedding: Tensor, size: tuple[int, int]) -> Tenso
     return embedding if tuple(embedding.shape[2:]) == tuple(size) else _bicubic(embedding, size)
 
 
-def _zeros(weight: Tensor, extra: int) -> Tensor:
-    return torch.cat([weight, weight.new_zeros(weight.shape[0], extra, *weight.shape[2:])], dim=1)
-
-
-def _mean(weight: Tensor, extra: int) -> Tensor:
-    return torch.cat([weight, weight.mean(dim=1, keepdim=True).expand(-1, extra, -1, -1)], dim=1)
-
-
-def _repeat(weight: Tensor, extra: int) -> Tensor:
-    channels = weight.shape[1]
-    repeated = weight.repeat(1, -(-(channels + extra) // channels), 1, 1)[:, : channels + extra]
-    return repeated * (channels / (channels + extra))
-
-
 # What filters of further input channels start from. zeros: the output is that of the channels that the file knows,
 # whatever the others show. mean: the average filter. repeat: the filters again in turn, all scaled so that the output
 # keeps its size.
-CHANNEL_POLICIES: dict[str, Callable[[Tensor, int], Tensor]] = {'zeros': _zeros, 'mean': _mean, 'repeat': _repeat}
+CHANNEL_POLICIES = ('zeros', 'mean', 'repeat')
 
 
 def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
@@ -139,7 +122,7 @@ def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
     Args:
         weight: ``C x channels of the file x patch x patch``.
         channels: The number wanted.
-        policy: A key of :data:`CHANNEL_POLICIES`.
+        policy: One of :data:`CHANNEL_POLICIES`.
 
     Raises:
         ValueError: Fewer channels, but more than one.
@@ -154,4 +137,7 @@ def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
         )
     if have == 1:
         return weight.expand(-1, channels, -1, -1) / channels
-    return CHANNEL_POLICIES[policy](weight, channels - have)
+    if policy == 'repeat':
+        return weight.repeat(1, -(-channels // have), 1, 1)[:, :channels] * (have / channels)
+    new = weight.mean(dim=1, keepdim=True) if policy == 'mean' else weight.new_zeros(())
+    return torch.cat([weight, new.expand(weight.shape[0], channels - have, *weight.shape[2:])], dim=1)

@@ -54,7 +54,7 @@ def beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
-def _note(part: Path) -> dict[str, Any]:
+def note_of(part: Path) -> dict[str, Any]:
     """What was noted when the transfer of a part began."""
     try:
         return dict(json.loads(beside(part, '.json').read_text(encoding='utf-8')))
@@ -64,14 +64,9 @@ def _note(part: Path) -> dict[str, Any]:
 
 def state(url: str, part: Path) -> tuple[int, str]:
     """Bytes of an earlier attempt, and the server's mark of that version of the file; (0, '') to begin anew."""
-    note = _note(part)
+    note = note_of(part)
     known = note.get('url') == url and note.get('version') and part.is_file()
     return (part.stat().st_size, note['version']) if known else (0, '')
-
-
-def told_length(part: Path) -> int | None:
-    """How many bytes the server said that the file has."""
-    return _note(part).get('told')
 
 
 def transfer(url: str, part: Path) -> None:

@@ -211,13 +211,6 @@ def _statistic(machine: Machine, owner: Any, name: Any) -> Name:
     return Name(f'{owner}.{name}')
 
 
-def empty_log() -> Any:
-    """mmengine's HistoryBuffer, to be filled; the statistics that it knows stay its own."""
-    from mmengine.logging import HistoryBuffer
-
-    return HistoryBuffer()
-
-
 def fill_log(machine: Machine, log: Any, state: Any) -> None:
     """Give a HistoryBuffer the file's values."""
     need(type(state) is dict, 'is damaged: the state of a log buffer is no dictionary')
