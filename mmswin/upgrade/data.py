@@ -202,11 +202,8 @@ class DataUpgrade:
 
 def _leaves_out_zero(kind: str) -> bool:
     """Whether a data set of mmseg takes label 0 for "no class" unless it is told otherwise."""
-    for found in resolve_type(kind, 'mmseg'):
-        argument = inspect.signature(found).parameters.get('reduce_zero_label')
-        if argument is not None:
-            return argument.default is True
-    return False
+    arguments = [inspect.signature(found).parameters.get('reduce_zero_label') for found in resolve_type(kind, 'mmseg')]
+    return any(argument is not None and argument.default is True for argument in arguments)
 
 
 def _leaves(dataset: dict[str, Any]) -> list[dict[str, Any]]:

@@ -28,7 +28,21 @@ def read_old(path: Path) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # The file is a program of somebody else's: anything may go wrong in it.
         raise RunError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     values = cfg.to_dict()
-    _check_kind(path, values)
+    new = [key for key in _NEW_KEYS if key in values]
+    if new:
+        raise RunError(
+            f'{path} has {new[0]}, which only files for mmdet 3.x and mmseg 1.x have: {_NOTHING}; to use this '
+            "package's backbone, set type='mmswin.SwinTransformer' in it"
+        )
+    if not isinstance(values.get('model'), dict) or 'type' not in values['model']:
+        raise RunError(
+            f'{path} holds no model: give the configuration that one trains with, not one of the files in '
+            '_base_ that it is made of'
+        )
+    if not any(key in values for key in _OLD_KEYS):
+        raise RunError(
+            f'{path} has a model and none of {", ".join(_OLD_KEYS)}: this is no configuration of mmdet 2.x or mmseg 0.x'
+        )
     return values
 
 
@@ -66,21 +80,3 @@ def _bases_of(path: Path) -> list[str]:
                 value = ast.literal_eval(node.value)
                 return [base for base in ([value] if isinstance(value, str) else value) if isinstance(base, str)]
     return []
-
-
-def _check_kind(path: Path, values: dict[str, Any]) -> None:
-    new = [key for key in _NEW_KEYS if key in values]
-    if new:
-        raise RunError(
-            f'{path} has {new[0]}, which only files for mmdet 3.x and mmseg 1.x have: {_NOTHING}; to use this '
-            "package's backbone, set type='mmswin.SwinTransformer' in it"
-        )
-    if not isinstance(values.get('model'), dict) or 'type' not in values['model']:
-        raise RunError(
-            f'{path} holds no model: give the configuration that one trains with, not one of the files in '
-            '_base_ that it is made of'
-        )
-    if not any(key in values for key in _OLD_KEYS):
-        raise RunError(
-            f'{path} has a model and none of {", ".join(_OLD_KEYS)}: this is no configuration of mmdet 2.x or mmseg 0.x'
-        )

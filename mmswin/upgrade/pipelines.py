@@ -197,8 +197,7 @@ class PipelineUpgrade:
         return self._preprocess(old.path, values)
 
     def _choice(self, old: Section) -> list[dict[str, Any]]:
-        branches = enumerate(old.get('policies'))
-        new = [self._all(branch, f'{old.path}.policies.{index}') for index, branch in branches]
+        new = [self._all(branch, f'{old.path}.policies.{index}') for index, branch in enumerate(old['policies'])]
         self.report.done('AutoAugment.policies -> RandomChoice.transforms')
         return [{'type': 'RandomChoice', 'transforms': new}]
 

@@ -125,7 +125,12 @@ def render(upgraded: Upgraded, base: str | None = None, target: Path | None = No
         chapters = _named(upgraded.settings)
     else:
         where = (target or Path('.') / 'new.py').resolve().parent
-        found = _read_base(base)
+        if not Path(base).is_file():
+            raise RunError(f'--base {base} does not exist')
+        try:
+            found = Config.fromfile(base)
+        except Exception as error:  # The file is a program: anything may go wrong in it.
+            raise RunError(f'--base {base} cannot be read: {type(error).__name__}: {error}') from error
         if found.get('default_scope') != upgraded.settings['default_scope']:
             raise RunError(
                 f'--base {base} is for {found.get("default_scope")}, and {upgraded.source} for '
@@ -137,15 +142,6 @@ def render(upgraded: Upgraded, base: str | None = None, target: Path | None = No
             lines += ['', f'# {_CHAPTERS[name]}']
         lines.append(assignment(name, value))
     return '\n'.join(lines) + '\n'
-
-
-def _read_base(path: str) -> Config:
-    if not Path(path).is_file():
-        raise RunError(f'--base {path} does not exist')
-    try:
-        return Config.fromfile(path)
-    except Exception as error:  # The file is a program: anything may go wrong in it.
-        raise RunError(f'--base {path} cannot be read: {type(error).__name__}: {error}') from error
 
 
 def _header(upgraded: Upgraded) -> list[str]:

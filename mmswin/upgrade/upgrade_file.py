@@ -25,8 +25,11 @@ def upgrade_file(
     """
     target = None if new is None else Path(new)
     if target is not None:
-        if target.exists() and Path(old).exists() and target.samefile(old):
-            raise RunError(f'{target} is the old config itself; choose another name for the new one')
+        for what, other in (('old config', old), ('base', base)):
+            if other and target.exists() and Path(other).exists() and target.samefile(other):
+                raise RunError(f'{target} is the {what} itself; choose another name for the new one')
+        if target.is_dir():
+            raise RunError(f'{target} is a directory: name the file to write')
         if target.exists() and not overwrite:
             raise RunError(f'{target} exists; choose another name or add --overwrite')
         if not target.parent.is_dir():

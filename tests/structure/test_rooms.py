@@ -52,7 +52,7 @@ ROOM_LINES = {
     'inference': 2_085,  # with classification, exported programs, pictures of SimMIM and names of any kind
     'necks': 235,
     'ops': 2_340,
-    'upgrade': 1_716,  # with RepPoints V2
+    'upgrade': 1_707,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60

@@ -36,16 +36,20 @@ def test_without_a_name_the_text_comes_back(old_detector: Callable[..., Path]) -
     [
         ('there.py', 'there.py exists; choose another name or add --overwrite'),
         ('old.py', 'is the old config itself'),
+        ('base.py', 'is the base itself'),
+        ('', 'is a directory'),
         ('nowhere/new.py', 'is no directory'),
     ],
 )
 def test_a_target_that_cannot_be(target: str, words: str, old_detector: Callable[..., Path], tmp_path: Path) -> None:
     old = old_detector()
-    (tmp_path / 'there.py').write_text('mine = 1\n')
-    before = old.read_text()
+    base = tmp_path / 'base.py'
+    for path in (tmp_path / 'there.py', base):
+        path.write_text("default_scope = 'mmdet'\n")
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
     with pytest.raises(RunError, match=words):
-        upgrade_file(str(old), str(tmp_path / target), overwrite=target == 'old.py')
-    assert ((tmp_path / 'there.py').read_text(), old.read_text()) == ('mine = 1\n', before)
+        upgrade_file(str(old), str(tmp_path / target), base=str(base), overwrite=target in ('old.py', 'base.py'))
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
 
 def test_only_what_differs_from_a_base(
