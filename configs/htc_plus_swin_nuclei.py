@@ -1,11 +1,6 @@
 # Nuclei by a small HTC++ without its semantic branch, with the data and the schedule of mask_rcnn_swin_nuclei.py.
-_base_ = [
-    '_base_/models/htc_plus_swin_b.py',
-    '_base_/datasets/nuclei.py',
-    '_base_/schedules/random_weights.py',
-    '_base_/runtime.py',
-]
-epochs, channels = 30, 64
+_base_ = ['_base_/models/htc_plus_swin_b.py', '_base_/datasets/nuclei.py', '_base_/schedules/random_weights.py']
+channels = 64
 norm = dict(type='GN', num_groups=16)
 heads = dict(num_classes=1, in_channels=channels, conv_out_channels=channels, norm_cfg=norm)
 regions = dict(out_channels=channels, finest_scale=14)
@@ -36,7 +31,7 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300), rcnn=dict(max_per_img=200)),
 )
-train_cfg = dict(max_epochs=epochs, val_interval=10)
-param_scheduler = [_base_.warm_up, dict(_base_.decay, T_max=epochs)]
-default_hooks = dict(checkpoint=dict(interval=10, save_best='coco/segm_mAP'), logger=dict(interval=10))
+train_cfg = dict(max_epochs=30)
+param_scheduler = [_base_.warm_up, dict(_base_.decay, T_max=30)]
+default_hooks = dict(checkpoint=dict(save_best='coco/segm_mAP'))
 randomness = dict(seed=0)

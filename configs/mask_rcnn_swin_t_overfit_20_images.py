@@ -4,7 +4,6 @@ _base_ = [
     '_base_/models/mask_rcnn_swin_small.py',
     '_base_/datasets/coco_instance.py',
     '_base_/schedules/random_weights.py',
-    '_base_/runtime.py',
 ]
 
 size = dict(type='Resize', scale=(336, 224), keep_ratio=True)

@@ -1,25 +1,9 @@
 # Blood cells by a small RepPoints V2, with the data and the schedule of faster_rcnn_swin_bccd.py.
 _base_ = [
     '_base_/models/reppointsv2_swin_t.py',
+    '_base_/models/reppointsv2_small.py',
     '_base_/datasets/bccd.py',
     '_base_/schedules/random_weights.py',
-    '_base_/runtime.py',
 ]
-epochs, channels = 60, 64
-norm = dict(type='GN', num_groups=16)
-model = dict(
-    backbone=dict(embed_dims=48, drop_path_rate=0.1, with_cp=False, init_cfg=None),
-    neck=dict(in_channels=[96, 192, 384], out_channels=channels, norm_cfg=norm),
-    bbox_head=dict(
-        num_classes=3,
-        in_channels=channels,
-        feat_channels=channels,
-        point_feat_channels=channels,
-        corner_channels=32,
-        norm_cfg=norm,
-    ),
-)
-train_cfg = dict(max_epochs=epochs, val_interval=10)
-param_scheduler = [_base_.warm_up, dict(_base_.decay, T_max=epochs)]
-default_hooks = dict(checkpoint=dict(interval=10), logger=dict(interval=10))
+model = dict(_base_.small, bbox_head=dict(_base_.small.bbox_head, num_classes=3))
 randomness = dict(seed=0)
