@@ -182,9 +182,9 @@ def find_variant(variants: dict[str, dict], arch: str) -> dict:
     Raises:
         ValueError: There is none.
     """
-    if arch not in variants:
+    if str(arch) not in variants:
         raise ArgumentError(f'arch={arch!r} is unknown; choose one of {str(list(variants))[1:-1]}')
-    return variants[arch]
+    return variants[str(arch)]
 
 
 def resolve_variant(
@@ -199,7 +199,7 @@ def resolve_variant(
     Raises:
         ValueError: The variant is unknown, or a value is no positive integer (or sequence of them).
     """
-    variant = find_variant(variants, next(iter(variants)) if arch is None else ALIASES.get(arch, arch))
+    variant = find_variant(variants, next(iter(variants)) if arch is None else ALIASES.get(str(arch), arch))
     embed_dims = variant['embed_dims'] if embed_dims is None else embed_dims
     embed_dims = positive_int('embed_dims', embed_dims)
     depths = _positive_ints('depths', variant['depths'] if depths is None else depths)

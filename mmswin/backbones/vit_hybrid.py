@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmswin.backbones import arguments
 from mmswin.backbones.base import contiguous
 from mmswin.backbones.vit_pyramid import ViTPyramid
 from mmswin.ops.windows import is_recording
@@ -152,6 +153,7 @@ class ViTHybrid(ViTPyramid):
     variants = VARIANTS
 
     def __init__(self, *, arch: str = 'r50-vit-base-patch16', **vit) -> None:
+        arguments.refuse(vit, ('patch_size',), 'is no argument of ViTHybrid, whose patches have 16 pixels')
         super().__init__(arch=arch, **vit, patch_size=16)
         self.num_features = [*WIDTHS[:2], *self.num_features[2:]]
 

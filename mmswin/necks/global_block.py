@@ -49,7 +49,7 @@ class GlobalBlock(BaseModule):
         init_cfg: dict[str, Any] | None = _NORMAL,
     ) -> None:
         super().__init__(init_cfg)
-        if channels % num_heads:
+        if num_heads < 1 or channels % num_heads:
             raise ValueError(f'num_heads={num_heads} does not divide channels={channels}')
         self.channels = channels
         self.block = Block(

@@ -110,7 +110,9 @@ def _say_once() -> None:
 def _drops_inside(module: nn.Module) -> bool:
     """Whether random numbers are drawn between the parts."""
     attn = getattr(module, 'attn', None)
-    return (attn is not None and attn.training and attn.attn_drop > 0) or any(
+    # With gradients also where training begins before backward, which would compute attention again with dropout.
+    attends = attn is not None and (attn.training or torch.is_grad_enabled())
+    return (attends and attn.attn_drop > 0) or any(
         isinstance(part, nn.Dropout) and part.training and part.p > 0 for part in module.modules()
     )
 

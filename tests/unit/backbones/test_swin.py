@@ -78,6 +78,7 @@ def test_registry_builds_it_by_scope_from_either_library():
     ('change', 'part'),
     [
         (dict(arch='huge'), "arch='huge' is unknown; choose one of 'tiny', 'small', 'base', 'large'"),
+        (dict(arch=dict(embed_dims=96)), "arch={'embed_dims': 96} is unknown"),
         (dict(window_size=0), 'window_size=0 must be a positive integer or a pair'),
         (dict(window_size=(7, 7, 7)), 'window_size=(7, 7, 7)'),
         (dict(window_size=3.5), 'window_size=3.5'),

@@ -68,3 +68,8 @@ def test_files_and_frozen_parts(net):
     sum(out.square().mean() for out in outs).backward()
     trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert trained == {name for name in net.state_dict() if name.startswith(('blocks', 'norm'))}
+
+
+def test_another_patch_is_refused():
+    with pytest.raises(ValueError, match='patch_size'):
+        ViTHybrid(**SMALL, patch_size=8)

@@ -101,6 +101,14 @@ def test_outputs_may_be_changed_in_place(part, autocast):
         assert (mine - expected).norm() < (0.1 if autocast else 1e-4) * expected.norm() + 1e-3
 
 
+def test_training_that_begins_before_backward_drops_nothing():
+    net, found = _net('auto', attn_drop_rate=0.5).eval(), []
+    for late in (False, True):
+        loss = sum(out.sin().sum() for out in net.eval()(_image()))
+        found.append(torch.autograd.grad(loss, list(net.train(late).parameters())))
+    torch.testing.assert_close(*found)
+
+
 def test_backward_makes_no_map_of_zeros():
     net = _net('auto', torch.float32)
     loss = sum(out.square().sum() for out in net(_image(torch.float32)))

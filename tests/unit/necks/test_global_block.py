@@ -43,5 +43,7 @@ def test_weights_start_small_and_paths_are_dropped_in_training_alone() -> None:
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match='num_heads=3 .*channels=8'):
         GlobalBlock(8, 3)
+    with pytest.raises(ValueError, match='num_heads=0'):
+        GlobalBlock(8, 0)
     with pytest.raises(ValueError, match='4 channels'):
         GlobalBlock(8, 2)([torch.zeros(1, 4, 3, 3)])
