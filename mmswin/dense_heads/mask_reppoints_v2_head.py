@@ -57,33 +57,19 @@ class MaskRepPointsV2Head(RepPointsV2Head):
         return (*super().classify(cls_feat), self.controller(cls_feat))
 
     def loss_by_feat(
-        self,
-        cls_scores: list[Tensor],
-        param_preds: list[Tensor],
-        pts_preds_init: list[Tensor],
-        pts_preds_refine: list[Tensor],
-        corner_scores: list[Tensor],
-        corner_offsets: list[Tensor],
-        foregrounds: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict],
-        batch_gt_instances_ignore: list[InstanceData] | None = None,
+        self, cls_scores: list[Tensor], param_preds: list[Tensor], pts_preds_init: list[Tensor], *others: Any
     ) -> dict[str, Tensor | list[Tensor]]:
         """Losses of boxes; what the mask head needs is then in :meth:`get_positive_infos`."""
-        device = cls_scores[0].device
+        *maps, instances, metas, ignored = others
         centered = [
             InstanceData(
                 bboxes=image.bboxes,
                 labels=image.labels,
-                centers=mask_centers(image.masks.to_tensor(torch.bool, device), image.bboxes),
+                centers=mask_centers(image.masks.to_tensor(torch.bool, image.bboxes.device), image.bboxes),
             )
-            for image in batch_gt_instances
+            for image in instances
         ]
-        points = (pts_preds_init, pts_preds_refine)
-        verified = (corner_scores, corner_offsets, foregrounds)
-        losses = super().loss_by_feat(
-            cls_scores, *points, *verified, centered, batch_img_metas, batch_gt_instances_ignore
-        )
+        losses = super().loss_by_feat(cls_scores, pts_preds_init, *maps, centered, metas, ignored)
         self._positive_infos = []
         places, strides = self._places(pts_preds_init)
         for image, (places_of, objects) in enumerate(self._samples):
@@ -214,17 +200,14 @@ class AuxiliaryMaskHead(CondInstMaskHead):
     ) -> dict[str, Tensor]:
         """Losses of the final masks and of the first layer's, each the mean over the batch's objects."""
         total = max(sum(len(info.param_preds) for info in positive_infos), 1)
-        losses = {'loss_mask_auxiliary': self.auxiliary_weight, 'loss_mask': 1.0}
-        for part, (name, weight) in enumerate(losses.items()):
-            of_images = []
-            for preds, instances, info in zip(mask_preds, batch_gt_instances, positive_infos):
-                count = len(info.param_preds)
-                pred, target, found = self._get_targets_single(
-                    preds[part * count : (part + 1) * count], instances, info
-                )
+        weights = {'loss_mask_auxiliary': self.auxiliary_weight, 'loss_mask': 1.0}
+        losses: dict[str, Any] = dict.fromkeys(weights, 0.0)
+        for preds, instances, info in zip(mask_preds, batch_gt_instances, positive_infos):
+            _, target, found = self._get_targets_single(preds, instances, info)
+            for name, part in zip(losses, preds.chunk(2)):
                 if found:
-                    of_images.append(self.loss_mask(pred, target, reduction_override='none').sum())
+                    loss = self.loss_mask(part, target, reduction_override='none').sum()
                 else:
-                    of_images.append(preds.sum() * 0 + info.param_preds.sum() * 0)
-            losses[name] = weight * sum(of_images) / total
+                    loss = preds.sum() * 0 + info.param_preds.sum() * 0
+                losses[name] = losses[name] + weights[name] * loss / total
         return losses

@@ -207,12 +207,18 @@ class RepPointsV2Head(RepPointsHead):
         init_targets = self.get_targets(centers, valid, *instances, stage='init')
         refine_targets = self._refine_targets(candidates, flags, *instances)
         losses: dict[str, Any] = {'loss_cls': [], 'loss_pts_init': [], 'loss_pts_refine': []}
+        stages = (('init', init, init_targets), ('refine', refine, refine_targets))
         for level, stride in enumerate(self.point_strides):
-            of_level = zip(
-                losses, self._point_losses(level, stride, cls_scores, init, refine, init_targets, refine_targets)
-            )
-            for name, loss in of_level:
-                losses[name].append(loss)
+            unit = self.point_base_scale * stride
+            for stage, points, targets in stages:
+                pred, target, weight = (x[level][..., :4].reshape(-1, 4) for x in (points, targets[2], targets[4]))
+                loss = getattr(self, f'loss_bbox_{stage}')(pred / unit, target / unit, weight, avg_factor=targets[5])
+                losses[f'loss_pts_{stage}'].append(loss)
+            quality = bbox_overlaps(pred.detach(), target, is_aligned=True) * weight[:, 0]  # of the second stage
+            labels, label_weights = (targets[kind][level].flatten() for kind in (0, 1))
+            logits = cls_scores[level].permute(0, 2, 3, 1).reshape(-1, self.cls_out_channels)
+            loss = self.loss_cls(logits, (labels, quality), label_weights, avg_factor=targets[5])
+            losses['loss_cls'].append(loss)
         boxes = [instances.bboxes for instances in batch_gt_instances]
         losses.update(self._corner_losses(corner_scores, corner_offsets, boxes, batch_img_metas))
         losses['loss_foreground'] = self._foreground_loss(foregrounds, batch_gt_instances, batch_img_metas)
@@ -220,31 +226,6 @@ class RepPointsV2Head(RepPointsHead):
 
     def _refine_targets(self, candidates: list, flags: list, *instances: Any) -> tuple:
         return self.get_targets(candidates, flags, *instances, stage='refine')
-
-    def _point_losses(
-        self,
-        level: int,
-        stride: int,
-        cls_scores: list[Tensor],
-        init: list[Tensor],
-        refine: list[Tensor],
-        init_targets: tuple,
-        refine_targets: tuple,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses of classes, first and second points of one level."""
-        labels, label_weights = (refine_targets[kind][level].flatten() for kind in (0, 1))
-        unit = self.point_base_scale * stride
-        losses, quality = [], labels
-        for points, targets, loss in (
-            (init, init_targets, self.loss_bbox_init),
-            (refine, refine_targets, self.loss_bbox_refine),
-        ):
-            boxes, target, weight = (x[level][..., :4].reshape(-1, 4) for x in (points, targets[2], targets[4]))
-            losses.append(loss(boxes / unit, target / unit, weight, avg_factor=targets[5]))
-            quality = bbox_overlaps(boxes.detach(), target, is_aligned=True) * weight[:, 0]
-        logits = cls_scores[level].permute(0, 2, 3, 1).reshape(-1, self.cls_out_channels)
-        loss_cls = self.loss_cls(logits, (labels, quality), label_weights, avg_factor=refine_targets[5])
-        return loss_cls, losses[0], losses[1]
 
     def _corner_losses(
         self, scores: list[Tensor], offsets: list[Tensor], boxes: list[Tensor], metas: list[dict]
@@ -336,22 +317,15 @@ class RepPointsV2Head(RepPointsHead):
                 for of_levels in (cls_scores, pts_preds_refine, corner_scores, corner_offsets)
             ]
             more = {name: [x[image] for x in of_levels] for name, of_levels in (fields or {}).items()}
-            found = self._boxes_of_image(*maps, centers, meta['img_shape'], cfg or self.test_cfg, more)
+            found = self._boxes_of_image(maps, centers, meta['img_shape'], cfg or self.test_cfg, more)
             results.append(self._bbox_post_process(found, cfg or self.test_cfg, rescale, with_nms, meta))
         return results
 
     def _boxes_of_image(
-        self,
-        cls_scores: list[Tensor],
-        points: list[Tensor],
-        corner_scores: list[Tensor],
-        corner_offsets: list[Tensor],
-        centers: list[Tensor],
-        shape: tuple[int, int],
-        cfg: ConfigDict,
-        fields: Mapping[str, list[Tensor]],
+        self, maps: Sequence[list[Tensor]], centers: list[Tensor], shape: Sequence[int], cfg: ConfigDict, fields: dict
     ) -> InstanceData:
         """Boxes of all levels whose scores are high enough, before suppression."""
+        cls_scores, points, corner_scores, corner_offsets = maps
         high = cls_scores[0].new_tensor([shape[1], shape[0]] * 2)
         boxes, scores = [], []
         kept: dict[str, list[Tensor]] = {name: [] for name in fields}
@@ -376,8 +350,8 @@ class RepPointsV2Head(RepPointsHead):
                 box = box.clamp(min=0).minimum(high)
             boxes.append(box)
             scores.append(logits[places].sigmoid())
-            for name, maps in fields.items():
-                kept[name].append(maps[level].flatten(1).t()[places])
+            for name, of_levels in fields.items():
+                kept[name].append(of_levels[level].flatten(1).t()[places])
         all_scores = torch.cat(scores)
         chosen, labels = (all_scores > cfg.get('score_thr', 0.0)).nonzero().unbind(1)
         return InstanceData(
