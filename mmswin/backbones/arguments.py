@@ -135,11 +135,9 @@ def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArgume
     Raises:
         ValueError: Arguments that are out of range or do not fit together.
     """
-    embed_dims, depths, num_heads = resolve_variant(
-        variants, given['arch'], given['embed_dims'], given['depths'], given['num_heads']
-    )
+    embed_dims, depths, num_heads = _resolve_variant(variants, given)
     strides, patch_size, num_stages = given['strides'], given['patch_size'], len(depths)
-    check_structure(embed_dims, depths, num_heads, strides, given['mlp_ratio'], given['in_channels'])
+    _check_structure(embed_dims, depths, num_heads, given)
     check_rates(**{name: given[name] for name in ('drop_rate', 'attn_drop_rate', 'drop_path_rate')})
     patch = positive_pair('patch_size', patch_size)
     if positive_pair('strides[0]', strides[0]) != patch:
@@ -162,7 +160,7 @@ def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArgume
         shift_windows=given['shift_windows'],
         attention_options=dict(
             qkv_bias=given['qkv_bias'],
-            qk_scale=resolve_content_term(given['use_content_term'], given['qk_scale'], given['use_rel_pos_bias']),
+            qk_scale=_resolve_content_term(given),
             attn_drop=given['attn_drop_rate'],
             relative_bias=given['use_rel_pos_bias'],
             backend=given['attn_backend'],
@@ -170,41 +168,31 @@ def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArgume
         ),
         norm_cfg=given['norm_cfg'] or dict(type='LN'),
         act_cfg=given['act_cfg'] or dict(type='GELU'),
-        init_cfg=merge_pretrained(given['pretrained'], given['init_cfg']),
-        in_channels_policy=check_channel_policy(given['in_channels_policy']),
+        init_cfg=_merge_pretrained(given['pretrained'], given['init_cfg']),
+        in_channels_policy=one_of('in_channels_policy', given['in_channels_policy'], CHANNEL_POLICIES),
         allow_other_depths=bool(given['allow_other_depths']),
     )
 
 
-def find_variant(variants: dict[str, dict], arch: str) -> dict:
-    """The entry of that name.
+def one_of(name: str, value: object, known: Iterable[str]) -> str:
+    """The value itself.
 
     Raises:
-        ValueError: There is none.
+        ValueError: It is none of ``known``.
     """
-    if str(arch) not in variants:
-        raise ArgumentError(f'arch={arch!r} is unknown; choose one of {str(list(variants))[1:-1]}')
-    return variants[str(arch)]
+    known = list(known)
+    if str(value) not in known:
+        raise ArgumentError(f'{name}={value!r} is unknown; choose one of {str(known)[1:-1]}')
+    return str(value)
 
 
-def resolve_variant(
-    variants: dict[str, dict],
-    arch: str | None,
-    embed_dims: int | None,
-    depths: Sequence[int] | None,
-    num_heads: Sequence[int] | None,
-) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """(embed_dims, depths, num_heads), those not given taken from the variant, by default the first.
-
-    Raises:
-        ValueError: The variant is unknown, or a value is no positive integer (or sequence of them).
-    """
-    variant = find_variant(variants, next(iter(variants)) if arch is None else ALIASES.get(str(arch), arch))
-    embed_dims = variant['embed_dims'] if embed_dims is None else embed_dims
-    embed_dims = positive_int('embed_dims', embed_dims)
-    depths = _positive_ints('depths', variant['depths'] if depths is None else depths)
-    num_heads = _positive_ints('num_heads', variant['num_heads'] if num_heads is None else num_heads)
-    return embed_dims, depths, num_heads
+def _resolve_variant(variants: dict[str, dict], given: dict[str, Any]) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """(embed_dims, depths, num_heads), those not given taken from the variant, by default the first."""
+    arch = next(iter(variants)) if given['arch'] is None else ALIASES.get(str(given['arch']), given['arch'])
+    values = dict(variants[one_of('arch', arch, variants)])
+    values.update({name: given[name] for name in values if given[name] is not None})
+    embed_dims = positive_int('embed_dims', values['embed_dims'])
+    return embed_dims, _positive_ints('depths', values['depths']), _positive_ints('num_heads', values['num_heads'])
 
 
 def _check_mlp(embed_dims: int, mlp_ratio: float) -> None:
@@ -212,19 +200,11 @@ def _check_mlp(embed_dims: int, mlp_ratio: float) -> None:
         raise ArgumentError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
 
 
-def check_structure(
-    embed_dims: int,
-    depths: tuple[int, ...],
-    num_heads: tuple[int, ...],
-    strides: Sequence[int],
-    mlp_ratio: float,
-    in_channels: int,
+def _check_structure(
+    embed_dims: int, depths: tuple[int, ...], num_heads: tuple[int, ...], given: dict[str, Any]
 ) -> None:
-    """Check what must fit together.
-
-    Raises:
-        ValueError: Lengths differ, a width is not divisible by its heads, or a number is out of range.
-    """
+    """Check what must fit together."""
+    strides = given['strides']
     if len(num_heads) != len(depths):
         raise ArgumentError(
             f'num_heads={num_heads} has {len(num_heads)} stages, depths={depths} has {len(depths)}: give one number '
@@ -242,8 +222,8 @@ def check_structure(
                 f'num_heads[{i}]={heads} does not divide the width of stage {i}, {embed_dims * 2**i} '
                 f'(embed_dims={embed_dims} doubled at each stage)'
             )
-    _check_mlp(embed_dims, mlp_ratio)
-    positive_int('in_channels', in_channels)
+    _check_mlp(embed_dims, given['mlp_ratio'])
+    positive_int('in_channels', given['in_channels'])
 
 
 def check_plain_structure(embed_dims: int, patch_size: int, num_heads: int, mlp_ratio: float, in_channels: int) -> None:
@@ -285,21 +265,17 @@ def check_rates(**rates: float) -> None:
             raise ArgumentError(f'{name}={rate!r} must be a probability between 0 and 1')
 
 
-def resolve_content_term(use_content_term: bool, qk_scale: float | None, use_rel_pos_bias: bool) -> float | None:
-    """The factor on Q K^T: 0 where attention goes by position alone.
-
-    Raises:
-        ValueError: There is no position to go by, or a factor is asked for as well.
-    """
-    if use_content_term:
-        return qk_scale
-    if not use_rel_pos_bias:
+def _resolve_content_term(given: dict[str, Any]) -> float | None:
+    """The factor on Q K^T: 0 where attention goes by position alone."""
+    if given['use_content_term']:
+        return given['qk_scale']
+    if not given['use_rel_pos_bias']:
         raise ArgumentError(
             'use_content_term=False with use_rel_pos_bias=False leaves attention nothing to go by, every token the '
             'same weight: keep one of the two terms'
         )
-    if qk_scale is not None:
-        raise ArgumentError(f'qk_scale={qk_scale!r} has no effect with use_content_term=False: leave it out')
+    if given['qk_scale'] is not None:
+        raise ArgumentError(f'qk_scale={given["qk_scale"]!r} has no effect with use_content_term=False: leave it out')
     return 0.0
 
 
@@ -337,26 +313,8 @@ def check_frozen_stages(frozen_stages: int, num_stages: int) -> int:
     return int(frozen_stages)
 
 
-def check_channel_policy(policy: str) -> str:
-    """Check the name of a rule for filters of new input channels.
-
-    Raises:
-        ValueError: There is no such rule.
-    """
-    if policy not in CHANNEL_POLICIES:
-        raise ArgumentError(
-            f'in_channels_policy={policy!r} is unknown; choose one of {str(list(CHANNEL_POLICIES))[1:-1]}'
-        )
-    return policy
-
-
-def merge_pretrained(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:
-    """The ``init_cfg`` that ``pretrained`` stands for, or ``init_cfg`` itself.
-
-    Raises:
-        TypeError: ``pretrained`` is no string.
-        ValueError: Both are given.
-    """
+def _merge_pretrained(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict] | None:
+    """The ``init_cfg`` that ``pretrained`` stands for, or ``init_cfg`` itself."""
     if pretrained is None:
         return init_cfg
     if not isinstance(pretrained, str):

@@ -80,13 +80,13 @@ class Block(nn.Module):
         dim: int,
         num_heads: int,
         mlp_ratio: float,
-        qkv_bias: bool,
-        drop: float,
-        attn_drop: float,
         drop_path_rate: float,
         act_cfg: dict,
         norm_cfg: dict,
-        layer_scale: float,
+        qkv_bias: bool = True,
+        drop: float = 0.0,
+        attn_drop: float = 0.0,
+        layer_scale: float = 0.0,
     ) -> None:
         super().__init__()
         self.drop_path = drop_path_rate
@@ -220,7 +220,8 @@ class ViTPyramid(Backbone):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         given = dict(embed_dims=embed_dims, patch_size=patch_size, depth=depth, num_heads=num_heads)
-        variant = dict(arguments.find_variant(self.variants, arch), **{k: v for k, v in given.items() if v is not None})
+        variant = dict(self.variants[arguments.one_of('arch', arch, self.variants)])
+        variant.update({name: value for name, value in given.items() if value is not None})
         dim, patch, depth, heads = (arguments.positive_int(name, variant[name]) for name in given)
         arguments.check_plain_structure(dim, patch, heads, mlp_ratio, in_channels)
         arguments.check_rates(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
@@ -237,20 +238,10 @@ class ViTPyramid(Backbone):
         # As in the files: the class token's, then the patches' row by row.
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
         self.pos_drop = nn.Dropout(drop_rate)
+        rates = torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
+        drops, scale = (drop_rate, attn_drop_rate), layer_scale_init_value
         self.blocks = nn.ModuleList(
-            Block(
-                dim,
-                heads,
-                mlp_ratio,
-                qkv_bias,
-                drop_rate,
-                attn_drop_rate,
-                rate,
-                act_cfg,
-                norm_cfg,
-                layer_scale_init_value,
-            )
-            for rate in torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
+            Block(dim, heads, mlp_ratio, rate, act_cfg, norm_cfg, qkv_bias, *drops, scale) for rate in rates
         )
         self.norm = arguments.build_norm(norm_cfg, dim)
         self.pyramid = nn.ModuleList(pyramid_level(dim, patch, STRIDES[i]) for i in self._own_levels())

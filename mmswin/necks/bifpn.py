@@ -65,7 +65,6 @@ class BiFPNLayer(BaseModule):
         self.down_convs = convolutions()
         self.up_fusions = nn.ModuleList(WeightedFusion(2 if level == steps - 1 else 3) for level in range(steps))
         self.up_convs = convolutions()
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps of B x C x H x W from fine to coarse, each half as large as the one before, to as many."""
@@ -75,7 +74,7 @@ class BiFPNLayer(BaseModule):
             down[level] = self.down_convs[level](self.down_fusions[level](maps[level], coarser))
         up = [down[0]]
         for level in range(1, len(maps)):
-            inputs = [self.pool(up[-1]), down[level]]
+            inputs = [F.max_pool2d(up[-1], 3, 2, 1), down[level]]
             if level < len(maps) - 1:  # at the top both are the same
                 inputs.append(maps[level])
             up.append(self.up_convs[level - 1](self.up_fusions[level - 1](*inputs)))
@@ -122,7 +121,6 @@ class BiFPN(BaseModule):
             ConvModule(width, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None) for width in widths
         )
         self.layers = nn.ModuleList(BiFPNLayer(num_outs, out_channels, norm_cfg) for _ in range(num_layers))
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self._register_load_state_dict_pre_hook(_from_authors)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -135,7 +133,7 @@ class BiFPN(BaseModule):
             raise ValueError(f'{len(inputs)} maps: expected {len(self.in_channels)}, as in_channels={self.in_channels}')
         maps = list(inputs)
         while len(maps) < len(self.laterals):
-            maps.append(self.pool(maps[-1]))
+            maps.append(F.max_pool2d(maps[-1], 3, 2, 1))
         maps = [lateral(x) for lateral, x in zip(self.laterals, maps)]
         for layer in self.layers:
             maps = layer(maps)

@@ -52,18 +52,7 @@ class GlobalBlock(BaseModule):
         if num_heads < 1 or channels % num_heads:
             raise ValueError(f'num_heads={num_heads} does not divide channels={channels}')
         self.channels = channels
-        self.block = Block(
-            channels,
-            num_heads,
-            mlp_ratio,
-            qkv_bias=True,
-            drop=0.0,
-            attn_drop=0.0,
-            drop_path_rate=drop_path_rate,
-            act_cfg=act_cfg,
-            norm_cfg=norm_cfg,
-            layer_scale=0.0,
-        )
+        self.block = Block(channels, num_heads, mlp_ratio, drop_path_rate, act_cfg, norm_cfg)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps of B x C_i x H_i x W_i, from fine to coarse, to the same.
