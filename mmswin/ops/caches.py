@@ -31,8 +31,7 @@ def clear_caches() -> None:
 
 def is_functorch(x: Tensor) -> bool:
     """Whether a tensor is one of a transform of torch.func, which ends."""
-    functorch = getattr(torch._C, '_functorch', None)
-    return functorch is not None and functorch.is_functorch_wrapped_tensor(x)
+    return torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def lru_cache_tensors(max_bytes: int) -> Callable[[Callable[P, Value]], Callable[P, Value]]:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,10 +76,6 @@ def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
     return module(x)
 
 
-def _norm_after(module: nn.Module) -> bool:
-    return getattr(module, 'norm_after', False)
-
-
 def is_unmodified(module: nn.Module) -> bool:
     """Whether a module and its parts are of classes known here, with their own forward and without hooks."""
     return not any(getattr(nn.modules.module, '_global' + name, None) for name in _HOOKS) and all(
@@ -119,15 +116,11 @@ def _drops_inside(module: nn.Module) -> bool:
 
 def _computes_in_chunks(module: nn.Module, x: Tensor) -> bool:
     automatic = getattr(getattr(module, 'attn', None), 'backend', None) == 'auto' and not products.has_matrix_unit(x)
-    return automatic and not _norm_after(module) and not (module.training and module.drop_path)
+    return automatic and not getattr(module, 'norm_after', False) and not (module.training and module.drop_path)
 
 
 def _layer_norm(eps: float, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
 
 
 def _run_block(block: nn.Module, x: Tensor) -> Tensor:
@@ -138,31 +131,25 @@ def _run_block(block: nn.Module, x: Tensor) -> Tensor:
 def _attention(block: nn.Module, x: Tensor) -> Tensor:
     if not hasattr(block, 'attn'):  # Swin-MLP mixes tokens by a grouped convolution
         return checkpoint(lambda x: block.mix_tokens(block.norm1(x)), x, use_reentrant=False)
-    attn, norm = block.attn, block.norm1
-    qkv = _first_linear(block, norm, attn.qkv, x)
-    x = recompute.linear(qkv, attn.proj.weight, attn.proj.bias, attn.mix, attn.mix_parameters())
-    return _behind(block, 1, x)
+    attn = block.attn
+    return _branch(block, 1, x, attn.qkv, attn.proj, attn.mix, attn.mix_parameters())
 
 
 def _mlp(block: nn.Module, x: Tensor) -> Tensor:
-    mlp, norm = block.mlp, block.norm2
-    hidden = _first_linear(block, norm, mlp.fc1, x)
-    x = recompute.linear(hidden, mlp.fc2.weight, mlp.fc2.bias, partial(F.gelu, approximate=mlp.act.approximate))
-    return _behind(block, 2, x)
+    mlp = block.mlp
+    return _branch(block, 2, x, mlp.fc1, mlp.fc2, partial(F.gelu, approximate=mlp.act.approximate))
 
 
-def _behind(block: nn.Module, number: int, x: Tensor) -> Tensor:
-    """What stands behind a branch: its norm, factors of the channels, or nothing."""
-    module = getattr(block, f'norm{number}' if _norm_after(block) else f'ls{number}', None)
-    return x if module is None else module(x)
-
-
-def _first_linear(block: nn.Module, norm: nn.Module, linear: nn.Module, x: Tensor) -> Tensor:
-    """The first linear layer of a branch, and the norm before it."""
-    if _norm_after(block):
-        return recompute.linear(x, linear.weight, linear.bias, _same)
-    before = partial(_layer_norm, norm.eps)
-    return recompute.linear(x, linear.weight, linear.bias, before, (norm.weight, norm.bias))
+def _branch(
+    block: nn.Module, number: int, x: Tensor, first: nn.Linear, last: nn.Linear, between: Callable, parameters: Any = ()
+) -> Tensor:
+    """Two linear layers and what is between them, with a norm before or behind, or factors of the channels behind."""
+    norm, scale = getattr(block, f'norm{number}'), getattr(block, f'ls{number}', None)
+    after = getattr(block, 'norm_after', False)
+    before, own = (lambda x: x, ()) if after else (partial(_layer_norm, norm.eps), (norm.weight, norm.bias))
+    x = recompute.linear(x, first.weight, first.bias, before, own)
+    x = recompute.linear(x, last.weight, last.bias, between, parameters)
+    return norm(x) if after else x if scale is None else scale(x)
 
 
 def _residual(block: nn.Module, x: Tensor, branch: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
@@ -182,7 +169,7 @@ def _run_merging(merging: nn.Module, x: Tensor) -> Tensor:
     if norm is None:
         return merging(x)
 
-    if _norm_after(merging):
+    if getattr(merging, 'norm_after', False):
         return norm(recompute.linear(x, reduction.weight, reduction.bias, partial(neighbours, step=merging.stride)))
 
     def before(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

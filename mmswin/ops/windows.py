@@ -44,8 +44,8 @@ CACHE_BYTES = 128 * 2**20
 class WindowPlan(NamedTuple):
     """How one map is cut into windows.
 
-    Sizes are in tokens. ``pad_bottom`` and ``pad_right`` fill the map up to ``rows x columns`` whole windows, after
-    which it is rolled by ``shift`` toward the top left.
+    Sizes are in tokens. The map is padded at the bottom and the right up to ``rows x columns`` whole windows, then rolled by
+    ``shift`` toward the top left.
     """
 
     height: int
@@ -54,8 +54,6 @@ class WindowPlan(NamedTuple):
     shift: tuple[int, int]
     rows: int
     columns: int
-    pad_bottom: int
-    pad_right: int
 
     @property
     def shifted(self) -> bool:
@@ -86,9 +84,7 @@ def _is_abstract(x: Tensor) -> bool:
 def _plan(height: int, width: int, window: tuple[int, int], shift: tuple[int, int]) -> WindowPlan:
     rows = (height + window[0] - 1) // window[0]
     columns = (width + window[1] - 1) // window[1]
-    return WindowPlan(
-        height, width, window, shift, rows, columns, rows * window[0] - height, columns * window[1] - width
-    )
+    return WindowPlan(height, width, window, shift, rows, columns)
 
 
 _cached_plan = lru_cache(maxsize=4096)(_plan)

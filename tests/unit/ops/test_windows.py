@@ -65,8 +65,6 @@ def test_the_recorded_form_equals_the_eager_one(case, monkeypatch):
 def test_padding_holds_the_value_at_the_bottom_and_right():
     plan = window_plan(3, 5, (4, 4))
     cut = to_windows(torch.zeros(1, 3, 5, 1), plan, torch.ones(1)).reshape(2, 4, 4)
-    assert plan.pad_bottom == 1
-    assert plan.pad_right == 3
     expected = torch.ones(4, 8)
     expected[:3, :5] = 0
     torch.testing.assert_close(torch.cat(list(cut), dim=1), expected)

@@ -117,7 +117,7 @@ class Call:
         self.heads = num_heads
         self.windows = qkv.shape[0] * self.plan.rows * self.plan.columns
         self.tiles = -(-self.plan.tokens // tile_of(self.plan.tokens))
-        self.padded = self.plan.pad_bottom > 0 or self.plan.pad_right > 0
+        self.padded = (self.plan.rows * window[0], self.plan.columns * window[1]) != tuple(qkv.shape[1:3])
         # A kernel takes some pointer where it will not read.
         self.pad_value = self.qkv if pad_value is None else pad_value.to(qkv.dtype).contiguous()
         self.bias = self.qkv if bias is None else bias.contiguous()
