@@ -75,7 +75,8 @@ class WindowAttentionV2(WindowAttention):
     def _with_cosines(self, qkv: Tensor, bias: Tensor | None, factor: Tensor) -> Tensor:
         """``... x 3C`` with queries and keys such that their products are the scores of equation 2 without its bias."""
         q, k, v = (qkv if bias is None else qkv + bias).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
-        q, k = F.normalize(q, dim=-1) * factor[:, 0], F.normalize(k, dim=-1)
+        eps = max(1e-12, torch.finfo(q.dtype).tiny)  # in float16, 1e-12 is 0, and padded tokens have keys of length 0
+        q, k = F.normalize(q, dim=-1, eps=eps) * factor[:, 0], F.normalize(k, dim=-1, eps=eps)
         return torch.stack([q, k, v.to(q.dtype)], dim=-3).flatten(-3).to(qkv.dtype)
 
 

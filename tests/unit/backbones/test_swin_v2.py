@@ -170,8 +170,9 @@ def test_mixed_precision_trains():
         outs = net(torch.randn(2, 3, 45, 50))
     sum(out.float().square().mean() for out in outs).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-    half = _net(qkv_bias=True).to(torch.bfloat16)
-    assert all(out.dtype == torch.bfloat16 for out in half(torch.randn(1, 3, 40, 40, dtype=torch.bfloat16)))
+    for dtype in (torch.bfloat16, torch.float16):
+        outs = _net(qkv_bias=True).to(dtype)(torch.randn(1, 3, 40, 40, dtype=dtype))
+        assert all(out.dtype == dtype and out.isfinite().all() for out in outs)
 
 
 def test_windows_of_the_weights_scale_the_offsets():
