@@ -118,31 +118,23 @@ class InstanceTTAModel(BaseTTAModel):
         if not isinstance(data, Mapping):
             raise TypeError(f'expected a dict of inputs and data_samples, got {type(data).__name__}')
         number = len(data['inputs'])
-        views, samples = [], []
-        for index in range(number):
-            view, found = self._detect({key: value[index] for key, value in data.items()})
-            views.append(view)
-            samples.append(found)
-        results = [self._select([view.boxes[image] for view in views]) for image in range(len(samples[0]))]
+        found = [self._detect({key: value[index] for key, value in data.items()}) for index in range(number)]
+        views, (samples, *_) = zip(*found)
+        results = [self._select(boxes) for boxes in zip(*(view.boxes for view in views))]
         self._add_masks(views, results)
-        for sample, result in zip(samples[0], results, strict=True):
+        for sample, result in zip(samples, results, strict=True):
             sample.pred_instances = result
-        return samples[0]
+        return samples
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> list[DetDataSample]:
         """Merge finished predictions of boxes; the outer list is of images, the inner of views of one image."""
-        merged = []
         for views in data_samples_list:
-            found = []
             for sample in views:
-                result = sample.pred_instances
                 # These boxes are at the scale of the original image already, but mirrored as their view is.
                 meta = dict(sample.metainfo, img_shape=sample.ori_shape)
-                result.bboxes = _flip_boxes(result.bboxes, meta)
-                found.append(result)
-            views[0].pred_instances = self._merge_boxes(found)
-            merged.append(views[0])
-        return merged
+                sample.pred_instances.bboxes = _flip_boxes(sample.pred_instances.bboxes, meta)
+            views[0].pred_instances = self._merge_boxes([sample.pred_instances for sample in views])
+        return [views[0] for views in data_samples_list]
 
     def _detect(self, data: dict) -> tuple[_View, list[DetDataSample]]:
         """The boxes of one view, in the original image."""
@@ -194,21 +186,16 @@ class InstanceTTAModel(BaseTTAModel):
 
     def _add_masks(self, views: Sequence[_View], results: list[InstanceData]) -> None:
         """Predict the masks of merged boxes in every view and put their mean into the results."""
-        numbers = [len(result) for result in results]
         labels = torch.cat([result.labels for result in results])
-        total: Tensor | float = 0.0
-        if len(labels):
-            for view in views:
-                total = total + self._mask_probabilities(view, results, labels)
         head = self.module.roi_head
         mask_head = head.mask_head[-1] if isinstance(head.mask_head, nn.ModuleList) else head.mask_head
         # The boxes are in the original image already, so nothing is left to rescale. All classes share the one map.
         metas = [dict(meta, scale_factor=(1.0, 1.0)) for meta in views[0].metas]
-        classes = 1 if mask_head.class_agnostic else mask_head.num_classes
+        means: Sequence[Tensor | None] = [None] * len(results)
         if len(labels):
-            means = (total / len(views)).expand(-1, classes, -1, -1).split(numbers)
-        else:
-            means = [None] * len(results)
+            mean = sum(self._mask_probabilities(view, results, labels) for view in views) / len(views)
+            classes = 1 if mask_head.class_agnostic else mask_head.num_classes
+            means = mean.expand(-1, classes, -1, -1).split([len(result) for result in results])
         mask_head.predict_by_feat(means, results, metas, rcnn_test_cfg=head.test_cfg, rescale=True, activate_map=True)
 
     def _mask_probabilities(self, view: _View, results: Sequence[InstanceData], labels: Tensor) -> Tensor:

@@ -83,10 +83,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = No
         ``... x out`` in the type that autocast or ``x`` gives.
     """
     packed = PACKED_DTYPES & {torch.float32}  # in bfloat16 packing gains less than it costs for one product
-    return _layer(x, weight, bias, x.shape[:-1].numel(), packed)(x, gelu)
+    return layer(x, weight, bias, x.shape[:-1].numel(), packed)(x, gelu)
 
 
-def layer(like: Tensor, weight: Tensor, bias: Tensor | None, rows: int) -> Callable[[Tensor, str | None], Tensor]:
+def layer(
+    like: Tensor, weight: Tensor, bias: Tensor | None, rows: int, packed_dtypes: frozenset[torch.dtype] | None = None
+) -> Callable[[Tensor, str | None], Tensor]:
     """:func:`linear` as a function of ``x`` and ``gelu``, for chunks: what is done to the weight is done once.
 
     Args:
@@ -94,13 +96,9 @@ def layer(like: Tensor, weight: Tensor, bias: Tensor | None, rows: int) -> Calla
         weight: The weight, which may not change before the last chunk.
         bias: The bias, or None.
         rows: Those of all chunks together.
+        packed_dtypes: Types whose weights are packed; :data:`PACKED_DTYPES` by default.
     """
-    return _layer(like, weight, bias, rows, PACKED_DTYPES)
-
-
-def _layer(
-    like: Tensor, weight: Tensor, bias: Tensor | None, rows: int, packed_dtypes: frozenset[torch.dtype]
-) -> Callable[[Tensor, str | None], Tensor]:
+    packed_dtypes = PACKED_DTYPES if packed_dtypes is None else packed_dtypes
     dtype = product_dtype(like)
     computed = torch.float32 if needs_float32(like) else dtype
     packs = computed in packed_dtypes and rows >= MIN_ROWS and _is_packable(like, weight, bias)

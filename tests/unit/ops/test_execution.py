@@ -252,7 +252,6 @@ def test_no_more_products_than_module_by_module():
     assert counts[1] == counts[0]
 
 
-# What makes a block one that must be called: every part with a hook, a replaced forward, or another class.
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 def test_types_without_an_instruction_are_multiplied_in_float32(monkeypatch, dtype, training):
