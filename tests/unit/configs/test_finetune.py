@@ -3,7 +3,6 @@
 Learning rates fall towards the image. A run on data of one's own is in tests/e2e/test_finetune.py.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -42,12 +41,6 @@ def on_meta(name: str) -> torch.nn.Module:
     cfg = parsed(name)
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
         return MODELS.build(cfg.copy().model)
-
-
-@pytest.fixture
-def mmdet_scope() -> Iterator[None]:
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        yield
 
 
 def test_the_list_of_configurations_is_complete() -> None:

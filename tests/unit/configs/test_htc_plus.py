@@ -1,7 +1,6 @@
 """HTC++: its pipelines, the views of its tests, and what its variants have in common."""
 
 import copy
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import DefaultScope
 
 from mmswin.engine.testing import enable_tta
+
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
 CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 
@@ -20,12 +20,6 @@ CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 @cache
 def parsed(name: str) -> Config:
     return Config.fromfile(CONFIGS / f'htc_plus_{name}_coco.py')
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope() -> Iterator[None]:
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        yield
 
 
 @pytest.fixture

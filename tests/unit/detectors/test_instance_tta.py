@@ -3,7 +3,6 @@ about what it cannot merge. Tiny Mask R-CNN, Cascade Mask R-CNN and HTC with ran
 """
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +16,11 @@ from models import htc
 from mmswin.detectors import InstanceTTAModel
 from mmswin.detectors.instance_tta import masks_can_be_merged, to_original, to_view
 
+pytestmark = pytest.mark.usefixtures('mmdet_scope')
+
 CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 RULE = {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 12}
 SOFT = {**RULE, 'nms': {'type': 'soft_nms', 'iou_threshold': 0.3, 'min_score': 0.01}}
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope() -> Iterator[None]:
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        yield
 
 
 def _config(kind: str) -> ConfigDict:
