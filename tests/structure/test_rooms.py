@@ -37,21 +37,21 @@ MODULE_LINES = 400
 PACKAGE_LINES = 25_085  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
-    'assigners': 110,
+    'assigners': 101,
     'atomic': 125,
-    'backbones': 1_715,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
+    'backbones': 1_664,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
     'checkpoints': 4_111,  # with files of Swin V2, MAE and mmpretrain's ViT
     'cli': 970,  # with errors of options in words
     'data': 2_630,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
-    'dense_heads': 790,
-    'detectors': 285,
+    'dense_heads': 743,
+    'detectors': 269,
     'engine': 3_765,
     'environment': 1_045,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_800,  # with classifiers and what exporters print
     'inference': 2_085,  # with classification, exported programs, pictures of SimMIM and names of any kind
-    'necks': 235,
-    'ops': 2_340,
+    'necks': 221,
+    'ops': 2_321,
     'upgrade': 1_707,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.
