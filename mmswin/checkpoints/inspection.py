@@ -154,10 +154,8 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
     ]  # fmt: skip
     kept = [f'a configuration of {len(checkpoint[key])} entries, in {key!r}' for key in _CONFIGURATIONS
             if isinstance(checkpoint.get(key), Mapping)]  # fmt: skip
-    if kept:
-        rows.append(('besides', ', '.join(kept)))
-    spoilt = not_finite(weights)
-    if spoilt:
+    rows += [('besides', ', '.join(kept))] if kept else []
+    if spoilt := not_finite(weights):
         rows.append(
             ('NOT FINITE', f'{len(spoilt)} tensors hold NaN or infinity, the first is {printable(spoilt[0], 100)}')
         )

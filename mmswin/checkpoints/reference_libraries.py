@@ -60,7 +60,7 @@ def structure_of(translation: Translation) -> Structure:
     """Read the structure off a translated file.
 
     Raises:
-        CheckpointError: The tensors do not tell the window, or the first block is not whole.
+        CheckpointError: The tensors do not tell the window or the image size, or the first block is not whole.
     """
     tensors, block = translation.tensors, 'layers.0.blocks.0.'
     if block + 'mlp.fc1.weight' not in tensors:
@@ -76,6 +76,9 @@ def structure_of(translation: Translation) -> Structure:
     weight = tensors['patch_embed.proj.weight']
     head = translation.classifier.get('head.weight')
     embedding = tensors.get('absolute_pos_embed')
+    grid = None if embedding is None else resize.grid_of(embedding)
+    if grid is None and embedding is not None:
+        raise CheckpointError(f'its embedding of {embedding.shape[1]} positions does not tell the image size')
     return Structure(
         *variant,
         window=window,
@@ -84,7 +87,7 @@ def structure_of(translation: Translation) -> Structure:
         mlp_ratio=tensors[block + 'mlp.fc1.weight'].shape[0] / variant.embed_dims,
         qkv_bias=any(block + name in tensors for name in ('attn.qkv.bias', 'attn.q_bias')),
         patch_norm='patch_embed.norm.weight' in tensors,
-        grid=None if embedding is None else resize.grid_of(embedding),
+        grid=grid,
         num_classes=1000 if head is None else head.shape[0],
         network=network,
         pretrained=0 if pretrained == window[0] else pretrained,
@@ -119,11 +122,9 @@ def arguments_of(s: Structure) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _backbone_of(tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
-    if tensors is None:
-        return None
-    inside = {name.removeprefix('backbone.'): v for name, v in tensors.items() if name.startswith('backbone.')}
-    return inside or dict(tensors)
+def _backbone_of(tensors: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    named = (tensors or {}).items()
+    return {name.removeprefix('backbone.'): v for name, v in named if name.startswith('backbone.')} or tensors
 
 
 def _openmmlab(library: str, s: Structure, tensors: Mapping[str, Tensor] | None, model: str) -> nn.Module:

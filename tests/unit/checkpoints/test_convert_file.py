@@ -85,6 +85,17 @@ def test_what_a_file_may_hold_besides_sound_weights(source):
         _convert(source, 'mmdet', overwrite=True)
 
 
+def test_structures_that_cannot_be_run_are_converted(source):
+    model = SwinTransformer(**TINY, use_abs_pos_embed=True, pretrain_img_size=(32, 64)).state_dict()
+    torch.save(model, source)
+    _convert(source, 'mmdet', 'mmdet.pth')
+    said = _convert(source.parent / 'mmdet.pth', 'mmswin')  # its embedding is flat, and no square
+    assert any(line.startswith('not run    in mmdet ') and '128 positions' in line for line in said)
+    one = SwinTransformer(embed_dims=12, depths=(1,), num_heads=(1,), strides=(4,), out_indices=(0,))
+    torch.save(one.state_dict(), source)
+    assert any(line.startswith('not run    in torchvision ') for line in _convert(source, 'torchvision', 'one.pth'))
+
+
 def test_an_unknown_library_is_named_with_the_nearest(source):
     with pytest.raises(RunError, match=r'--to timmm is unknown \(did you mean timm\?\); choose from mmswin, authors'):
         _convert(source, 'timmm')
