@@ -31,7 +31,7 @@ def clear_caches() -> None:
 
 def is_functorch(x: Tensor) -> bool:
     """Whether a tensor is one of a transform of torch.func, which ends."""
-    return torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return getattr(getattr(torch._C, '_functorch', None), 'is_functorch_wrapped_tensor', lambda x: False)(x)
 
 
 def lru_cache_tensors(max_bytes: int) -> Callable[[Callable[P, Value]], Callable[P, Value]]:

@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_085  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 24_850  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 101,
