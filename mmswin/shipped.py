@@ -19,6 +19,11 @@ def directory() -> Path:
     return installed.resolve() if installed.is_dir() else package.parent / 'configs'
 
 
+def is_installed() -> bool:
+    """Whether mmengine finds ``mmswin::``, as it does once this package was installed (``pip install -e .`` will do)."""
+    return (Path(__file__).resolve().parent / '.mim').is_dir()
+
+
 def names() -> list[str]:
     """All names, sorted: the files' without ``.py``."""
     return sorted(path.stem for path in directory().glob('*.py'))
@@ -48,4 +53,5 @@ def editable_copy(name: str) -> str:
         name: One of :func:`names`.
     """
     text = (directory() / f'{name}.py').read_text(encoding='utf-8')
-    return _BASES.sub(lambda bases: _RELATIVE.sub(rf"'mmswin::{FOLDER}/\1'", bases.group()), text, count=1)
+    where = f'mmswin::{FOLDER}' if is_installed() else directory()
+    return _BASES.sub(lambda bases: _RELATIVE.sub(rf"'{where}/\1'", bases.group()), text, count=1)

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from mmswin.inference.writing import Writer, check_directory
 
     if args.amp and is_slower(autocast_type(args.amp)):
-        print('--amp: not faster here, this processor has no instructions for it', file=sys.stderr)
+        print('--amp: slower here, this processor has no instructions for it', file=sys.stderr)
     check_directory(args.out, args.overwrite)
     predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
     results = predictor(args.source, args.batch, args.amp, args.tile, args.overlap, args.score)

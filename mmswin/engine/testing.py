@@ -163,7 +163,7 @@ def predict_in(runner: Runner, dtype: torch.dtype) -> str:
 
     model.test_step = test_step
     name = str(dtype).removeprefix('torch.')
-    slower = ', which is not faster here: this processor has no instructions for it' if is_slower(dtype) else ''
+    slower = ', which is slower here: this processor has no instructions for it' if is_slower(dtype) else ''
     return f'--amp: predictions in {name} autocast, boxes and masks in float32{slower}'
 
 

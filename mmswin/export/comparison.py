@@ -119,12 +119,14 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, np.ndarray], fa
             continue
         wanted = expected[name][None] if name in ('logits', 'scores') else expected[name]
         kind = name.rstrip('0123456789').replace('map', 'maps')
+        if wanted.shape != value.shape:
+            raise RunError(f'{name} of an image of {size} is {value.shape}, not {wanted.shape}. Nothing was written')
         worst[kind] = max(worst.get(kind, 0.0), _relative(wanted, value))
     return worst
 
 
 def _relative(expected: np.ndarray, found: np.ndarray) -> float:
-    if expected.shape != found.shape or not np.isfinite(found).all():
+    if not np.isfinite(found).all():
         return float('inf')
     return float(np.abs(expected - found).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
 

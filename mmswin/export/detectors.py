@@ -73,7 +73,7 @@ def graph_of(model: nn.Module) -> DetectorGraph:
         return _OneStage(model)
     raise RunError(
         f'{type(model).__name__} cannot be exported as a whole: export knows Faster, Mask and Cascade R-CNN, RetinaNet, '
-        'ATSS, and what inherits from them'
+        'ATSS, and what inherits from them; --backbone writes the backbone alone'
     )
 
 

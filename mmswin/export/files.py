@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -171,6 +171,8 @@ def export_file(
 
     backend = TorchBackend.load(config, checkpoint, 'cpu', cfg_options, trust_checkpoint)
     preprocessing = read_config(backend.cfg, not (request.raw or request.backbone))
+    if request.backbone:  # which takes maps of any size itself
+        preprocessing = replace(preprocessing, pad_divisor=1)
     task, graph = graph_of(backend.model, request)
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,8 @@ def test_a_file_wins_and_an_unknown_name_stays(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('name', shipped.names())
-def test_a_copy_inherits_by_name(name):
+def test_a_copy_inherits_by_name(name, monkeypatch):
+    monkeypatch.setattr(shipped, 'is_installed', lambda: True)
     text = shipped.editable_copy(name)
     bases = text.count('mmswin::swin/')
     original = (shipped.directory() / f'{name}.py').read_text(encoding='utf-8')
@@ -37,3 +38,12 @@ def test_a_copy_inherits_by_name(name):
         if 'mmswin::swin/' in line:
             for path in line.split('mmswin::swin/')[1:]:
                 assert (shipped.directory() / path.split("'")[0]).is_file()
+
+
+def test_a_copy_inherits_by_path_where_names_are_not_found(monkeypatch, tmp_path):
+    from mmengine.config import Config
+
+    monkeypatch.setattr(shipped, 'is_installed', lambda: False)
+    (tmp_path / 'mine.py').write_text(shipped.editable_copy('mask_rcnn_swin_t_coco'))
+    shipped_one = Config.fromfile(shipped.directory() / 'mask_rcnn_swin_t_coco.py')
+    assert Config.fromfile(tmp_path / 'mine.py').model == shipped_one.model

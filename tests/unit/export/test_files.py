@@ -69,6 +69,17 @@ def test_a_segmentation_model_as_a_file_of_torch(tmp_path, here):
     assert out.read_bytes() == before
 
 
+def test_a_backbone_takes_any_size_whatever_its_detector_pads_to(tmp_path, here):
+    config = detection()
+    config['model']['data_preprocessor'] = dict(config['model']['data_preprocessor'], pad_size_divisor=32)
+    config, weights = write(tmp_path, config)
+    out = tmp_path / 'backbone.pt2'
+    metadata = export_file(config, weights, Request(out, backbone=True), say=lambda _: None)
+    assert metadata['preprocessing']['pad_divisor'] == 1 and metadata['proof']['largest_difference']['maps'] < 1e-4
+    maps = open_program(str(out))[1](np.zeros((1, 3, 33, 47), np.float32))
+    assert maps[0].shape[2:] == (5, 6)  # stride 8
+
+
 def test_nothing_is_written_on_a_difference(tmp_path, here, monkeypatch):
     config, weights = write(tmp_path, segmentation())
     monkeypatch.setattr(
