@@ -16,6 +16,7 @@ from mmswin.checkpoints.export import export
 from mmswin.engine.configure import load_config
 from mmswin.engine.precision import mixed_precision
 from mmswin.engine.preflight import build_model
+from mmswin.environment.importable import make_torchvision_importable
 from mmswin.export import onnx_file
 from mmswin.export.files import EXAMPLE, Request, graph_of
 from mmswin.export.preprocessing import Deployed, Preprocessing
@@ -29,6 +30,7 @@ CONFIGS = {'mask_rcnn': 'mask_rcnn_swin_t_coco', 'upernet': 'upernet_swin_t_ade2
 
 def build(case: Case, library: str = 'mmswin') -> nn.Module:
     """The model of a case on the backbone of a library, with weights of its own."""
+    make_torchvision_importable()  # .venv/peers has one, which mmseg imports where it is
     cfg = load_config(CONFIGS[case.model], None, None)
     ours = cfg.model.backbone
     ours.update(arch=VARIANTS[case.variant], window_size=case.window, drop_path_rate=0)
