@@ -107,6 +107,9 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, np.ndarray], fa
         found: The program's.
         facts: Of the graph.
         size: Of the picture.
+
+    Raises:
+        RunError: An output has another shape.
     """
     if 'found' in expected:
         return _of_instances(expected['found'], instances(found, size, size, facts.get('mask_threshold')), facts)

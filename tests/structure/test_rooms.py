@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_850  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 24_860  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 101,
@@ -48,7 +48,7 @@ ROOM_LINES = {
     'engine': 3_765,
     'environment': 1_045,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
-    'export': 1_802,  # with classifiers, what exporters print and shapes that differ
+    'export': 1_805,  # with classifiers, what exporters print, and shapes that differ
     'inference': 2_085,  # with classification, exported programs, pictures of SimMIM and names of any kind
     'necks': 221,
     'ops': 2_321,

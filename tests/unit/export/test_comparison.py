@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmswin.errors import RunError
 from mmswin.export.comparison import differences
 from mmswin.inference import Instances, Mask
 
@@ -69,8 +70,9 @@ def test_boxes_far_apart_are_two_objects():
 def test_differences_of_maps_and_labels():
     maps = {'map0': np.ones((1, 2, 3, 3)), 'map1': np.full((1, 2, 1, 1), 4.0)}
     assert differences(maps, {**maps, 'map1': maps['map1'] + 0.1}, {}, SIZE) == {'maps': pytest.approx(0.025)}
-    for broken in (np.ones((1, 2, 2, 3)), np.full((1, 2, 3, 3), np.nan)):
-        assert differences(maps, {**maps, 'map0': broken}, {}, SIZE) == {'maps': np.inf}
+    assert differences(maps, {**maps, 'map0': np.full((1, 2, 3, 3), np.nan)}, {}, SIZE) == {'maps': np.inf}
+    with pytest.raises(RunError, match='map0'):  # another shape
+        differences(maps, {**maps, 'map0': np.ones((1, 2, 2, 3))}, {}, SIZE)
     logits = np.stack([np.zeros((4, 4)), np.ones((4, 4))])
     wanted = {'logits': logits, 'labels': logits.argmax(0)}
     assert differences(wanted, {'logits': logits[None]}, {}, SIZE) == {'logits': 0}
