@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Where an installed mmswin has its configurations; `_base_ = 'mmswin::swin/NAME.py'` finds them there.
 FOLDER = 'swin'
+_PACKAGE = Path(__file__).resolve().parent
+_INSTALLED = _PACKAGE / '.mim' / 'configs' / FOLDER
 _REFERENCE = re.compile(rf'mmswin::{FOLDER}/(.+)')
 _BASES = re.compile(r'(?m)^_base_ = (?:\[[^\]]*\]|.*)$')
 _RELATIVE = re.compile(r"'(?:\./)?((?:_base_/)?\w+(?:/\w+)*\.py)'")
@@ -14,14 +16,12 @@ _RELATIVE = re.compile(r"'(?:\./)?((?:_base_/)?\w+(?:/\w+)*\.py)'")
 
 def directory() -> Path:
     """The directory of the configurations: ``configs/`` of a checkout, or what an installation holds."""
-    package = Path(__file__).resolve().parent
-    installed = package / '.mim' / 'configs' / FOLDER
-    return installed.resolve() if installed.is_dir() else package.parent / 'configs'
+    return _INSTALLED.resolve() if _INSTALLED.is_dir() else _PACKAGE.parent / 'configs'
 
 
 def is_installed() -> bool:
     """Whether mmengine finds ``mmswin::``, as it does once this package was installed (``pip install -e .`` will do)."""
-    return (Path(__file__).resolve().parent / '.mim').is_dir()
+    return _INSTALLED.is_dir()
 
 
 def names() -> list[str]:

@@ -34,13 +34,13 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_860  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
+PACKAGE_LINES = 24_865  # with prediction, export, classification, Swin V2 and HTC++; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 101,
     'atomic': 125,
     'backbones': 1_664,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
-    'checkpoints': 4_110,  # with files of Swin V2, MAE and mmpretrain's ViT
+    'checkpoints': 4_114,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
     'cli': 970,  # with errors of options in words
     'data': 2_630,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 743,

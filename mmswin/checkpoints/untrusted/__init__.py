@@ -77,7 +77,8 @@ def read_file(source: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoin
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error
     try:
-        torch_files.move([] if device.type in ('cpu', 'meta') else tensors, device)
+        if device.type not in ('cpu', 'meta'):
+            torch_files.move(tensors, device)
     except (AssertionError, RuntimeError) as error:  # the device is not there, or has no room
         raise CheckpointError(f'{name} cannot be put on {device}: {printable(error)}') from error
     if not isinstance(loaded, dict):

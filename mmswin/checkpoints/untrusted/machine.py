@@ -159,10 +159,13 @@ class Machine(pickle._Unpickler):
         arguments, cls = self.stack.pop(), self.stack.pop()
         if type(cls) is not Name or cls not in (HISTORY_BUFFER, *CONFIGURATIONS) or arguments != ():
             raise unsafe(f'{cls if isinstance(cls, Name) else "object"}.__new__')
-        from mmengine.logging import HistoryBuffer  # the statistics that it knows stay its own
-
         self.spend(2 * _OBJECT_BYTES)
-        self.append(self.remember(HistoryBuffer() if cls == HISTORY_BUFFER else {}, cls))
+        made: Any = {}
+        if cls == HISTORY_BUFFER:
+            from mmengine.logging import HistoryBuffer  # the statistics that it knows stay its own
+
+            made = HistoryBuffer()
+        self.append(self.remember(made, cls))
 
     def reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
