@@ -61,6 +61,7 @@ HOOKS = _node(mmengine_registry.HOOKS, 'mmswin.engine')
 METRICS = _node(mmengine_registry.METRICS, 'mmswin.data')
 OPTIM_WRAPPER_CONSTRUCTORS = _node(mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmswin.engine')
 LOOPS = _node(mmengine_registry.LOOPS, 'mmswin.engine')
+OPTIMIZERS = _node(mmengine_registry.OPTIMIZERS, 'mmswin.engine')
 OPTIM_WRAPPERS = _node(mmengine_registry.OPTIM_WRAPPERS, 'mmswin.engine')
 RUNNERS = _node(mmengine_registry.RUNNERS, 'mmswin.engine')
 # There is none here: without a node mmengine would warn of what a config with `_scope_='mmswin'` names.

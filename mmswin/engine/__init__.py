@@ -4,6 +4,7 @@ from mmswin.engine.banner import RunBannerHook
 from mmswin.engine.checkpoint_hook import CheckpointHook
 from mmswin.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from mmswin.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmswin.engine.muon import Muon
 from mmswin.engine.non_finite_loss import NonFiniteLossHook
 from mmswin.engine.precision import BFloat16OptimWrapper, OptimWrapperConstructor
 from mmswin.engine.stopping import StopOnSignalHook, TrainingStopped
@@ -14,6 +15,7 @@ __all__ = [
     'EpochBasedTrainLoop',
     'IterBasedTrainLoop',
     'LayerDecayOptimWrapperConstructor',
+    'Muon',
     'NonFiniteLossHook',
     'OptimWrapperConstructor',
     'RunBannerHook',

@@ -218,9 +218,12 @@ def is_read(cfg: Config, path: str, name: str, types: dict[str, Any] | None = No
         return True
     if section in _TAKEN_BY and takes_out(_TAKEN_BY[section][0], name, _TAKEN_BY[section][1]):
         return True
-    if section == 'optim_wrapper.paramwise_cfg':
+    if section.startswith('optim_wrapper.paramwise_cfg'):
         kind = cfg.optim_wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
-        return any(takes_out(reader, name, 'paramwise_cfg') for reader in resolve_type(kind, cfg.get('default_scope')))
+        readers = resolve_type(kind, cfg.get('default_scope'))
+        if section.endswith('.paramwise_cfg'):
+            return any(takes_out(reader, name, 'paramwise_cfg') for reader in readers)
+        return any(mentions(reader, name) for reader in readers)  # an entry of custom_keys
     if not path:
         return name in top_level_names()
     readers = _readers(cfg, path, types)

@@ -61,6 +61,7 @@ def cfg() -> Config:
         'optim_wrapper.accumulative_counts',
         'optim_wrapper.optimizer.betas',
         'optim_wrapper.paramwise_cfg.custom_keys.bias.lr_mult',
+        'optim_wrapper.paramwise_cfg.custom_keys.norm.lr_mult',
         'optim_wrapper.paramwise_cfg.norm_decay_mult',
         'model.backbone.frozen_stages',
         'model.backbone.init_cfg.checkpoint',
@@ -100,6 +101,7 @@ def test_keys_that_are_read_pass(cfg, key):
         ('env_cfg.dist_cfg.bakend', ['env_cfg.dist_cfg.backend']),
         ('env_cfg.batch_size', ['train_dataloader.batch_size']),
         ('optim_wrapper.paramwise_cfg.decay_rate', ['custom_keys']),
+        ('optim_wrapper.paramwise_cfg.custom_keys.norm.lr_mul', ['decay_mult']),
     ],
 )
 def test_other_keys_are_refused_with_what_was_meant(cfg, key, said):
