@@ -49,13 +49,21 @@ def test_singular_values_come_near_one(in_float32, shape):
     assert values.max() < 1.25
     assert values.median() > 0.65
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    assert (orthogonalize(matrix) * (u @ v)).sum() > 0.75 * min(shape)  # the nearest orthogonal one has all of min(shape)
+    assert (orthogonalize(matrix) * (u @ v)).sum() > 0.75 * min(
+        shape
+    )  # the nearest orthogonal one has all of min(shape)
 
 
 def test_a_group_of_both_kinds_becomes_two(in_float32):
     model = network()
-    groups = Muon([dict(params=list(model.parameters()), lr=0.5), dict(params=[nn.Parameter(torch.ones(3))])]).param_groups
-    assert [(len(g['params']), g['matrices'], g['lr']) for g in groups] == [(1, True, 0.5), (7, False, 0.5), (1, False, 1e-3)]
+    groups = Muon(
+        [dict(params=list(model.parameters()), lr=0.5), dict(params=[nn.Parameter(torch.ones(3))])]
+    ).param_groups
+    assert [(len(g['params']), g['matrices'], g['lr']) for g in groups] == [
+        (1, True, 0.5),
+        (7, False, 0.5),
+        (1, False, 1e-3),
+    ]
     everything = Muon(network().parameters(), smallest_side=2).param_groups[0]
     assert [tuple(p.shape) for p in everything['params']] == [(96, 64), (2, 96)]
 
