@@ -34,7 +34,7 @@ class Muon(Optimizer):
         betas, eps: AdamW's.
 
     Raises:
-        ValueError: ``lr``, ``weight_decay``, ``momentum``, ``betas`` or ``eps`` out of range.
+        ValueError: ``lr``, ``weight_decay``, ``momentum``, ``betas`` or ``eps`` out of range, or there is no matrix.
     """
 
     def __init__(
@@ -54,6 +54,11 @@ class Muon(Optimizer):
         own = dict(momentum=momentum, ns_steps=ns_steps)
         self.adamw = AdamW([torch.empty(0)], lr=lr, weight_decay=weight_decay, betas=betas, eps=eps)
         super().__init__(params, {**self.adamw.defaults, **own, 'matrices': False})
+        if not any(group['matrices'] for group in self.param_groups):
+            raise ValueError(
+                f'mmswin.Muon found no matrix of at least {smallest_side} x {smallest_side} among the parameters (sharded '
+                'ones are flat): set smallest_side, or use AdamW'
+            )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, or two where it holds both kinds."""

@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_975  # with prediction, export, classification, Swin V2, HTC++ and Muon; on its way to 19,000
+PACKAGE_LINES = 24_980  # with prediction, export, classification, Swin V2, HTC++ and Muon; on its way to 19,000
 ROOM_LINES = {
     'analysis': 900,  # with classifiers
     'assigners': 101,
@@ -45,7 +45,7 @@ ROOM_LINES = {
     'data': 2_630,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 743,
     'detectors': 269,
-    'engine': 3_875,  # with Muon
+    'engine': 3_880,  # with Muon
     'environment': 1_045,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_805,  # with classifiers, what exporters print, and shapes that differ

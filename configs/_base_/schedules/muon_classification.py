@@ -5,8 +5,7 @@ _base_ = './adamw_classification.py'
 epochs, warm_up_epochs = 60, 3
 faster = dict(relative_position_bias_table=dict(lr_mult=10.0))
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='mmswin.Muon', lr=3e-3, weight_decay=0.1),
-    paramwise_cfg=dict(custom_keys=faster),
+    optimizer=dict(_delete_=True, type='mmswin.Muon', lr=3e-3, weight_decay=0.1), paramwise_cfg=dict(custom_keys=faster)
 )
 warm_up = dict(_base_.warm_up, end=warm_up_epochs)
 decay = dict(_base_.decay, begin=warm_up_epochs, end=epochs, T_max=epochs - warm_up_epochs)

@@ -89,7 +89,7 @@ def test_a_gradient_of_zero_moves_nothing_but_by_weight_decay(in_float32):
     assert torch.equal(weight, torch.full((64, 64), 0.95))
 
 
-@pytest.mark.parametrize('wrong', [dict(momentum=1.0), dict(lr=-1.0), dict(betas=(1.0, 0.9))])
+@pytest.mark.parametrize('wrong', [dict(momentum=1.0), dict(lr=-1.0), dict(betas=(1.0, 0.9)), dict(smallest_side=65)])
 def test_values_out_of_range(wrong):
-    with pytest.raises(ValueError, match='momentum|learning rate|beta'):
-        Muon([nn.Parameter(torch.ones(2))], **wrong)
+    with pytest.raises(ValueError, match='momentum|learning rate|beta|smallest_side'):
+        Muon([nn.Parameter(torch.ones(64, 64))], **wrong)
