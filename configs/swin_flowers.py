@@ -1,11 +1,11 @@
-# Five kinds of flowers at 64 x 64 pixels on the network of swin_cifar100, 40 epochs: from random weights, or with --load-from.
+# Five kinds of flowers at 64 x 64 pixels on the network of swin_cifar100, 20 epochs: from random weights, or with --load-from.
 _base_ = [
     '_base_/models/swin_classifier_32px.py',
     '_base_/datasets/flowers.py',
     '_base_/schedules/muon_classification.py',
     '_base_/runtime_classification.py',
 ]
-epochs = 40
+epochs = 20
 model = dict(data_preprocessor=_base_.preprocessor, head=dict(num_classes=5))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 warm_up = _base_.warm_up
