@@ -27,6 +27,7 @@ CLASSES = ('bar', 'cross', 'square')
 CONFIG = f"""
 _base_ = {str(ROOT / 'configs' / 'swin_cifar100.py')!r}
 net = dict(embed_dims=16, depths=(1, 2), num_heads=(1, 2))
+optim_wrapper = dict(optimizer=dict(smallest_side=16))
 augments = dict(type='CutMix', alpha=1.0)
 model = dict(data_preprocessor=dict(num_classes=3), backbone=net, head=dict(num_classes=3, in_channels=32))
 resize = dict(type='ResizeEdge', scale=36, edge='short', backend='pillow', interpolation='bicubic')
