@@ -12,7 +12,7 @@ warm_up = _base_.warm_up
 param_scheduler = [warm_up, dict(_base_.decay, end=epochs, T_max=epochs - warm_up['end'])]
 train_cfg = dict(max_epochs=epochs)
 default_hooks = dict(checkpoint=dict(interval=5, max_keep_ckpts=2))
-val_evaluator = dict(type='Accuracy', topk=(1,))
+val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator
 auto_scale_lr = dict(base_batch_size=64)
 randomness = dict(seed=0)

@@ -1,6 +1,8 @@
 # Five kinds of flowers (TensorFlow's photographs, a tenth of them held out) as class folders at 64 x 64 pixels.
+_base_ = './cifar100.py'
+
 data_root = '{{$MMSWIN_DATA_DIR:data/flower_photos}}'
-preprocessor = dict(mean=[119.0, 108.6, 78.5], std=[73.4, 66.2, 72.0], to_rgb=True, num_classes=5)
+preprocessor = dict(mean=[119.0, 108.6, 78.5], std=[73.4, 66.2, 72.0], num_classes=5)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.25, 1.0), interpolation='area'),
@@ -13,15 +15,6 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=64),
     dict(type='PackInputs'),
 ]
-loader = dict(batch_size=64, num_workers=1, persistent_workers=True)
-train_dataloader = dict(
-    **loader,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='train', pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    **loader,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='val', pipeline=test_pipeline, test_mode=True),
-)
+train_dataloader = dict(batch_size=64, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(batch_size=64, dataset=dict(data_root=data_root, data_prefix='val', pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -49,9 +49,8 @@ def test_singular_values_come_near_one(in_float32, shape):
     assert values.max() < 1.25
     assert values.median() > 0.65
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    assert (orthogonalize(matrix) * (u @ v)).sum() > 0.75 * min(
-        shape
-    )  # the nearest orthogonal one has all of min(shape)
+    # Of the nearest orthogonal matrix itself this is all of min(shape).
+    assert (orthogonalize(matrix) * (u @ v)).sum() > 0.75 * min(shape)
 
 
 def test_a_group_of_both_kinds_becomes_two(in_float32):
