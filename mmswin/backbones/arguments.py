@@ -330,6 +330,9 @@ def _merge_pretrained(pretrained: str | None, init_cfg: dict | list[dict] | None
 
 
 def _with_mmcv(kind: str, cfg: dict):
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        example = {'norm_cfg': 'LN', 'act_cfg': 'GELU'}[kind]
+        raise ArgumentError(f'{kind}={cfg!r} must be a dict with a type, such as dict(type={example!r})')
     try:
         from mmcv import cnn
     except ImportError as error:
@@ -341,8 +344,11 @@ def build_norm(cfg: dict, dim: int) -> nn.Module:
     """The normalisation that a config names, over ``dim`` channels in the last axis.
 
     ``LN`` takes nn.LayerNorm's arguments and ``requires_grad``; other types come from mmcv's registry.
+
+    Raises:
+        ValueError: It is no dict with a type.
     """
-    if cfg.get('type') != 'LN':
+    if not isinstance(cfg, dict) or cfg.get('type') != 'LN':
         return _with_mmcv('norm_cfg', cfg).build_norm_layer(cfg, dim)[1]
     kwargs = {key: value for key, value in cfg.items() if key not in ('type', 'requires_grad')}
     return nn.LayerNorm(dim, **kwargs).requires_grad_(cfg.get('requires_grad', True))
@@ -350,6 +356,6 @@ def build_norm(cfg: dict, dim: int) -> nn.Module:
 
 def build_activation(cfg: dict) -> nn.Module:
     """The activation that a config names: ``GELU`` (exact by default), others from mmcv's registry."""
-    if cfg.get('type') != 'GELU':
+    if not isinstance(cfg, dict) or cfg.get('type') != 'GELU':
         return _with_mmcv('act_cfg', cfg).build_activation_layer(cfg)
     return nn.GELU(**{key: value for key, value in cfg.items() if key != 'type'})

@@ -139,5 +139,6 @@ def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
         return weight.expand(-1, channels, -1, -1) / channels
     if policy == 'repeat':
         return weight.repeat(1, -(-channels // have), 1, 1)[:, :channels] * (have / channels)
+    weight = weight if weight.is_floating_point() else weight.float()  # whole numbers have no mean
     new = weight.mean(dim=1, keepdim=True) if policy == 'mean' else weight.new_zeros(())
     return torch.cat([weight, new.expand(weight.shape[0], channels - have, *weight.shape[2:])], dim=1)

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         print('--amp: slower here, this processor has no instructions for it', file=sys.stderr)
     check_directory(args.out, args.overwrite)
     predictor = mmswin.load(args.config, args.checkpoint, args.device, args.cfg_options, args.trust_checkpoint)
-    results = predictor(args.source, args.batch, args.amp, args.tile, args.overlap, args.score)
+    results = predictor(args.source, args.batch, args.amp, args.tile, args.overlap, args.score, args.out)
     begin, interrupted = time.monotonic(), False
     with Writer(args.out, args.save_json, args.overwrite) as writer:
         try:

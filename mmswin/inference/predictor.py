@@ -7,6 +7,7 @@ it, so a model in another form needs no more than a class with these four names.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -86,6 +87,7 @@ class Predictor:
         tile: int | None = None,
         overlap: float = 0.2,
         score: float = 0.0,
+        results: str | os.PathLike | None = None,
     ) -> Predictions:
         """Predict on a source.
 
@@ -98,6 +100,7 @@ class Predictor:
                 the configuration as a picture of its own, so a small tile enlarges what is small.
             overlap: Part of a tile that its neighbour sees, too.
             score: Objects below it are left out, before tiles are put together. Whole pictures keep all their scores.
+            results: A folder that is passed over where it lies below a folder that is a source.
 
         Returns:
             An iterator of :class:`Result`. Files that cannot be read are left out and noted in its ``skipped``.
@@ -110,11 +113,11 @@ class Predictor:
                 f'batch={batch}, tile={tile}, overlap={overlap}, score={score}: batch and tile are at least 1, overlap '
                 'is at least 0 and below 1, score between 0 and 1'
             )
-        items = sources.find(source)
+        items = sources.find(source, results)
         skipped: list[tuple[str, str]] = []
         frames = sources.read(items, skipped, **self.backend.reading)
-        results = self._results(frames, batch, amp, tile, overlap, score)
-        return Predictions(results, sources.count(items), skipped)
+        found = self._results(frames, batch, amp, tile, overlap, score)
+        return Predictions(found, sources.count(items), skipped)
 
     def _results(self, frames, batch, amp, tile, overlap, score) -> Iterator[Result]:
         if tile is None:

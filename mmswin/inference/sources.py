@@ -60,19 +60,21 @@ class Frame:
     fps: float = 0.0
 
 
-def find(source: Any) -> list[Item]:
+def find(source: Any, results: str | os.PathLike | None = None) -> list[Item]:
     """What there is at a source.
 
     Args:
         source: A file, a folder (all pictures below it), a glob, a number of a camera, an array ``H x W x 3`` in BGR,
             or a list of such.
+        results: A folder that is passed over where it lies below a folder that is a source.
 
     Raises:
         RunError: There is nothing, or nothing that can be a picture.
     """
-    items = [item for one in (source if isinstance(source, (list, tuple)) else [source]) for item in _find(one)]
-    if not items:
+    several = source if isinstance(source, (list, tuple)) else [source]
+    if not several:
         raise RunError('the source is an empty list: give a file, a folder, a glob, an array or a camera number')
+    items = [item for one in several for item in _find(one, results)]
     # Two of one name would become one file.
     number = Counter(item.name for item in items)
     taken = {name for name, times in number.items() if times == 1}
@@ -87,7 +89,7 @@ def _free_name(item: Item, taken: set[str]) -> str:
     return name
 
 
-def _find(source: Any) -> list[Item]:
+def _find(source: Any, results: str | os.PathLike | None) -> list[Item]:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
             raise RunError(
@@ -100,9 +102,11 @@ def _find(source: Any) -> list[Item]:
         raise RunError(f'{source!r} is no source: give a file, a folder, a glob, an array or a camera number')
     path = os.path.expanduser(os.fspath(source))
     if os.path.isdir(path):
+        earlier = os.pardir if results is None else os.path.relpath(os.path.realpath(results), os.path.realpath(path))
         # Without hidden folders, such as .ipynb_checkpoints.
         shown = (name for name in files_below(path) if f'{os.sep}.' not in os.sep + name)
-        names = [name for name in shown if name.lower().endswith(PICTURES + VIDEOS)]
+        own = (name for name in shown if not name.startswith(earlier + os.sep))
+        names = [name for name in own if name.lower().endswith(PICTURES + VIDEOS)]
         if not names:
             raise RunError(f'{source} holds no pictures and no videos ({" ".join(PICTURES + VIDEOS)})')
         return [_file(os.path.join(path, name), name) for name in names]

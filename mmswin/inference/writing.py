@@ -34,6 +34,10 @@ def check_directory(out: str | os.PathLike, overwrite: bool) -> Path:
     return path
 
 
+def _unfinished(video: Path) -> Path:
+    return video.with_name(f'.unfinished_{video.name}')  # OpenCV goes by the suffix
+
+
 class Writer:
     """Writes results as they come; a context, which completes the files that grow.
 
@@ -56,7 +60,7 @@ class Writer:
         self.pictures, self.counts = 0, Counter()
         self._open = contextlib.ExitStack()
         self._json: BinaryIO | None = None
-        self._video: tuple[str, Any, tuple[int, int]] | None = None
+        self._video: tuple[str, Any, tuple[int, int], Path] | None = None
         self._images: list[dict[str, Any]] = []
         self._written = 0
         self._categories: list[dict[str, Any]] = []
@@ -66,8 +70,7 @@ class Writer:
 
     def __exit__(self, *error: object) -> None:
         """Complete the files, whatever ended the run: what came until then is worth having."""
-        if self._video is not None:
-            self._video[1].release()
+        self._end_video()
         with self._open:  # an error in here removes the file
             if self._json is not None:
                 self._json.write(b'\n]')
@@ -109,22 +112,28 @@ class Writer:
         picture = result.draw()
         size = picture.shape[1::-1]
         if self._video is None or self._video[0] != result.video:
-            if self._video is not None:
-                self._video[1].release()
+            self._end_video()
             path = self._place(result, f'{result.video}.mp4')
             path.parent.mkdir(parents=True, exist_ok=True)
             level = cv2.getLogLevel()
             cv2.setLogLevel(0)
             fps = result.fps if 0 < result.fps < 1000 else _FPS
-            video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
+            video = cv2.VideoWriter(str(_unfinished(path)), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
             cv2.setLogLevel(level)
             if not video.isOpened():
                 raise SavingError(
                     f'{path} cannot be written: OpenCV has no MPEG-4 codec here, or the place is not writable'
                 )
-            self._video = (str(result.video), video, size)
-        _, video, size = self._video
+            self._video = (str(result.video), video, size, path)
+        _, video, size, _ = self._video
         video.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
+
+    def _end_video(self) -> None:
+        if self._video is not None:
+            _, video, _, path = self._video
+            self._video = None
+            video.release()
+            os.replace(_unfinished(path), path)
 
     def _add_objects(self, result: Result) -> None:
         height, width = result.image.shape[:2]

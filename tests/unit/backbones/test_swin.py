@@ -95,6 +95,8 @@ def test_registry_builds_it_by_scope_from_either_library():
         (dict(drop_path_rate=1.5), 'drop_path_rate=1.5 must be a probability'),
         (dict(mlp_ratio=0), 'mlp_ratio=0'),
         (dict(in_channels=0), 'in_channels=0'),
+        (dict(norm_cfg='BN'), "norm_cfg='BN' must be a dict"),
+        (dict(act_cfg={'inplace': True}), "act_cfg={'inplace': True} must be a dict"),
         (dict(attn_backend='fastest'), "attention backend 'fastest' is unknown; choose one of 'auto', 'refer"),
         (dict(with_cp=[True, False]), "with_cp=[True, False] must be True, False, 'selective'"),
         (dict(with_cp='True'), "with_cp='True' must be True, False, 'selective'"),

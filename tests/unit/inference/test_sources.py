@@ -42,6 +42,18 @@ def test_names_are_paths_below_the_source_and_no_two_alike(folder):
     assert names(str(folder)) == ['a_bmp', 'a_png', 'a_png_bmp', 'a_png_png', 'deep/b']
 
 
+def test_earlier_results_below_the_source_are_passed_over(folder):
+    (folder / 'found' / 'deep').mkdir(parents=True)
+    for name in ('found/a.jpg', 'found/deep/b.jpg', 'found.png'):
+        (folder / name).write_bytes((folder / 'a.png').read_bytes())
+    all_names = ['a_bmp', 'a_png', 'deep/b', 'found', 'found/a', 'found/deep/b']
+    assert names(folder) == all_names
+    assert [item.name for item in sources.find(folder, folder / 'found')] == ['a_bmp', 'a_png', 'deep/b', 'found']
+    assert [item.name for item in sources.find(folder, folder.parent)] == all_names
+    # Where they are all that is asked for, they are meant.
+    assert [item.name for item in sources.find(folder / 'found', folder / 'found')] == ['a', 'deep/b']
+
+
 def test_names_of_a_relative_pattern_are_paths_too(folder, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / 'other').mkdir()

@@ -49,7 +49,9 @@ def test_a_video_becomes_a_video_and_what_came_before_an_error_is_kept(detector,
             if result.video is None:
                 raise KeyError
             writer.add(result)
+            assert not (tmp_path / 'out' / 'film.mp4').exists()
     drawn = cv2.VideoCapture(str(tmp_path / 'out' / 'film.mp4'))
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['film.mp4', 'predictions.json']
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and drawn.get(cv2.CAP_PROP_FPS) == 12
     assert len(json.loads((tmp_path / 'out' / 'predictions.json').read_text())['images']) == 4
 
