@@ -1,5 +1,5 @@
 # Swin-B from ImageNet-22K, 640x640, 160k iterations: mIoU 51.6 with multi-scale and flip testing (--tta) in the paper.
-# Windows of 7, as the paper's 1841 G multiply-adds tell; windows of 12 would need 1891 G.
+# Windows of 7, as the paper's 1841 G multiply-adds tell; windows of 12 would need 1892 G.
 _base_ = [
     '_base_/models/upernet_swin_t.py',
     '_base_/datasets/ade20k_640x640.py',

@@ -109,6 +109,7 @@ def _percentage(value: float | None) -> str:
 
 def _pair(published: float | None, counted: float | None, digits: int) -> str:
     """``86 (85.6)``: published, and counted in brackets."""
+    digits += counted is not None and counted < 10**-digits
     parts = [_plain(published), '' if counted is None else f'({counted:.{digits}f})']
     return ' '.join(part for part in parts if part)
 

@@ -71,3 +71,16 @@ def test_nuclei(tmp_path):
     assert only['area'] == 24
     assert (rle.decode(only['segmentation']) == nucleus // 255).all()
     assert (cv2.imread(str(tmp_path / 'out/val/10.png')) == 10).all()
+
+
+def test_flowers(tmp_path):
+    for name, number in (('daisy', 23), ('roses', 9)):
+        (tmp_path / 'flowers' / name).mkdir(parents=True)
+        for i in range(number):
+            (tmp_path / 'flowers' / name / f'{i:02}.jpg').write_bytes(bytes([i]))
+    (tmp_path / 'flowers' / 'LICENSE.txt').touch()
+    _convert('flowers.py', tmp_path / 'flowers', tmp_path / 'out')
+    assert [path.name for path in sorted((tmp_path / 'out' / 'val').rglob('*.jpg'))] == ['09.jpg', '19.jpg']
+    assert (tmp_path / 'out' / 'val' / 'daisy' / '19.jpg').read_bytes() == bytes([19])
+    assert len(list((tmp_path / 'out' / 'train' / 'daisy').iterdir())) == 21
+    assert len(list((tmp_path / 'out' / 'train' / 'roses').iterdir())) == 9
