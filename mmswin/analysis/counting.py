@@ -22,7 +22,7 @@ Published figures follow conventions, and :class:`MultiplyAdds` keeps apart what
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -82,29 +82,15 @@ class MultiplyAdds:
         return MultiplyAdds(*(mine + its for mine, its in zip(astuple(self), astuple(other))))
 
 
-def window_attention_products(plan: WindowPlan, channels: int) -> int:
-    """Multiply-adds of Q K^T and of its product with V, in all windows of one map (paper, equation 2: 2 M^2 hw C).
-
-    Args:
-        plan: How the map is cut into windows; padded tokens take part.
-        channels: Width C of q, of k and of v.
-    """
-    return 2 * plan.rows * plan.columns * plan.tokens**2 * channels
-
-
-def padded_projections(plan: WindowPlan, channels: int) -> int:
-    """Multiply-adds of projecting the padded tokens of one map to q, k, v and back (4 C^2 each)."""
-    padded = plan.rows * plan.columns * plan.tokens - plan.height * plan.width
-    return 4 * channels**2 * padded
-
-
 def _attention(counted: MultiplyAdds) -> Callable[..., Tensor]:
     """What stands for the backend of a window attention: adds the cost to ``counted`` and computes nothing."""
 
     def attend(qkv: Tensor, pad_value: Tensor | None, bias: Tensor | None, plan: WindowPlan, *_: Any) -> Tensor:
         batch, channels = qkv.shape[0], qkv.shape[3] // 3
-        counted.products += batch * window_attention_products(plan, channels)
-        counted.padding += batch * padded_projections(plan, channels)
+        tokens = plan.rows * plan.columns * plan.tokens  # padded ones take part
+        # Q K^T and its product with V (paper, equation 2: 2 M^2 hw C); projections of padded tokens, 4 C^2 each.
+        counted.products += batch * 2 * tokens * plan.tokens * channels
+        counted.padding += batch * 4 * channels**2 * (tokens - plan.height * plan.width)
         return qkv.new_empty(*qkv.shape[:3], channels)
 
     return attend
@@ -128,25 +114,16 @@ def _counting(module: nn.Module, counted: MultiplyAdds) -> Iterator[None]:
     def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         counted.elementwise += _elementwise_cost(layer, inputs, output)
 
-    handles, replaced = [], []
-    try:
+    with ExitStack() as stack:
         for layer in module.modules():
-            handles.append(layer.register_forward_hook(add))
+            stack.enter_context(layer.register_forward_hook(add))
             if isinstance(layer, WindowAttention):
-                replaced.append((layer, 'attend', layer.attend))
+                stack.callback(setattr, layer, 'attend', layer.attend)
                 layer.attend = _attention(counted)
             elif 'DeformConv2d' in {kind.__name__ for kind in type(layer).__mro__}:  # mmcv's, which may be missing
-                replaced.append((layer, 'forward', None))
+                stack.callback(delattr, layer, 'forward')
                 layer.forward = _deformable_convolution(layer, counted)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer, name, own in replaced:
-            if own is None:  # the class's
-                delattr(layer, name)
-            else:
-                setattr(layer, name, own)
 
 
 def _elementwise_cost(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:

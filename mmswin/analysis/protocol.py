@@ -129,7 +129,9 @@ def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
         features, costs['neck'] = count(model.neck, features)
     kinds = {base.__name__ for base in type(model).__mro__}
     if 'EncoderDecoder' in kinds and not isinstance(model.decode_head, nn.ModuleList):
-        costs.update(_segmentation_heads(model, features))
+        costs['decode_head'] = count(model.decode_head, features)[1]
+        if getattr(model, 'auxiliary_head', None) is not None:
+            costs['auxiliary_head'] = None
     elif 'TwoStageDetector' in kinds and type(model.roi_head).__name__ in _ROI_HEADS:
         costs.update(_two_stage_heads(model, features))
     elif 'CondInst' in kinds:
@@ -148,13 +150,6 @@ def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
             f'{", ".join(_ROI_HEADS)}, segmentors of class EncoderDecoder and classifiers on mmswin backbones are'
         )
     return Complexity(shape, _parts(model, costs))
-
-
-def _segmentation_heads(model: nn.Module, features: tuple[Tensor, ...]) -> dict[str, MultiplyAdds | None]:
-    costs: dict[str, MultiplyAdds | None] = {'decode_head': count(model.decode_head, features)[1]}
-    if getattr(model, 'auxiliary_head', None) is not None:
-        costs['auxiliary_head'] = None
-    return costs
 
 
 def _two_stage_heads(model: nn.Module, features: tuple[Tensor, ...]) -> dict[str, MultiplyAdds]:

@@ -52,18 +52,16 @@ class Sweep:
         return 4 * tokens * self.dim**2 + 2 * others * tokens * self.dim
 
     def exponent(self, values: Sequence[float]) -> float:
-        """The power of the number of pixels with which ``values`` grow, fitted to the larger half of the sizes."""
+        """The power of the number of pixels with which ``values`` grow.
+
+        The slope of a straight line through the logarithms of the larger half of the sizes.
+        """
         first = len(values) // 2
-        return fitted_exponent(self.tokens[first:], values[first:])
-
-
-def fitted_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """The slope of a straight line through the logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+        return float(np.polyfit(np.log(self.tokens[first:]), np.log(values[first:]), 1)[0])
 
 
 def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
-    """A fresh attention layer like the first of a config's backbone, on the CPU, and the patch size.
+    """The first attention layer of a config's backbone, on the meta device, and the patch size.
 
     Raises:
         RunError: The backbone is not this package's Swin.
@@ -75,17 +73,17 @@ def first_attention(cfg: Config) -> tuple[WindowAttention, tuple[int, int]]:
             f'--sweep compares window attention with global attention, and the backbone of this config is '
             f'a {type(backbone).__name__}; name a config with a mmswin.SwinTransformer'
         )
-    return attention_layer(like.qkv.in_features, like.num_heads, like.window), backbone.patch_embed.patch_size
-
-
-def attention_layer(dim: int, num_heads: int, window: tuple[int, int]) -> WindowAttention:
-    """A fresh window attention of width ``dim``, without a shift and without a position term."""
-    return WindowAttention(dim, num_heads, window, (0, 0), True, None, 0.0, 0.0, False, BACKEND).eval()
+    return like, backbone.patch_embed.patch_size
 
 
 def over_map(layer: WindowAttention, kind: str, size: tuple[int, int]) -> WindowAttention:
-    """A fresh layer like this one over a map of this size: inside its ``windows``, or in one as large as the map (``global``)."""
-    return attention_layer(layer.qkv.in_features, layer.num_heads, size if kind == 'global' else layer.window)
+    """A fresh layer like this one over a map of this size: inside its ``windows``, or in one as large as the map (``global``).
+
+    Neither has a shift or a position term.
+    """
+    window = size if kind == 'global' else layer.window
+    dim, heads = layer.qkv.in_features, layer.num_heads
+    return WindowAttention(dim, heads, window, (0, 0), True, None, 0.0, 0.0, False, BACKEND).eval()
 
 
 def map_sizes(window: tuple[int, int], limit: int, number: int = NUM_SIZES) -> list[tuple[int, int]]:
@@ -99,7 +97,7 @@ def sweep(layer: WindowAttention, patch: tuple[int, int], limit: int = MAX_TOKEN
     """Count, and on request time, both kinds of attention over growing maps.
 
     Args:
-        layer: The window attention, on the CPU.
+        layer: The window attention; its sizes alone are asked for.
         patch: Pixels of a token, rows and columns.
         limit: Tokens of the largest map.
         timed: Whether to measure as well.

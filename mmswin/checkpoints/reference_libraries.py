@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -230,13 +231,10 @@ def stage_outputs(model: nn.Module, blocks: str, image: Tensor) -> list[Tensor]:
         out = out[0] if isinstance(out, tuple) else out
         found[stage] = out.reshape(out.shape[0], -1, out.shape[-1])
 
-    handles = [module.register_forward_hook(partial(keep, stage)) for stage, module in last.items()]
-    try:
-        with torch.no_grad():
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for stage, module in last.items():
+            hooks.enter_context(module.register_forward_hook(partial(keep, stage)))
+        model(image)
     return [found[stage] for stage in sorted(found, key=int)]
 
 

@@ -136,10 +136,11 @@ def option(cfg: Mapping[str, Any], key: str, value: object) -> str:
     return f'--cfg-options {key}={value}'
 
 
-def default_argument(kind: type, name: str) -> Any:
-    """The default of an argument of a class, as the first class of its ancestry that names it has it."""
-    for ancestor in kind.__mro__:
-        parameters = inspect.signature(ancestor.__init__).parameters if '__init__' in vars(ancestor) else {}
-        if name in parameters:
-            return parameters[name].default
-    return None
+def default_arguments(kind: Any) -> dict[str, Any]:
+    """The arguments of a class and their defaults, those of the classes that it passes the rest on to included."""
+    found: dict[str, Any] = {}
+    for ancestor in getattr(kind, '__mro__', ()):
+        for name, parameter in inspect.signature(ancestor.__init__).parameters.items():
+            if parameter.default is not parameter.empty:
+                found.setdefault(name, parameter.default)
+    return found

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmswin.data.checked_dataset import CheckedDataset
-from mmswin.data.config_facts import default_argument
+from mmswin.data.config_facts import default_arguments
 from mmswin.data.pictures import files_below, listing, look_at, missing_files, sample
 
 _COLOUR_MODES = ('RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'LA', 'PA')
@@ -70,7 +70,7 @@ def _reduces_otherwise(part: CheckedDataset) -> bool:
     """Whether the configuration numbers the labels in another way than the data set's own class does."""
     kind, reduce = type(part.built), bool(part.built.reduce_zero_label)
     own = (kind.METAINFO or {}).get('classes')
-    usual = bool(default_argument(kind, 'reduce_zero_label'))
+    usual = bool(default_arguments(kind).get('reduce_zero_label'))
     if not own or reduce == usual:
         return False
     meaning = ('0 for "not labelled" and 1 for' if usual else '0 for') + f' {own[0]}'

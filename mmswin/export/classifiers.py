@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmswin.errors import RunError
-from mmswin.export.program import Graph, shared_copy
+from mmswin.export.program import Graph, as_in, shared_copy
 
 
 class ClassifierGraph(Graph):
@@ -27,17 +26,8 @@ class ClassifierGraph(Graph):
         from mmpretrain.models.classifiers import ImageClassifier
         from mmpretrain.models.heads import ClsHead
 
-        for part, kind, names in (
-            (model, ImageClassifier, ('predict', 'extract_feat')),
-            (getattr(model, 'head', None), ClsHead, ('predict', '_get_predictions')),
-        ):
-            if not isinstance(part, kind) or any(
-                getattr(type(part), name) is not getattr(kind, name) for name in names
-            ):
-                raise RunError(
-                    f'{type(part).__name__} cannot be exported: it predicts in its own way, and export knows that of '
-                    f'{kind.__name__} in this place'
-                )
+        as_in(model, ImageClassifier, 'predict', 'extract_feat')
+        as_in(getattr(model, 'head', None), ClsHead, 'predict', '_get_predictions')
         self.model = shared_copy(model)
 
     def features(self, image: Tensor) -> tuple[Tensor, ...]:

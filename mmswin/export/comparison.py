@@ -161,12 +161,10 @@ def _of_instances(expected: Instances, found: Instances, facts: Mapping[str, Any
         worst['boxes'] = max(worst['boxes'], min(away))
         worst['scores'] = max(worst['scores'], abs(float(found.scores[j] - expected.scores[i])))
         if expected.masks is not None:
-            both = Mask.union([expected.masks[i], found.masks[j]])
-            one, other = np.zeros_like(both.pixels), np.zeros_like(both.pixels)
-            for canvas, mask in ((one, expected.masks[i]), (other, found.masks[j])):
-                if mask.pixels.size:
-                    mask.inside(canvas, both.top, both.left)[...] = mask.pixels
-            union, apart = union + int(both.pixels.sum()), apart + int((one ^ other).sum())
+            pair = [expected.masks[i], found.masks[j]]
+            either = int(Mask.union(pair).pixels.sum())
+            # Of either but not of both: twice the union less the two.
+            union, apart = union + either, apart + 2 * either - sum(int(mask.pixels.sum()) for mask in pair)
     more = sum(not on_edge(float(found.scores[j])) for j in left)
     worst['objects'] = max(missing, more) / max(len(expected), len(found), 1)
     if expected.masks is not None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from mmswin.errors import RunError
 from mmswin.export import operators
-from mmswin.export.program import Graph
+from mmswin.export.program import Graph, as_in
 
 Size = tuple[int, int]
 _ROI_METHODS = ('predict', 'predict_bbox', 'predict_mask', '_bbox_forward', '_mask_forward')
@@ -79,9 +79,9 @@ def graph_of(model: nn.Module) -> DetectorGraph:
 
 class _OneStage(DetectorGraph):
     def __init__(self, model: SingleStageDetector) -> None:
-        _as_in(model, SingleStageDetector, 'predict', 'extract_feat')
+        as_in(model, SingleStageDetector, 'predict', 'extract_feat')
         head = model.bbox_head
-        _as_in(head, BaseDenseHead, 'predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
+        as_in(head, BaseDenseHead, 'predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
         _check_anchors(head)
         super().__init__(model, head.test_cfg)
         self.suppression = _Suppression(head.test_cfg, 'test_cfg')
@@ -95,14 +95,14 @@ class _OneStage(DetectorGraph):
 
 class _TwoStage(DetectorGraph):
     def __init__(self, model: TwoStageDetector) -> None:
-        _as_in(model, TwoStageDetector, 'predict', 'extract_feat')
+        as_in(model, TwoStageDetector, 'predict', 'extract_feat')
         rpn, roi = model.rpn_head, model.roi_head
-        _as_in(rpn, RPNHead, 'predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
+        as_in(rpn, RPNHead, 'predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
         _check_anchors(rpn)
         if isinstance(roi, CascadeRoIHead):
-            _as_in(roi, CascadeRoIHead, *_ROI_METHODS, '_refine_roi')
+            as_in(roi, CascadeRoIHead, *_ROI_METHODS, '_refine_roi')
         else:
-            _as_in(roi, StandardRoIHead, *_ROI_METHODS)
+            as_in(roi, StandardRoIHead, *_ROI_METHODS)
         super().__init__(model, roi.test_cfg)
         self.proposing = _Suppression(rpn.test_cfg, 'test_cfg.rpn')
         self.suppression = _Suppression(roi.test_cfg, 'test_cfg.rcnn')
@@ -111,7 +111,7 @@ class _TwoStage(DetectorGraph):
         if roi.with_shared_head:
             raise RunError(f'{type(roi).__name__} with shared_head cannot be exported: export knows RoI heads without')
         for _, head in self.box_stages:
-            _as_in(head, BBoxHead, 'predict_by_feat', '_predict_by_feat_single', 'regress_by_class')
+            as_in(head, BBoxHead, 'predict_by_feat', '_predict_by_feat_single', 'regress_by_class')
             _check_coder(head)
             if not (head.with_cls and head.with_reg) or head.custom_cls_channels or head.custom_activation:
                 raise RunError(
@@ -120,7 +120,7 @@ class _TwoStage(DetectorGraph):
                 )
         if self.mask_stages:
             for _, head in self.mask_stages:
-                _as_in(head, FCNMaskHead, 'predict_by_feat', '_predict_by_feat_single')
+                as_in(head, FCNMaskHead, 'predict_by_feat', '_predict_by_feat_single')
             self.output_names = (*self.output_names, 'masks')
             self.facts['mask_threshold'] = float(roi.test_cfg.mask_thr_binary)
 
@@ -257,20 +257,11 @@ def _stages(extractors: Any, heads: Any) -> list[tuple[SingleRoIExtractor, Any]]
     cascade = isinstance(heads, nn.ModuleList)
     stages = list(zip(extractors, heads)) if cascade else [(extractors, heads)]
     for extractor, _ in stages:
-        _as_in(extractor, SingleRoIExtractor, 'forward', 'map_roi_levels')
+        as_in(extractor, SingleRoIExtractor, 'forward', 'map_roi_levels')
         for layer in extractor.roi_layers:
             if not isinstance(layer, RoIAlign) or layer.pool_mode != 'avg':
                 raise RunError(f'{layer} cannot be exported: export knows RoIAlign of means')
     return stages
-
-
-def _as_in(part: object, kind: type, *methods: str) -> None:
-    """Refuse what predicts otherwise than the class whose ways stand here."""
-    if not isinstance(part, kind) or any(getattr(type(part), name) is not getattr(kind, name) for name in methods):
-        raise RunError(
-            f'{type(part).__name__} cannot be exported: it predicts in its own way, and export knows that of '
-            f'{kind.__name__} (and of what inherits it) in this place'
-        )
 
 
 def _check_anchors(head: Any) -> None:

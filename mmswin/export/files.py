@@ -327,7 +327,8 @@ class _Writing:
         from mmswin.export import accuracy, openvino_file
 
         request, exact = self.request, self.folder / 'exact.xml'
-        openvino_file.write(openvino_file.read(self.path), exact, self.metadata)
+        for suffix in ('.xml', '.bin'):
+            shutil.copy(self.path.with_suffix(suffix), exact.with_suffix(suffix))
         self.metadata['precision'] = request.precision
         if request.precision == 'int8':
             given = self.preprocessing.facts()

@@ -27,13 +27,6 @@ def convert(path: Path) -> Any:
         raise failure('openvino', version_of('openvino'), error) from error
 
 
-def read(path: Path) -> Any:
-    """A written program."""
-    import openvino
-
-    return openvino.Core().read_model(str(path))
-
-
 def without_last_outputs(model: Any, count: int) -> Any:
     """The model without its last outputs and what is for them alone."""
     import openvino

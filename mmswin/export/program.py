@@ -109,15 +109,25 @@ def _sizes_are_symbols() -> Iterator[None]:
 @contextmanager
 def _reference_attention(graph: nn.Module) -> Iterator[None]:
     """Have attention written out, whatever its backend: kernels are for one device, and fused ones for fixed sizes."""
-    parts = [part for part in graph.modules() if callable(vars(part).get('attend'))]
-    kept = [part.attend for part in parts]
-    for part in parts:
-        part.attend = BACKENDS['reference']
-    try:
+    with ExitStack() as stack:
+        for part in graph.modules():
+            if callable(vars(part).get('attend')):
+                stack.callback(setattr, part, 'attend', part.attend)
+                part.attend = BACKENDS['reference']
         yield
-    finally:
-        for part, attend in zip(parts, kept):
-            part.attend = attend
+
+
+def as_in(part: object, kind: type, *methods: str) -> None:
+    """Refuse what predicts otherwise than the class whose ways a graph has.
+
+    Raises:
+        RunError: A part is none of that class, or has its own of one of the methods.
+    """
+    if not isinstance(part, kind) or any(getattr(type(part), name) is not getattr(kind, name) for name in methods):
+        raise RunError(
+            f'{type(part).__name__} cannot be exported: it predicts in its own way, and export knows that of '
+            f'{kind.__name__} (and of what inherits it) in this place'
+        )
 
 
 def failure(what: str, version: str, error: BaseException) -> RunError:

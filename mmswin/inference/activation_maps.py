@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -143,16 +144,13 @@ def stage_outputs(model: nn.Module, inputs: Tensor) -> tuple[dict[int, Tensor], 
     their outputs.
     """
     kept: dict[int, Tensor] = {}
-    backbone, hooks = model.backbone, []
-    for i, stage in enumerate(getattr(backbone, 'layers', ()), 1):
-        if isinstance(stage, SwinStage):
-            hooks.append(stage.register_forward_hook(lambda _, args, outs, i=i: kept.__setitem__(i, outs[0])))
-    hooks.append(backbone.register_forward_hook(lambda _, args, outs: kept.setdefault(0, outs)))
-    try:
+    with ExitStack() as hooks:
+        for i, stage in enumerate(getattr(model.backbone, 'layers', ()), 1):
+            if isinstance(stage, SwinStage):
+                keep = stage.register_forward_hook(lambda _, args, outs, i=i: kept.__setitem__(i, outs[0]))
+                hooks.enter_context(keep)
+        hooks.enter_context(model.backbone.register_forward_hook(lambda _, args, outs: kept.setdefault(0, outs)))
         features = model.extract_feat(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     outputs = kept.pop(0)
     return kept or {i + 1: output.permute(0, 2, 3, 1) for i, output in enumerate(outputs)}, features
 

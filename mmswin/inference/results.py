@@ -26,11 +26,8 @@ class Mask(NamedTuple):
     @classmethod
     def cut(cls, pixels: np.ndarray) -> Mask:
         """From a mask of the whole picture."""
-        rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
-        if not len(rows):
-            return cls(0, 0, np.zeros((0, 0), bool))
-        top, left = int(rows[0]), int(columns[0])
-        return cls(top, left, pixels[top : rows[-1] + 1, left : columns[-1] + 1].astype(bool))
+        left, top, width, height = cv2.boundingRect(pixels.astype(np.uint8))
+        return cls(top, left, pixels[top : top + height, left : left + width].astype(bool))
 
     @classmethod
     def union(cls, masks: Sequence[Mask]) -> Mask:

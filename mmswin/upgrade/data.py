@@ -1,10 +1,10 @@
 """Data sets, loaders and evaluators."""
 
-import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
 
+from mmswin.data.config_facts import default_arguments, leaf_datasets
 from mmswin.engine.types import resolve_type
 from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.pipelines import PipelineUpgrade
@@ -169,7 +169,8 @@ class DataUpgrade:
         if loaded is not None and zero != loaded:
             why = f'LoadAnnotations says {loaded}; set reduce_zero_label of the data set, for both, as the maps need it'
             self.report.failed(old.key('reduce_zero_label'), zero, why)
-        if zero is not None and zero != _leaves_out_zero(new['type']):
+        kinds = resolve_type(new['type'], 'mmseg')
+        if zero is not None and zero != any(default_arguments(kind).get('reduce_zero_label') is True for kind in kinds):
             new['reduce_zero_label'] = zero
 
     def _evaluators(self, sets: dict[str, Any], evaluation: Section) -> dict[str, Any]:
@@ -179,7 +180,8 @@ class DataUpgrade:
         rest = {name: evaluation.take(name) for name in ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')}
         rest = {name: value for name, value in rest.items() if value is not None}
         new: dict[str, Any] = {}
-        for name, parts in ((f'{split}_evaluator', _leaves(sets[split])) for split in ('val', 'test') if split in sets):
+        for split in [split for split in ('val', 'test') if split in sets]:
+            name, parts = f'{split}_evaluator', [dict(leaf) for _, leaf in leaf_datasets(sets[split], split)]
             new[name] = {**self._evaluator(parts[0], metric), **rest}
             if 'ann_file' in new[name] and len(parts) > 1:
                 why = 'the metric reads one file, here the first: write one of them all, or test the sets one by one'
@@ -198,15 +200,3 @@ class DataUpgrade:
             return {'type': kind, 'metric': 'mAP', 'eval_mode': '11points' if old else 'area'}
         file = os.path.join(dataset.get('data_root', ''), dataset.get('ann_file', ''))
         return {'type': kind, 'ann_file': file, 'metric': metric, 'format_only': False}
-
-
-def _leaves_out_zero(kind: str) -> bool:
-    """Whether a data set of mmseg takes label 0 for "no class" unless it is told otherwise."""
-    arguments = [inspect.signature(found).parameters.get('reduce_zero_label') for found in resolve_type(kind, 'mmseg')]
-    return any(argument is not None and argument.default is True for argument in arguments)
-
-
-def _leaves(dataset: dict[str, Any]) -> list[dict[str, Any]]:
-    """The data sets inside wrappers."""
-    parts = dataset.get('datasets') or ([dataset['dataset']] if 'dataset' in dataset else [])
-    return [leaf for part in parts for leaf in _leaves(part)] or [dataset]

@@ -1,9 +1,9 @@
 """RepPoints V2 and Mask RepPoints V2 as the authors of Swin released them: to this package's."""
 
-import inspect
 from collections.abc import Collection
 from typing import Any
 
+from mmswin.data.config_facts import default_arguments
 from mmswin.engine.types import resolve_type
 from mmswin.upgrade.findings import Report, Section
 
@@ -90,7 +90,7 @@ def _part(old: Section, kind: str) -> dict[str, Any]:
 def without_defaults(kind: str, values: dict[str, Any], always: Collection[str] = ()) -> dict[str, Any]:
     """A dict of a type with the values that are not its defaults, or are always said."""
     (made,) = resolve_type(kind, 'mmdet')
-    defaults = {name: _complete(value) for name, value in _defaults(made).items()}
+    defaults = {name: _complete(value) for name, value in default_arguments(made).items()}
     said = {
         name: value
         for name, value in values.items()
@@ -99,21 +99,11 @@ def without_defaults(kind: str, values: dict[str, Any], always: Collection[str] 
     return {'type': kind, **said}
 
 
-def _defaults(kind: Any) -> dict[str, Any]:
-    """The arguments of a class and their defaults, those of the classes that it passes the rest on to included."""
-    found: dict[str, Any] = {}
-    for ancestor in kind.__mro__:
-        for name, parameter in inspect.signature(ancestor.__init__).parameters.items():
-            if parameter.default is not parameter.empty:
-                found.setdefault(name, parameter.default)
-    return found
-
-
 def _complete(value: Any) -> Any:
     """A dict with a type with all arguments of that type; lists as they are to the libraries."""
     if isinstance(value, dict) and isinstance(value.get('type'), str):
         kinds = resolve_type(value['type'], 'mmdet')
-        return {**(_defaults(kinds[0]) if kinds and isinstance(kinds[0], type) else {}), **value}
+        return {**(default_arguments(kinds[0]) if kinds and isinstance(kinds[0], type) else {}), **value}
     return list(value) if isinstance(value, tuple) else value
 
 

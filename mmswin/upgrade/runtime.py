@@ -16,7 +16,6 @@ _BACKENDS = {
     'DvcliveLoggerHook': 'DVCLiveVisBackend',
 }
 _OWN_HOOKS = ('mmswin.RunBannerHook', 'mmswin.NonFiniteLossHook')
-_BASE_GPUS = 8
 # At the top in both.
 _KEPT = ('find_unused_parameters', 'work_dir', 'custom_imports')
 _WORKFLOW = [('train', 1)]
@@ -129,12 +128,3 @@ def _custom_hooks(old: Section) -> list[dict[str, Any]]:
             old.report.done('ExpMomentumEMAHook -> EMAHook, total_iter -> gamma, skip_buffers -> update_buffers')
         kept.append(hook)
     return kept
-
-
-def base_batch_size(train_loader: dict[str, Any] | None, old_data: dict[str, Any] | None) -> int | None:
-    """Images per step that the learning rate is for: the authors, like mmdet and mmseg, trained on 8 GPUs.
-
-    The new loader says how many images a GPU gets or, without a data set, the old ``data``; None where neither does.
-    """
-    batch = train_loader['batch_size'] if train_loader else (old_data or {}).get('samples_per_gpu')
-    return None if batch is None else _BASE_GPUS * batch

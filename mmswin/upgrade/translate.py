@@ -17,9 +17,10 @@ from mmswin.upgrade.findings import Report, Section
 from mmswin.upgrade.model import scope_of, upgrade_model
 from mmswin.upgrade.old_files import read_old
 from mmswin.upgrade.render import UNBROKEN, WIDTH, Name, assignment
-from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
+from mmswin.upgrade.runtime import upgrade_runtime
 from mmswin.upgrade.schedule import upgrade_learning_rate, upgrade_length, upgrade_loop, upgrade_optimizer
 
+_GPUS = 8
 _CHAPTERS = {'model': 'model', 'train_pipeline': 'data', 'train_cfg': 'schedule', 'default_hooks': 'runtime'}
 
 
@@ -76,7 +77,9 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     new['optim_wrapper'] = upgrade_optimizer(old)
     new['param_scheduler'] = upgrade_learning_rate(old, unit, length)
     scaling = old.section('auto_scale_lr')
-    batch = scaling.take('base_batch_size') or base_batch_size(data.get('train_dataloader'), values.get('data'))
+    # Images of a GPU; the authors, like mmdet and mmseg, trained on 8.
+    loader = data.get('train_dataloader') or {'batch_size': (values.get('data') or {}).get('samples_per_gpu')}
+    batch = scaling.take('base_batch_size') or (loader['batch_size'] and _GPUS * loader['batch_size'])
     if batch is not None:
         new['auto_scale_lr'] = {'enable': scaling.take('enable', False), 'base_batch_size': batch}
         report.remark(f'the learning rate is taken to be for {batch} images a step (8 GPUs): auto_scale_lr')

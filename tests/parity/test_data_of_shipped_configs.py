@@ -106,11 +106,10 @@ def make_data(dataset: Any, scope: str, root: Path) -> None:
         content = {'images': images, 'annotations': annotations, 'categories': categories}
         ann_file.write_text(json.dumps(content))
     elif 'BaseSegDataset' in ancestors:
-        from mmswin.data.config_facts import default_argument
+        from mmswin.data.config_facts import default_arguments
 
-        suffix, map_suffix = (
-            dataset.get(name) or default_argument(kind, name) for name in ('img_suffix', 'seg_map_suffix')
-        )
+        usual = default_arguments(kind)
+        suffix, map_suffix = (dataset.get(name) or usual.get(name) for name in ('img_suffix', 'seg_map_suffix'))
         make_picture(places['img_path'] / f'a{suffix}')
         if 'seg_map_path' in places:
             Image.fromarray(np.full((64, 64), 1, np.uint8)).save(places['seg_map_path'] / f'a{map_suffix}')

@@ -7,13 +7,13 @@ from mmengine.config import ConfigDict
 from mmswin.analysis import scaling
 from mmswin.analysis.counting import META, count
 from mmswin.analysis.reports import sweep_text
-from mmswin.analysis.scaling import Sweep, attention_layer, first_attention, fitted_exponent, map_sizes, over_map
+from mmswin.analysis.scaling import Sweep, first_attention, map_sizes, over_map
 from mmswin.backbones.swin import WindowAttention
 from mmswin.errors import RunError
 
 
 def layer(dim: int = 8, heads: int = 2, window: tuple[int, int] = (2, 3)) -> WindowAttention:
-    return attention_layer(dim, heads, window)
+    return WindowAttention(dim, heads, window, (0, 0), True, None, 0.0, 0.0, False, 'reference')
 
 
 def test_both_have_the_same_parameters_and_one_attends_over_the_whole_map():
@@ -50,7 +50,8 @@ def test_sizes_are_whole_windows_within_the_limit():
 
 
 def test_fit():
-    assert fitted_exponent([1, 10, 100], [2, 200, 20000]) == pytest.approx(2)
+    found = Sweep(8, (2, 3), (4, 4), [1, 2, 3, 10, 100, 1000])
+    assert found.exponent([7, 7, 7, 2, 200, 20000]) == pytest.approx(2)
 
 
 @pytest.mark.parametrize('timed', [False, True])
@@ -100,4 +101,4 @@ def test_the_layer_is_the_config_s():
     )
     like, patch = first_attention(cfg)
     assert (like.qkv.in_features, like.num_heads, like.window, patch) == (12, 3, (3, 5), (2, 2))
-    assert like(torch.zeros(1, 3, 5, 12)).shape == (1, 3, 5, 12)
+    assert over_map(like, 'windows', (3, 5))(torch.zeros(1, 3, 5, 12)).shape == (1, 3, 5, 12)

@@ -99,7 +99,7 @@ def test_less_precision_that_costs_too_much_is_refused(tmp_path, monkeypatch):
     from mmswin.export import accuracy, openvino_file
 
     monkeypatch.setattr(files, 'require', lambda *libraries: None)
-    monkeypatch.setattr(openvino_file, 'read', lambda path: None)
+    monkeypatch.setattr(files.shutil, 'copy', lambda path, target: None)
     monkeypatch.setattr(openvino_file, 'write', lambda model, path, metadata: None)
     request = Request(tmp_path / 'model.xml', precision='bf16', images=str(tmp_path))
     graph = SimpleNamespace(output_names=('logits',), facts={})

@@ -32,6 +32,8 @@ def types(model) -> list[str]:
 
 
 def test_outputs_are_dropped_and_metadata_kept(model, tmp_path):
+    import openvino
+
     whole = openvino_file.without_last_outputs(model, 1)
     assert (len(model.outputs), len(whole.outputs)) == (2, 1)
     assert openvino_file.without_last_outputs(model, 0) is model
@@ -41,7 +43,7 @@ def test_outputs_are_dropped_and_metadata_kept(model, tmp_path):
     assert found == METADATA
     (scores,) = run(np.ones((1, 3, 4, 5), np.float32))
     assert scores.shape == (1, 2, 4, 5)
-    assert types(openvino_file.read(path)) == types(whole)
+    assert types(openvino.Core().read_model(str(path))) == types(whole)
 
 
 def test_only_what_lies_before_the_maps_is_quantised(model):

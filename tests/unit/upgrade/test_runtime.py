@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mmswin.upgrade.findings import Report, Section
-from mmswin.upgrade.runtime import base_batch_size, upgrade_runtime
+from mmswin.upgrade.runtime import upgrade_runtime
 
 
 def upgraded(
@@ -67,8 +67,3 @@ def test_environment_and_start() -> None:
     )
     assert (new['load_from'], new['resume']) == ('epoch_3.pth', False)
     assert [entry.key for entry in report.untranslated] == ['resume_from']
-
-
-def test_images_per_step() -> None:
-    assert base_batch_size(dict(batch_size=2), None) == base_batch_size(None, dict(samples_per_gpu=2)) == 16
-    assert base_batch_size(None, {}) is None
