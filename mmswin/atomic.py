@@ -74,7 +74,7 @@ def remove_leftovers(directory: str | os.PathLike) -> list[str]:
     removed = []
     for path in Path(directory).glob(f'*{_SUFFIX}'):
         host, _, pid = path.name.removesuffix(_SUFFIX).rpartition('.')
-        if host.endswith(f'.{socket.gethostname()}') and pid.isdigit():
+        if host.endswith(f'.{socket.gethostname()}') and pid.isdigit() and os.name != 'nt':  # asking would end it there
             abandoned = not is_running(int(pid))
         else:
             abandoned = False

@@ -32,6 +32,14 @@ class SavingError(RuntimeError):
     """A checkpoint could not be written; the message says why, what it needs, and what is there to go on from."""
 
 
+class BadImageError(RuntimeError):
+    """An image could not be loaded where none may be skipped, or too many could not; the message names it."""
+
+    def __init__(self, message: str) -> None:
+        # torch raises it again with a worker's traceback in front.
+        super().__init__(message.rpartition(f'{type(self).__name__}: ')[2].strip())
+
+
 class LostProcessError(RuntimeError):
     """Another process of the run has ended, so this one cannot go on; the message says what to look for."""
 
@@ -115,14 +123,14 @@ def run_tool(main: Callable[[], object]) -> int:
 
     Returns:
         The exit status: what the work returns if that is an int, else 0 done, 2 a user error found before the run, 1 what ended the run on its way (a loss that is
-        not finite, a checkpoint that cannot be saved, a process that is gone), 130 Ctrl-C. Any other exception passes
+        not finite, a checkpoint that cannot be saved, an image that cannot be loaded, a process that is gone), 130 Ctrl-C. Any other exception passes
         through with its traceback.
     """
     # mmengine's use of it, which nobody who runs a tool can change.
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated as an API')
     try:
         result = main()
-    except (RunError, CheckpointError, NonFiniteLossError, SavingError, LostProcessError) as error:
+    except (RunError, CheckpointError, NonFiniteLossError, SavingError, BadImageError, LostProcessError) as error:
         # The first process may be the one that is gone.
         if not is_first_local_process() and not isinstance(error, LostProcessError):
             # Launchers end all processes when one has ended: ending at once could silence the first one. It ends this

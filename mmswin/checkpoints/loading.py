@@ -185,15 +185,20 @@ def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> No
     from mmengine.model import initialize
 
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or [])
-    others = [entry for entry in entries if entry.get('type') != 'Pretrained']
+    pretrained = [entry for entry in entries if is_pretrained(entry.get('type'))]
+    others = [entry for entry in entries if entry not in pretrained]
     if others:
         initialize(module, others)
-    for entry in entries:
-        if entry.get('type') == 'Pretrained':
-            load_weights(module, entry['checkpoint'], entry.get('prefix'), entry.get('map_location', 'cpu'))
-            doubtful = module.load_report.new_blocks or module.load_report.not_finite
-            level = logging.WARNING if doubtful else logging.INFO
-            log(f'{type(module).__name__}: {module.load_report.table()}', level)
+    for entry in pretrained:
+        load_weights(module, entry['checkpoint'], entry.get('prefix'), entry.get('map_location', 'cpu'))
+        doubtful = module.load_report.new_blocks or module.load_report.not_finite
+        level = logging.WARNING if doubtful else logging.INFO
+        log(f'{type(module).__name__}: {module.load_report.table()}', level)
+
+
+def is_pretrained(kind: Any) -> bool:
+    """Whether a type is mmengine's initialisation from a file, by name or, in Python-style configs, as the class."""
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2] in ('Pretrained', 'PretrainedInit')
 
 
 def load_weights(

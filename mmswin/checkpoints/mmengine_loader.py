@@ -53,9 +53,11 @@ def load_from_mmswin(filename: str, map_location: Any = 'cpu') -> dict[str, Any]
         )
         checkpoint = _load_in_full(filename, map_location)
     try:
-        return facts(checkpoint, _work_dir())
+        known = facts(checkpoint, _work_dir())
     except CheckpointError as error:
         raise CheckpointError(f'checkpoint {os.fspath(filename)!r} {error}') from None
+    # Under this name alone mmengine's Runner looks for the weights of a whole model.
+    return {'state_dict': known['model'], **known} if isinstance(known.get('model'), Mapping) else known
 
 
 def _load_in_full(filename: str, map_location: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
 from mmengine.logging import print_log
 
-from mmswin.errors import printable
+from mmswin.errors import BadImageError, printable
 from mmswin.registry import TRANSFORMS
 
 # What a missing, unreadable, truncated or non-image file raises in mmcv's loader and its decoders (PIL's
@@ -18,10 +18,6 @@ _BAD_FILE_ERRORS = (OSError, ValueError, AssertionError, cv2.error)
 # Bad files are counted by setting a byte of shared memory at a hash of the path: any number of worker processes may
 # do so without a lock, and a file met by several of them counts once. Two files share a byte only by rare accident.
 _SLOTS = 1 << 16
-
-
-class BadImageError(RuntimeError):
-    """An image could not be loaded where none may be skipped, or too many could not."""
 
 
 @TRANSFORMS.register_module()

@@ -10,10 +10,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 import mmswin
+from mmswin.checkpoints.loading import is_pretrained
 from mmswin.data.config_facts import dicts_in, short_name
 from mmswin.engine.configure import SYNC_NORMS
 from mmswin.engine.saving import unwrapped
-from mmswin.engine.types import PRETRAINED
 from mmswin.errors import printable
 from mmswin.registry import HOOKS
 
@@ -102,6 +102,7 @@ def images_per_step(runner: Runner) -> tuple[int, int, int]:
     """Processes, images per process and iteration, and iterations whose gradients are accumulated."""
     loader = runner.train_dataloader
     batch = loader.batch_size or loader.batch_sampler.batch_size
+    batch = sum(batch) if isinstance(batch, (list, tuple)) else batch  # one for each of several data sets
     return get_world_size(), batch, getattr(runner.optim_wrapper, '_accumulative_counts', 1)
 
 
@@ -155,7 +156,7 @@ def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
     named = [
         node.get('checkpoint')
         for node in dicts_in(_model_cfg(runner).get('backbone') or {})
-        if short_name(node.get('type')) in PRETRAINED
+        if is_pretrained(node.get('type'))
     ]
     report: Any = getattr(backbone, 'load_report', None)
     if report is not None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from mmswin import atomic
+from mmswin.checkpoints import load_file, mmengine_loader
 from mmswin.engine.processes import cpu_group, gather
 from mmswin.engine.saving import resume_hint
 from mmswin.errors import SavingError
@@ -116,6 +117,14 @@ class CheckpointHook(_CheckpointHook):
             steps = steps[-self.max_keep_ckpts :]
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', steps)
+
+    def _publish_model(self, runner: Runner, ckpt_path: str) -> None:
+        """Publish what the run itself has saved, its configuration included, which no run reads from a file."""
+        CheckpointLoader.register_scheme('', load_file, force=True)
+        try:
+            super()._publish_model(runner, ckpt_path)
+        finally:
+            mmengine_loader.register()
 
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
         runner.save_checkpoint(

@@ -39,9 +39,11 @@ def _class_weights(model: nn.Module) -> Iterator[str]:
         if head is None:
             continue
         number = modules[head].num_classes
-        # mmdet's heads without sigmoid, and those that classify masks, have one more output: no object.
-        segments = hasattr(modules[head], 'conv_seg')
-        expected = number if segments or getattr(loss, 'use_sigmoid', False) else number + 1
+        # mmdet's heads without sigmoid, and those that classify masks, have one more output: no object. Heads that label
+        # pixels or whole pictures have not.
+        labels = hasattr(modules[head], 'conv_seg') or hasattr(modules[head], 'conv_logits')
+        labels = labels or any(base.__module__.startswith('mmpretrain.') for base in type(modules[head]).__mro__)
+        expected = number if labels or getattr(loss, 'use_sigmoid', False) else number + 1
         if len(weights) != expected:
             more = '' if expected == number else ' and the background'
             yield (

@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.config.utils import ConfigParsingError
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmswin import shipped
 from mmswin.checkpoints.downloads import is_offline
-from mmswin.data.config_facts import default_argument, dicts_in, leaf_datasets, registered_class, short_name
+from mmswin.data.config_facts import default_arguments, dicts_in, leaf_datasets, registered_class, short_name
 from mmswin.engine.options import merge_options
 from mmswin.engine.precision import has_accelerator
 from mmswin.engine.types import resolve_type
@@ -41,11 +40,12 @@ def load_config(
     path = shipped.resolve(path)
     if not Path(path).is_file():
         raise RunError(f'config {path} does not exist{nearest(Path(path).stem, shipped.names())}')
-    if mmpretrain and 'mmpretrain::' in Path(path).read_text(encoding='utf-8', errors='replace'):
+    text = Path(path).read_text(encoding='utf-8', errors='replace')
+    if mmpretrain and ('mmpretrain::' in text or 'mmpretrain.configs' in text):
         find_mmpretrain(path)
     try:
         cfg = Config.fromfile(path)
-    except (SyntaxError, NameError, KeyError, OSError, ImportError, ConfigParsingError) as error:
+    except Exception as error:  # a configuration is code
         raise RunError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if mmpretrain and cfg.get('default_scope') == 'mmpretrain':
         find_mmpretrain(path)
@@ -97,7 +97,7 @@ def stay_offline(cfg: Config) -> None:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if offline else ():
         for _, dataset in leaf_datasets((cfg.get(name) or {}).get('dataset'), name):
             kind, _ = registered_class(dataset, cfg.get('default_scope'))
-            if kind is not None and default_argument(kind, 'download'):
+            if kind is not None and default_arguments(kind).get('download'):
                 dataset['download'] = False
 
 
@@ -215,8 +215,7 @@ def add_hooks(cfg: Config, *hook_types: str) -> None:
     if wrong:
         raise RunError(
             f'custom_hooks holds {wrong[0]!r} and must be a list of dicts with a type each: '
-            "write custom_hooks = [dict(type='EMAHook')] or its like into the config; "
-            '--cfg-options reads no dicts'
+            "write custom_hooks = [dict(type='EMAHook')] or its like into the config"
         )
     scope = cfg.get('default_scope')
     present = {kind for hook in given if isinstance(hook, dict) for kind in resolve_type(hook.get('type'), scope)}

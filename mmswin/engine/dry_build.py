@@ -22,7 +22,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from mmswin.data.config_facts import can_be_lazy, leaf_datasets, registered_class
+from mmswin.data.config_facts import can_be_lazy, leaf_datasets, registered_class, short_name
 from mmswin.engine import strategies
 from mmswin.engine.configure import quiet
 from mmswin.engine.types import resolve_type
@@ -38,7 +38,7 @@ def check_work_dir(work_dir: str | os.PathLike, option: str = '--work-dir') -> N
         RunError: It is a file, or lies in one, or in a directory without the right to write.
     """
     place = Path(work_dir).absolute()
-    while not os.path.lexists(place):
+    while not os.path.lexists(place) and place != place.parent:  # a drive that is not there
         place = place.parent
     if not place.is_dir():
         raise RunError(f'{option} {work_dir}: {place} is no directory; name another place with {option}')
@@ -110,7 +110,10 @@ def _parts(
 def _optimization(cfg: Config, model: nn.Module) -> Iterator[tuple[str, Callable[[], Any]]]:
     if not (cfg.optim_wrapper.get('optimizer') or {}).get('type'):
         return  # several optimizers, whose constructor is the user's
-    build_wrapper = cache(partial(build_optim_wrapper, model, copy.deepcopy(cfg.optim_wrapper)))
+    wrapper = copy.deepcopy(cfg.optim_wrapper)
+    if short_name(wrapper.optimizer.type) == strategies.ZERO:  # which needs a group of processes
+        wrapper.optimizer.type = wrapper.optimizer.pop('optimizer_type')
+    build_wrapper = cache(partial(build_optim_wrapper, model, wrapper))
     yield 'optim_wrapper', build_wrapper
     schedulers = cfg.get('param_scheduler') or ()
     # The length of an epoch is not known yet, and decides nothing here.

@@ -23,11 +23,13 @@ from torch.utils.data import DataLoader
 from mmswin import atomic
 from mmswin.engine import stopping, workers
 from mmswin.engine.randomness import ITERATION, PASS, VALIDATION, SeededBatchSampler, seed_generators
-from mmswin.errors import LostProcessError, RunError
+from mmswin.errors import BadImageError, LostProcessError, RunError
 from mmswin.registry import LOOPS
 
 # Holds the iteration of the last validation that came to its end.
 _VALIDATED = 'last_validation'
+# In the message hub: the epoch under way, and the iteration at which it began.
+_BEGAN = 'epoch_began'
 
 
 def _prepared_loader(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
@@ -70,18 +72,18 @@ class _Resumable:
             return workers.batches(self.dataloader)
 
     @contextmanager
-    def _saving_what_is_lost(self) -> Iterator[None]:
-        """Save when a loader worker is lost; between two iterations, the only place where it is noticed, that is safe.
+    def _saving_what_is_lost(self, validating: bool = False) -> Iterator[None]:
+        """Save when a loader worker or an image is lost; between two iterations, where that is noticed, it is safe.
 
         Of several processes the others are in the midst of an iteration then, so nothing can be saved.
         """
         try:
             yield
-        except LostProcessError as error:
+        except (LostProcessError, BadImageError) as error:
             result = stopping.resume_hint(self.runner.work_dir)
             if get_world_size() == 1:
-                result = stopping.save(self.runner, self._epoch, self._iter)
-            raise LostProcessError(f'after iteration {self._iter} {error}; {result}') from error
+                result = stopping.save(self.runner, self._epoch, self._iter, validating)
+            raise type(error)(f'after iteration {self._iter} {error}; {result}') from error
 
     def _follow_batch_size(self) -> None:
         """Say that a resumed run has other batches, and count iterations so that the rest of the run is what it is."""
@@ -103,12 +105,14 @@ class _Resumable:
             if self._epoch and self._iter % self._epoch == 0:  # saved after an epoch, also by mmengine
                 before.setdefault('iterations_per_epoch', self._iter // self._epoch)
             known = before.get('iterations_per_epoch', length) == length
-            if not known or not 0 <= self._iter - self._epoch * length <= length:
+            if not known or not 0 <= self.batches_done <= length:
                 self._iter = self._epoch * length
+                hub.update_info(_BEGAN, [self._epoch, self._iter])
                 text += (
                     f' Epoch {self._epoch + 1} starts from its beginning; iterations are counted on from {self._iter}.'
                 )
                 changed.append(text)
+                self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, self.max_iters)
         if changed:
             print_log(text, logger='current', level=logging.WARNING)
 
@@ -126,13 +130,14 @@ class _Resumable:
 
     def _validate(self) -> None:
         self._seed(VALIDATION, self._iter)
-        with self._saving_what_is_lost(), workers.explained_loss_of_worker():
+        with self._saving_what_is_lost(validating=True), workers.explained_loss_of_worker():
             self.runner.val_loop.run()
         if is_main_process():
             atomic.write(Path(self.runner.work_dir, _VALIDATED), str(self._iter))
 
     def _make_up_validation(self) -> None:
         """Validate what was saved by a run that was stopped before or in the validation which then was due."""
+        self._decide_current_val_interval()
         if self._iter == 0 or not self._is_time_to_validate():
             return
         note = Path(self.runner.work_dir, _VALIDATED)
@@ -176,11 +181,16 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
     @property
     def batches_done(self) -> int:
         """Batches of the current epoch that have been trained on."""
-        return self._iter - self._epoch * len(self.dataloader)
+        began = self.runner.message_hub.runtime_info.get(_BEGAN)
+        if began is None:  # saved by mmengine
+            return self._iter - self._epoch * len(self.dataloader)
+        # Not by the length: some samplers give fewer batches than they say.
+        return self._iter - began[1] if began[0] == self._epoch else 0
 
     def run_epoch(self) -> None:
         """Train for what is left of one epoch."""
         done = self.batches_done
+        self.runner.message_hub.update_info(_BEGAN, [self._epoch, self._iter - done])
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         if done < len(self.dataloader):
@@ -236,7 +246,8 @@ class IterBasedTrainLoop(_Resumable, _IterBasedTrainLoop):
         """Batches without end, as an uninterrupted run would have them after so many; a pass follows the other."""
         sampler = self.dataloader.batch_sampler.sampler
         epoch = 0
-        if not isinstance(sampler, InfiniteSampler):
+        # mmdet's samplers of several sources have no end either.
+        if not isinstance(sampler, InfiniteSampler) and 'MultiSourceSampler' not in type(sampler).__name__:
             self._check_batches()
             epoch, batches = divmod(batches, len(self.dataloader))
         while True:

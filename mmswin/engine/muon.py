@@ -21,8 +21,8 @@ class Muon(Optimizer):
     """Muon (Jordan et al., 2024) for weight matrices, AdamW for everything else, with one learning rate for both.
 
     ``torch.optim.Muon`` takes matrices alone, and a recipe of mmengine has one optimizer. A matrix here is a parameter of
-    two dimensions, both at least ``smallest_side``: a linear layer's weight; bias tables, norms, embeddings and
-    convolutions are not. Its step is that of ``torch.optim.Muon(adjust_lr_fn='match_rms_adamw')``.
+    two dimensions, both at least ``smallest_side``: a linear layer's weight, also a detector's learned queries; bias
+    tables, norms and convolutions are not. Its step is that of ``torch.optim.Muon(adjust_lr_fn='match_rms_adamw')``.
 
     Args:
         params: Parameters or groups of them.

@@ -15,9 +15,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmswin.checkpoints import CheckpointError, load_file
-from mmswin.data.config_facts import dicts_in, short_name
+from mmswin.checkpoints.loading import is_pretrained
+from mmswin.data.config_facts import dicts_in
 from mmswin.engine.configure import quiet
-from mmswin.engine.types import PRETRAINED
 from mmswin.errors import RunError, plain_message, printable
 
 # A test with less would report the AP of a partly random network; resuming needs every tensor.
@@ -103,7 +103,7 @@ def check_pretrained(cfg: Config) -> None:
         CheckpointError: It is not.
     """
     for node in dicts_in(cfg.model):
-        source = node.get('checkpoint') if short_name(node.get('type')) in PRETRAINED else node.get('pretrained')
+        source = node.get('checkpoint') if is_pretrained(node.get('type')) else node.get('pretrained')
         if isinstance(source, str) and re.match(r'https?:|(?![\w-]+:)', source):
             try:
                 load_file(source)

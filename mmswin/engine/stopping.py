@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
@@ -79,7 +79,7 @@ class StopOnSignalHook(Hook):
         """A validation during training need not be waited for; several processes do, as their batches may differ."""
         if self.received is None or cpu_group() is not None or not self._previous:
             return
-        self._stop(runner, epoch=runner.epoch, iteration=runner.iter)
+        self._stop(runner, epoch=runner.epoch, iteration=runner.iter, validating=True)
 
     def _remember(self, signum: int, frame: Any) -> None:
         if signum == signal.SIGINT and 'TORCHELASTIC_RUN_ID' not in os.environ:  # torchrun repeats what it gets
@@ -95,9 +95,9 @@ class StopOnSignalHook(Hook):
             signum, handler = self._previous.popitem()
             signal.signal(signum, handler)
 
-    def _stop(self, runner: Runner, epoch: int, iteration: int) -> None:
+    def _stop(self, runner: Runner, epoch: int, iteration: int, validating: bool = False) -> None:
         signum = self.received or self.signals[0]
-        result = save(runner, epoch, iteration)
+        result = save(runner, epoch, iteration, validating)
         # The first process that exits takes the others down, so none may before the file is complete.
         gather(None)
         self.restore()
@@ -105,13 +105,16 @@ class StopOnSignalHook(Hook):
         raise TrainingStopped(128 + signum)
 
 
-def save(runner: Runner, epoch: int, iteration: int) -> str:
-    """Save a run that ends early as :func:`save_state` does.
+def save(runner: Runner, epoch: int, iteration: int, validating: bool = False) -> str:
+    """Save a run that ends early as :func:`save_state` does, perhaps in the midst of a validation.
 
     Returns:
         Half a sentence: where the run can go on from, and what went wrong if it could not be saved.
     """
     path = Path(runner.work_dir) / f'iter_{iteration}.pth'
+    for hook in runner.hooks if validating else ():
+        if isinstance(hook, EMAHook):  # it has put the average into the model, and back after the validation
+            hook._swap_ema_parameters()
     try:
         save_state(runner, path, epoch, iteration)
     except SavingError as error:

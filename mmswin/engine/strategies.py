@@ -20,6 +20,7 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmswin.data.config_facts import dicts_in, short_name
+from mmswin.engine.types import resolve_type
 from mmswin.errors import RunError
 
 KINDS = ('ddp', 'zero', 'fsdp')
@@ -92,9 +93,12 @@ def _check_optimizer(cfg: Config, strategy: Strategy) -> None:
             'this optim_wrapper has none or several'
         )
     name = short_name(optimizer['type'])
-    if strategy.kind == 'zero' and name != ZERO and not hasattr(torch.optim, name):
+    # mmengine builds it again by its name alone; mmswin's Muon is another than torch's.
+    of_torch = getattr(torch.optim, name, None) in resolve_type(optimizer['type'], cfg.get('default_scope'))
+    if strategy.kind == 'zero' and name != ZERO and not of_torch:
         raise RunError(
-            f'strategy.type=zero takes the optimizers of torch.optim, and optim_wrapper.optimizer.type is {name!r}'
+            'strategy.type=zero takes the optimizers of torch.optim, and optim_wrapper.optimizer.type is '
+            f'{optimizer["type"]!r}'
         )
     if strategy.kind == 'fsdp' and name == ZERO:
         raise RunError(

@@ -23,9 +23,6 @@ _REGISTRIES = tuple(
     )
 )  # fmt: skip
 
-# The name and the class of mmengine's initialisation from a checkpoint.
-PRETRAINED = ('Pretrained', 'PretrainedInit')
-
 
 def resolve_type(kind: Any, scope: str | None) -> list[Callable]:
     """All classes and functions that the registries know by a type as seen from a scope."""

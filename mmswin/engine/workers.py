@@ -53,7 +53,8 @@ def batches(dataloader: DataLoader) -> Iterator[Any]:
         LostProcessError: When a batch is asked for and its worker has ended.
     """
     loading = iter(dataloader)
-    if dataloader.num_workers > 0 and threading.current_thread() is threading.main_thread():
+    handled = hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread()  # not on Windows
+    if dataloader.num_workers > 0 and handled:
         # torch's handler of SIGCHLD raises wherever the training is, in the middle of the optimizer's step too. Its
         # loader also looks by itself, within seconds, while it waits for a batch.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -82,7 +83,7 @@ def explained_loss_of_worker(loading: Any = None) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
-        if 'DataLoader worker' not in str(error):
+        if not str(error).startswith('DataLoader worker (pid'):  # what a worker raised is told in other words
             # An error of the connection is one of a worker's end if there is such a worker. The connection may break
             # some moments before the system has the process's end to report.
             workers = [] if isinstance(error, RuntimeError) else getattr(loading, '_workers', [])

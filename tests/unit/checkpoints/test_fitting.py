@@ -66,7 +66,9 @@ def test_channel_policies():
     repeated = resize_channels(weight, 6, 'repeat')
     torch.testing.assert_close(repeated, torch.cat([weight, weight], dim=1) / 2)
     torch.testing.assert_close(resize_channels(weight[:, :1], 3, 'zeros').sum(dim=1), weight[:, 0])
-    torch.testing.assert_close(resize_channels(weight.to(torch.int8), 4, 'mean')[:, 3].flatten(), torch.tensor([1.0, 4.0]))
+    torch.testing.assert_close(
+        resize_channels(weight.to(torch.int8), 4, 'mean')[:, 3].flatten(), torch.tensor([1.0, 4.0])
+    )
     with pytest.raises(ValueError, match='images of 3 channels, and which of them the 2 are is not known'):
         resize_channels(weight, 2, 'zeros')
     with pytest.raises(ValueError, match="in_channels_policy='guess' is unknown; choose one of 'zeros', 'mean'"):

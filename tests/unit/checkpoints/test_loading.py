@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.model import PretrainedInit
 from mmengine.runner import load_checkpoint, load_state_dict
 from models import TINY_SHIFTED as TINY
 from torch import nn
@@ -56,6 +57,15 @@ def _assert_same(model, source, skip=()):
     for name, value in source.state_dict().items():
         if not name.startswith(skip):
             torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_python_style_configs_name_the_class(tmp_path):
+    source = _swin()
+    torch.save(_classifier(source), tmp_path / 'cls.pth')
+    model = SwinTransformer(**TINY, init_cfg=dict(type=PretrainedInit, checkpoint=str(tmp_path / 'cls.pth')))
+    model.init_weights()
+    _assert_same(model, source, skip=('norm',))
+    assert model.load_report.format == 'authors'
 
 
 def test_authors_classifier(tmp_path):

@@ -39,6 +39,17 @@ def test_any_load_of_mmengine_is_ours(tmp_path):
     assert torch.equal(model.weight, weights['weight'])
 
 
+def test_a_whole_model_under_another_name_is_loaded_by_a_runner(tmp_path):
+    """mmengine's Runner looks for ``state_dict`` alone; the authors' files, and many others, have ``model``."""
+    model = torch.nn.Linear(2, 2)
+    weights = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+    torch.save({'model': weights, 'epoch': 3}, tmp_path / 'a.pth')
+    runner = Runner(model, str(tmp_path / 'run'), load_from=str(tmp_path / 'a.pth'), experiment_name='whole')
+    runner.load_or_resume()
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert load_from_mmswin(str(tmp_path / 'a.pth'))['epoch'] == 3
+
+
 def test_a_best_checkpoint_is_named_to_the_run_that_keeps_it(tmp_path):
     file, best = tmp_path / 'file.pth', str(tmp_path / 'best_a.pth')
     torch.save({'message_hub': {'runtime_info': {'best_ckpt': best}}}, file)

@@ -8,6 +8,7 @@ import pytest
 from mmengine.evaluator import BaseMetric, Evaluator
 
 from mmswin.checkpoints import load_file
+from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.engine import saving
 from mmswin.engine.saving import Runner
 from mmswin.errors import SavingError
@@ -169,3 +170,11 @@ def test_all_processes_end_when_the_first_cannot_save(build, monkeypatch):
     monkeypatch.setattr('mmswin.engine.checkpoint_hook.gather', lambda fault: ['no room at process 0', None])
     with pytest.raises(SavingError, match=r'no room at process 0\. Training stops; the last complete .*epoch_5'):
         build(hook={'interval': 5}).train()
+
+
+def test_what_is_published_holds_what_was_saved(build, tmp_path):
+    build(hook={'published_keys': ['meta', 'state_dict'], 'max_keep_ckpts': 1}).train()
+    saved, published = (load_file(path) for path in sorted((tmp_path / 'run').glob('*.pth'), key=lambda p: len(p.name)))
+    assert published.keys() == {'meta', 'state_dict'}
+    assert published['meta']['cfg'] == saved['meta']['cfg']
+    assert load_from_mmswin(str(tmp_path / 'run' / 'epoch_5.pth'))['meta'].keys().isdisjoint({'cfg'})

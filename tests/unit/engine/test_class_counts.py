@@ -27,6 +27,21 @@ def model(weights, segments: bool, **more) -> nn.Module:
 CFG = Config({'model': {}})
 
 
+def test_heads_without_a_background():
+    class Classifier(nn.Module):
+        __module__ = 'mmpretrain.models.heads'
+
+    class Mine(Classifier):
+        pass
+
+    for head in (Mine(), nn.Module()):
+        head.num_classes, head.loss, head.conv_logits = 3, Loss([1.0] * 3), None
+        class_counts.check(CFG, nn.ModuleDict({'head': head}))
+        del head.conv_logits
+        if isinstance(head, Mine):
+            class_counts.check(CFG, nn.ModuleDict({'head': head}))
+
+
 @pytest.mark.parametrize(
     ('weights', 'segments', 'more'),
     [

@@ -133,3 +133,18 @@ def test_processes_of_torchrun_that_nobody_joins(monkeypatch):
         configure.set_up_processes(Config({}), 'none')
     monkeypatch.setenv('WORLD_SIZE', '1')
     assert configure.set_up_processes(Config({}), 'none') == []
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'said'),
+    [
+        ('a.py', "_base_ = 'b.py'\nhead = dict(box=dict(num=3))", 'TypeError.*box'),
+        ('a.json', '{"a": }', 'JSONDecodeError'),
+        ('a.yaml', 'a: [1', 'a.yaml cannot be read'),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_line(tmp_path, name, text, said):
+    (tmp_path / 'b.py').write_text('head = dict(box=[dict(num=1), dict(num=2)])')
+    (tmp_path / name).write_text(text)
+    with pytest.raises(RunError, match=said):
+        configure.load_config(str(tmp_path / name), None, None)

@@ -46,6 +46,16 @@ def test_what_cannot_is_named_with_the_librarys_words(tmp_path, more, said):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_mmengines_own_sharing_of_the_optimizer_needs_no_processes_here(tmp_path):
+    optimizer = {'type': 'ZeroRedundancyOptimizer', 'optimizer_type': 'SGD', 'lr': 0.1}
+    cfg = config(tmp_path, optim_wrapper={'optimizer': optimizer})
+    dry_build.build_parts(cfg, nn.Linear(1, 1), ('train',))
+    assert cfg.optim_wrapper.optimizer == optimizer
+    cfg.optim_wrapper.optimizer.rate = 1
+    with pytest.raises(RunError, match='optim_wrapper.*rate'):
+        dry_build.build_parts(cfg, nn.Linear(1, 1), ('train',))
+
+
 def test_an_optimizer_that_is_not_that_of_the_checkpoint(tmp_path):
     cfg, model = config(tmp_path), nn.Linear(1, 1)
     known = {'optimizer': torch.optim.SGD(model.parameters(), lr=1).state_dict()}

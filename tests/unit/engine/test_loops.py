@@ -2,6 +2,7 @@
 same weights; skipped samples are not read. With mmengine's own loops the epoch starts over.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -12,9 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
+from torch.utils.data import BatchSampler
 
+from mmswin.checkpoints import load_file
+from mmswin.engine import StopOnSignalHook
 from mmswin.engine.stopping import save_state
 from mmswin.engine.workers import _init_shielded_worker
 from mmswin.errors import RunError
@@ -125,6 +130,53 @@ def test_the_same_with_loader_workers(toy_runner, tmp_path, train_cfg, sampler, 
     assert before + resumed.model.seen == whole.model.seen
 
 
+def test_another_batch_size_with_accumulated_gradients(toy_runner, tmp_path):
+    """The wrapper's counter goes by the iterations that are left: it had too many, and ended the run by an assertion."""
+    runner = toy_runner(tmp_path, EPOCHS)
+    runner.optim_wrapper['accumulative_counts'] = 2
+    runner._train_loop = loop = runner.build_train_loop(EPOCHS)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    loop._epoch, loop._iter = 1, 10
+    runner.optim_wrapper.initialize_count_status(runner.model, loop._iter, loop.max_iters)
+    loop.run()
+    assert loop.iter == runner.optim_wrapper._inner_count == 15
+
+
+class OneBatchLess(BatchSampler):
+    """Promises one batch more than it gives, as mmdet's AspectRatioBatchSampler does with ``drop_last``."""
+
+    def __iter__(self):
+        yield from list(super().__iter__())[:-1]
+
+
+@pytest.mark.parametrize('stop', [2, 4, 6, 8, 11])
+def test_epochs_of_fewer_batches_than_are_promised(toy_runner, tmp_path, stop):
+    def loader(seed: int = 0) -> dict:
+        return {'batch_sampler': {'type': OneBatchLess, 'drop_last': False}}
+
+    whole = toy_runner(tmp_path / 'whole', EPOCHS, loader=loader())
+    whole.train()
+    assert len(whole.model.seen) == whole.iter == 12
+    before, resumed = interrupted(toy_runner, tmp_path / 'parts', stop, EPOCHS, 'DefaultSampler', loader=loader())
+    assert before + resumed.model.seen == whole.model.seen
+    assert resumed.iter == 12
+
+
+def test_a_sampler_of_several_sources_goes_on(toy_runner, tmp_path):
+    class MultiSourceSampler(DefaultSampler):
+        """Without end, as mmdet's."""
+
+        def __iter__(self):
+            for start in itertools.count():
+                yield from (int(i) for i in (torch.arange(10) + start) % 10)
+
+    whole = toy_runner(tmp_path / 'whole', ITERATIONS, MultiSourceSampler)
+    whole.train()
+    before, resumed = interrupted(toy_runner, tmp_path / 'parts', 7, ITERATIONS, MultiSourceSampler)
+    assert before + resumed.model.seen == whole.model.seen
+    assert whole.model.seen[5] != whole.model.seen[0]
+
+
 class CutOff(Hook):
     """Saves in a validation and ends the run; notes the iterations at which validations ended."""
 
@@ -179,6 +231,47 @@ def test_validation_that_was_cut_off_comes_first_on_resuming(toy_runner, numbers
     assert train(CutOff(15), **resumed) == [10]
     assert train(CutOff(), resume=True, load_from=str(tmp_path / 'stop.pth')) == [15]
     assert train(CutOff(), resume=True, load_from=str(tmp_path / 'stop.pth')) == []
+
+
+def test_one_that_was_due_by_a_later_interval_does_too(toy_runner, numbers, tmp_path):
+    loop = {**EPOCHS, 'val_interval': 5, 'dynamic_intervals': [(3, 1)]}
+    data = {'dataset': numbers, 'batch_size': 5, 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
+    validation = {'val_cfg': {}, 'val_dataloader': data}
+    for hook, options, done in ((CutOff(10), {}, []), (CutOff(), {'resume': True}, [10, 15])):
+        options = {**options, 'load_from': str(tmp_path / 'stop.pth')} if options else {}
+        evaluator = Evaluator(Nothing())
+        runner = toy_runner(tmp_path, loop, hooks=[hook], val_evaluator=evaluator, **validation, **options)
+        with pytest.raises(KeyboardInterrupt) if hook.iteration else nullcontext():
+            runner.train()
+        assert hook.validated == done
+
+
+class Terminate(Hook):
+    """The signal of a shell, in the first validation."""
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_average_of_weights_is_no_other_when_it_is_saved_in_a_validation(toy_runner, numbers, tmp_path):
+    """EMAHook exchanges the weights and their average for a validation, and counts on it when it saves."""
+    data = {'dataset': numbers, 'batch_size': 5, 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
+    runner = toy_runner(
+        tmp_path,
+        EPOCHS,
+        hooks=[EMAHook(momentum=0.5), Terminate(), StopOnSignalHook()],
+        val_cfg={},
+        val_dataloader=data,
+        val_evaluator=Evaluator(Nothing()),
+        default_hooks={'logger': None, 'checkpoint': {'type': 'CheckpointHook', 'interval': 1}},
+    )
+    with pytest.raises(SystemExit):
+        runner.train()
+    before, stopped = (load_file(tmp_path / name) for name in ('epoch_1.pth', 'iter_5.pth'))
+    for part, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):
+        for name in ('layer.weight', 'layer.bias'):
+            assert torch.equal(before[part][prefix + name], stopped[part][prefix + name])
+    assert not torch.equal(stopped['state_dict']['layer.bias'], stopped['ema_state_dict']['module.layer.bias'])
 
 
 def _worker(seeded: Any) -> None:

@@ -61,6 +61,7 @@ def test_command_line_sets_it(cfg):
         ({'strategy': 'zero', 'runner_type': 'FlexibleRunner'}, 'leave runner_type out'),
         ({'strategy': 'zero', 'optim_wrapper': {'a': {'optimizer': {'type': 'AdamW'}}}}, 'has none or several'),
         ({'strategy': 'zero', 'optim_wrapper': {'optimizer': {'type': 'Sophia'}}}, "is 'Sophia'"),
+        ({'strategy': 'zero', 'optim_wrapper': {'optimizer': {'type': 'mmswin.Muon'}}}, "is 'mmswin.Muon'"),
         ({'strategy': 'fsdp', 'custom_hooks': [{'type': 'EMAHook'}]}, 'Use strategy.type=zero'),
         ({'strategy': 'fsdp', 'val_dataloader': {'sampler': {'round_up': False}}}, 'val_dataloader.sampler.round_up'),
         (

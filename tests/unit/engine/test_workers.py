@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from mmswin.checkpoints import load_file
 from mmswin.engine.workers import explained_loss_of_worker
-from mmswin.errors import LostProcessError
+from mmswin.errors import BadImageError, LostProcessError
 
 
 class Killing(Dataset):
@@ -70,3 +70,37 @@ def test_a_connection_that_breaks_before_its_worker_has_ended():
 def test_another_error_of_the_system_stays_as_it_is():
     with pytest.raises(ConnectionResetError), explained_loss_of_worker(SimpleNamespace(_workers=[])):
         raise ConnectionResetError(104, 'Connection reset by peer')
+
+
+class Failing(Dataset):
+    """Numbers of which one cannot be loaded."""
+
+    metainfo = {'classes': ('a',)}
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> dict:
+        import torch
+
+        if index == 7:
+            raise self.error
+        return {'inputs': torch.tensor([float(index)])}
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_what_the_data_set_raises_is_told_in_its_own_words(toy_runner, tmp_path, workers):
+    def train(error: Exception, folder: str) -> None:
+        sampler = {'type': 'DefaultSampler', 'shuffle': False}
+        loader = {'dataset': Failing(error), 'num_workers': workers, 'sampler': sampler}
+        toy_runner(tmp_path / folder, {'type': 'mmswin.EpochBasedTrainLoop', 'max_epochs': 1}, loader=loader).train()
+
+    with pytest.raises(FileNotFoundError, match=r"'a\.jpg' is gone"):
+        train(FileNotFoundError("'a.jpg' is gone"), 'missing')
+    # A data set that is too bad ends hours of work: they are saved, and one line says where the fault is.
+    with pytest.raises(BadImageError, match=r"^after iteration 3 'a\.jpg' is gone; saved .*iter_3\.pth.*--resume$"):
+        train(BadImageError("'a.jpg' is gone"), 'bad')
+    assert load_file(tmp_path / 'bad' / 'iter_3.pth')['meta']['iter'] == 3
