@@ -25,7 +25,7 @@ from mmswin.analysis.counting import META, MultiplyAdds, count
 from mmswin.data.config_facts import short_name
 from mmswin.engine.configure import quiet
 from mmswin.engine.preflight import build_model
-from mmswin.errors import RunError
+from mmswin.errors import RunError, plain_message
 
 NUM_PROPOSALS = 1000
 NUM_MASKS = 100
@@ -89,7 +89,10 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
         )
     model = _classifier(cfg) or build_on_meta(cfg)
     with quiet():
-        return measure_model(model, shape)
+        try:
+            return measure_model(model, shape)
+        except (TypeError, AttributeError, RuntimeError, NotImplementedError) as error:  # the library's own classes
+            raise RunError(f'it is not known how to count a {type(model).__name__}: {plain_message(error)}') from error
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
@@ -98,8 +101,12 @@ def build_on_meta(cfg: Config) -> nn.Module:
     Raises:
         RunError: It cannot be built.
     """
-    with META:
-        return build_model(cfg).eval().to(META)  # mmcv makes some weights on the CPU whatever the context says
+    try:
+        with META:
+            model = build_model(cfg)
+    except RuntimeError:  # mmdet's Swin and others ask for numbers while they are built
+        model = build_model(cfg)
+    return model.eval().to(META)  # mmcv makes some weights on the CPU whatever the context says
 
 
 class _Classifier(nn.Module):

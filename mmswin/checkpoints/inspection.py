@@ -69,11 +69,13 @@ def _image_size(translation: Translation) -> str | None:
 def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
     """How many classes the heads tell apart, and their names where the file has them."""
     tensors = {**translation.classifier, **{n: v for n, v in translation.others.items() if isinstance(v, Tensor)}}
+    # Of Sparse R-CNN's boxes none is of the background.
+    sigmoid = any('instance_interactive_conv' in name for name in tensors)
     counts = []
     for pattern, extra, what in (
         (r'head\.weight', 0, 'classes'),
         (r'.*(decode_head)\.conv_seg\.weight', 0, 'classes of pixels'),
-        (r'.*fc_cls\.weight', 1, 'classes of boxes'),
+        (r'.*fc_cls\.weight', 0 if sigmoid else 1, 'classes of boxes'),
         (r'.*mask_head(?:\.\d+)?\.conv_logits\.weight', 0, 'classes of masks'),
     ):
         rows = {
@@ -146,7 +148,7 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
         ('format', ', '.join([translation.format.title, *place])),
         ('holds', f'a {kind_of(translation)}' + (f': {beside}' if beside else '')),
         *_backbone(translation, variants),
-        ('classes', _classes(translation, meta) or 'none'),
+        ('classes', _classes(translation, meta) or ('not told by these heads' if translation.others else 'none')),
         ('training', _training(checkpoint, meta)),
         ('from', ', '.join(origin) or 'the file does not say'),
         ('tensors', f'{len(tensors)} with {numbers / 1e6:.1f} million numbers, '

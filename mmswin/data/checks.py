@@ -47,8 +47,10 @@ def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'va
         for message in useless:
             # One without labels may stand next to others that have some, as in semi-supervised training.
             report.add('error' if len(useless) == len(parts) else 'warning', message, split)
-        if split != 'train':
-            coco_checks.check_evaluators(cfg, split, [part for part in parts if part.format == 'coco'], report)
+        # Places on other file systems are the metric's too.
+        if split != 'train' and not any(part.remote for part in parts):
+            coco = [part for part in parts if part.format == 'coco' and part.built is not None]
+            coco_checks.check_evaluators(cfg, split, coco, report)
     return report
 
 

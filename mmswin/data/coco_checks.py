@@ -11,7 +11,7 @@ from typing import Any
 
 from mmswin.data.annotations import AnnotationFileError, Judgement, judge, read_coco
 from mmswin.data.checked_dataset import CheckedDataset, Report
-from mmswin.data.config_facts import ancestors, metrics_of, option, registered_class
+from mmswin.data.config_facts import ancestors, metrics_of, option, registered_class, short_name
 from mmswin.data.label_maps import check_semantic_maps
 from mmswin.data.pictures import folder_entries, listing, missing_files
 from mmswin.errors import plain_message
@@ -239,6 +239,9 @@ def _check_metric(
 ) -> None:
     path, files = metric['ann_file'], {os.path.realpath(part.ann_file): part for part in parts}
     part = files.get(os.path.realpath(path))
+    evaluator = cfg.get(key.partition('.')[0])
+    if part and isinstance(evaluator, Mapping) and short_name(evaluator.get('type')) == 'MultiDatasetsEvaluator':
+        parts = [part]  # each metric gets the results of one data set
     set_it = option(cfg, key, parts[0].ann_file if parts else 'FILE')
     if not os.path.isfile(path):
         if not part:
@@ -254,7 +257,8 @@ def _check_metric(
         return
     if data is None:
         return  # said of the data set
-    _check_truth(path, data, key.startswith('val'), note)
+    if 'mmdet.LVISMetric' not in ancestors(kind):  # which evaluates by its own library
+        _check_truth(path, data, key.startswith('val'), note)
     if any(one.images is None for one in parts):
         return
     counted, given = {image['id'] for image in data['images']}, set().union(*(one.images or () for one in parts))

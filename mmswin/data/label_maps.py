@@ -36,8 +36,7 @@ class Labels:
 def check(part: CheckedDataset) -> None:
     """Check a data set that mmseg's ``BaseSegDataset`` or a child of it reads."""
     built, loader = part.built, part.step('LoadAnnotations')
-    if _reduces_otherwise(part):
-        return
+    otherwise = _reduces_otherwise(part)
     records = part.taken(built.load_data_list())
     images = [record['img_path'] for record in records]
     image_dir = built.data_prefix['img_path']
@@ -60,7 +59,7 @@ def check(part: CheckedDataset) -> None:
     _read([path for _, path in paired], labels, loader.imdecode_backend, part.decode)
     _check_kinds(part, labels)
     table = _table(part, loader)
-    if table is not None:
+    if table is not None and not otherwise:
         _check_values(part, labels, table)
     folder = os.path.normpath(built.data_prefix['seg_map_path'])
     part.summarize(f'{summary}; values of {labels.read} of {labels.total} label maps in {folder} read')
@@ -71,7 +70,7 @@ def _reduces_otherwise(part: CheckedDataset) -> bool:
     kind, reduce = type(part.built), bool(part.built.reduce_zero_label)
     own = (kind.METAINFO or {}).get('classes')
     usual = bool(default_arguments(kind).get('reduce_zero_label'))
-    if not own or reduce == usual:
+    if not own or reduce == usual or not kind.__module__.startswith('mmseg.'):  # one's own class says nothing of it
         return False
     meaning = ('0 for "not labelled" and 1 for' if usual else '0 for') + f' {own[0]}'
     effect = f'{own[0]} would be ignored' if reduce else f'"not labelled" would be taken for {own[0]}'
@@ -236,7 +235,7 @@ def _check_values(part: CheckedDataset, labels: Labels, table: np.ndarray) -> No
             else 'Write the classes into the maps'
         )
     elif not reduce and set(found) == {0, 255}:
-        level = level if len(classes) > 1 else 'warning'
+        level = level if whole and len(classes) > 1 else 'warning'
         fault = f'they hold only 0 and 255, so that nothing but {classes[0]} would be left'
         remedy = 'If these are black-and-white masks, write 1 in place of 255'
     elif not reduce and beyond == [last + 1] and 0 in found:

@@ -41,7 +41,9 @@ def look(path: str, label_map: bool = False, decode: bool = False) -> Picture:
         with Image.open(path, formats=FORMATS) as image:
             (width, height), mode = image.size, image.mode
             # mmcv turns a photograph as its EXIF data say, and never a label map. A PNG's own method would decode it.
-            turned = not label_map and Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            # Pillow has turned a TIFF already, and OpenCV turns no WebP.
+            turns = not label_map and image.format in ('JPEG', 'MPO', 'PNG')
+            turned = turns and Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
             header = Picture((height, width) if turned else (width, height), mode)
             if decode:
                 # JPEG decodes several times faster at an eighth of its size, and still reads every byte.
@@ -140,12 +142,14 @@ def folder_entries(folder: str) -> set[str]:
 
 def files_below(directory: str) -> list[str]:
     """All files under a directory but hidden ones, relative to it and sorted; none if there is no such directory."""
-    return sorted(
-        os.path.relpath(os.path.join(folder, name), directory)
-        for folder, _, names in os.walk(directory, followlinks=True)
-        for name in names
-        if not name.startswith('.')
-    )
+    found, seen = [], set()
+    for folder, below, names in os.walk(directory, followlinks=True):
+        if os.path.realpath(folder) in seen:  # a link back
+            below.clear()
+            continue
+        seen.add(os.path.realpath(folder))
+        found += [os.path.relpath(os.path.join(folder, name), directory) for name in names if not name.startswith('.')]
+    return sorted(found)
 
 
 def listing(names: Iterable[object], limit: int = 8) -> str:

@@ -177,7 +177,7 @@ def _place(picture: np.ndarray, label: np.ndarray, places: Sequence[tuple], take
     return False
 
 
-@functools.lru_cache(4096)
+@functools.lru_cache(64)  # those of a large picture are a megabyte each
 def tag(text: str, size: int, colour: tuple[int, int, int]) -> np.ndarray:
     """A name on its colour, black or white, in BGR; in a typeface that has more letters than OpenCV's."""
     from PIL import Image, ImageDraw

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,9 @@ def _find(source: Any, results: str | os.PathLike | None) -> list[Item]:
         raise RunError(f'{source!r} is no source: give a file, a folder, a glob, an array or a camera number')
     path = os.path.expanduser(os.fspath(source))
     if os.path.isdir(path):
-        earlier = os.pardir if results is None else os.path.relpath(os.path.realpath(results), os.path.realpath(path))
+        earlier = os.pardir
+        with suppress(ValueError):  # on another drive
+            earlier = earlier if results is None else os.path.relpath(os.path.realpath(results), os.path.realpath(path))
         # Without hidden folders, such as .ipynb_checkpoints.
         shown = (name for name in files_below(path) if f'{os.sep}.' not in os.sep + name)
         own = (name for name in shown if not name.startswith(earlier + os.sep))
@@ -217,7 +219,9 @@ def _capture(item: Item) -> Iterator[cv2.VideoCapture]:
     try:
         # OpenCV ends the process at a name that is not UTF-8.
         named = isinstance(item.content, int) or item.content.encode(errors='ignore') == os.fsencode(item.content)
-        video = cv2.VideoCapture(item.content) if named else cv2.VideoCapture()
+        # FFmpeg would take what is before a colon for a protocol.
+        place = item.content if isinstance(item.content, int) else os.path.abspath(item.content)
+        video = cv2.VideoCapture(place) if named else cv2.VideoCapture()
     finally:
         cv2.setLogLevel(level)
     try:

@@ -14,6 +14,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor, nn
 
 from mmswin.checkpoints.mmengine_loader import load_from_mmswin
+from mmswin.data.config_facts import model_num_classes
 from mmswin.engine import preflight
 from mmswin.errors import RunError, plain_message
 from mmswin.inference import drawing
@@ -49,9 +50,11 @@ def training_images(
         try:
             dataset = DATASETS.build(loader.dataset)
             dataset.full_init()
-        except (ValueError, KeyError, TypeError, AssertionError, ImportError, OSError) as error:
+        except Exception as error:  # the libraries', of any kind
             raise RunError(f'the data set of {split}_dataloader cannot be built: {plain_message(error)}') from error
-        classes = tuple(dataset.metainfo.get('classes') or ())
+        numbers = model_num_classes(cfg.get('model') or {}).values()
+        numbered = (f'class {i}' for i in range(max(numbers, default=0)))
+        classes = tuple(dataset.metainfo.get('classes') or numbered)
         colours = drawing.colours(max(len(classes), 1), dataset.metainfo.get('palette'))
         for index in np.linspace(0, len(dataset) - 1, min(number, len(dataset))).astype(int):
             try:
@@ -61,6 +64,8 @@ def training_images(
                     f'picture {index} of {split}_dataloader cannot be read: {plain_message(error)}'
                 ) from error
             inputs = item['inputs']
+            if not isinstance(inputs, Tensor):
+                raise RunError(f'{split}_dataloader gives several views of a picture, and browse shows one of each')
             if 'mask' in item['data_samples']:
                 inputs = _side_by_side(inputs, item['data_samples'], model)
             elif model is not None:
@@ -105,7 +110,7 @@ def _result(inputs: Any, sample: Any, index: int, classes: Sequence[str], colour
         result.scores = np.zeros(len(classes), np.float32)
         result.scores[sample.gt_label.numpy()] = 1
         return result
-    if 'gt_instances' not in sample:  # pictures alone, as SimMIM has them
+    if 'gt_instances' not in sample or 'bboxes' not in sample.gt_instances:  # pictures alone, as SimMIM has them
         result.scores = np.zeros(len(classes), np.float32)
         return result
     truth = sample.gt_instances

@@ -62,6 +62,7 @@ class Writer:
         self._json: BinaryIO | None = None
         self._video: tuple[str, Any, tuple[int, int], Path] | None = None
         self._images: list[dict[str, Any]] = []
+        self._file_names: set[str] = set()
         self._written = 0
         self._categories: list[dict[str, Any]] = []
 
@@ -140,6 +141,9 @@ class Writer:
         number = len(self._images) + 1
         folder = os.path.dirname(result.name) if result.video is None else ''
         file_name = os.path.join(folder, os.path.basename(result.path or result.name))
+        if result.video is not None or file_name in self._file_names:  # tools tell pictures apart by it
+            file_name = result.name + ('.jpg' if result.video is not None else os.path.splitext(file_name)[1])
+        self._file_names.add(file_name)
         image = {'id': number, 'file_name': file_name, 'name': result.name, 'width': width, 'height': height}
         self._images.append(image)
         self._categories = [{'id': i + 1, 'name': name} for i, name in enumerate(result.classes)]

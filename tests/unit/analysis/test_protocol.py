@@ -144,6 +144,7 @@ def test_channels_of_the_image_are_the_backbone_s():
     [
         ('mmdet::scnet/scnet_r50_fpn_1x_coco.py', 'SCNet with a SCNetRoIHead'),
         ('mmdet::detr/detr_r50_8xb2-150e_coco.py', 'count a DETR'),
+        ('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py', 'count a YOLOX'),
     ],
 )
 def test_other_kinds_are_refused(config, said):
@@ -163,3 +164,14 @@ def test_a_model_elsewhere_is_refused():
     model.backbone = torch.nn.Conv2d(3, 4, 1)
     with pytest.raises(ValueError, match='meta device'):
         measure_model(model, (32, 32))
+
+
+def test_a_backbone_that_asks_for_numbers_while_it_is_built():
+    """mmdet's own Swin: the same layers, so the same count."""
+    from mmengine.hub import get_config
+
+    theirs = get_config('mmdet::swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py')
+    found, expected = (measure(cfg, (256, 320)) for cfg in (theirs, parsed('mask_rcnn_swin_t_coco')))
+    theirs, ours = (next(part for part in one.parts if part.name == 'neck') for one in (found, expected))
+    assert theirs.cost == ours.cost and theirs.params == ours.params
+    assert found.cost.layers > expected.cost.layers  # theirs projects padded tokens too

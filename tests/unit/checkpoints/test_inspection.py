@@ -38,6 +38,17 @@ def test_a_detector():
     assert rows['else'].endswith('output norms: 0, 1, 2, 3')
 
 
+def test_heads_without_a_background_and_heads_that_are_not_known():
+    file = _detector()
+    file['state_dict']['roi_head.bbox_head.0.instance_interactive_conv.norm_in.weight'] = torch.zeros(1)
+    assert _rows(file)['classes'].startswith('81 classes of boxes')
+    names = [name for name in file['state_dict'] if name.startswith('roi_head')]
+    file['state_dict'] = {name: value for name, value in file['state_dict'].items() if name not in names}
+    file['state_dict']['bbox_head.atss_cls.weight'] = torch.zeros(80, 8, 3, 3)
+    del file['meta']['dataset_meta']
+    assert _rows(file)['classes'] == 'not told by these heads'
+
+
 @pytest.mark.parametrize('arch', VARIANTS)
 def test_variants_are_named_with_what_to_set(arch):
     with torch.device('meta'):

@@ -127,6 +127,32 @@ def test_metric_reads_a_file_of_other_images(data) -> None:
     assert '--cfg-options val_evaluator.0.ann_file=' in message
 
 
+@pytest.mark.parametrize('wrong', [{'data_prefix': 'val'}, {'img_prefix': 'val'}])
+def test_a_data_set_that_cannot_be_built_is_named_and_its_metric_is_left(data, wrong: dict) -> None:
+    data.cfg['val_dataloader']['dataset'].update(wrong)
+    level, message = data.only(('val',))
+    assert level == 'error' and 'cannot be built' in message
+
+
+def test_metrics_of_several_data_sets_read_one_each(data, tmp_path: Path) -> None:
+    data.check()
+    other = tmp_path / 'other.json'
+    content = json.loads(data.file('val').read_text())
+    for number, image in enumerate(content['images'], 101):
+        image['id'] = number
+    content['annotations'] = [{**one, 'image_id': one['image_id'] + 100} for one in content['annotations']]
+    other.write_text(json.dumps(content))
+    one = data.cfg['val_dataloader']['dataset']
+    both = [one, {**one, 'ann_file': str(other)}]
+    data.cfg['val_dataloader']['dataset'] = {'type': 'ConcatDataset', 'datasets': both}
+    metrics = [{'type': 'CocoMetric', 'ann_file': str(path)} for path in (data.file('val'), other)]
+    several = {'type': 'MultiDatasetsEvaluator', 'dataset_prefixes': ['a', 'b'], 'metrics': metrics}
+    data.cfg['val_evaluator'] = several
+    assert data.check(('val',)) == []
+    several['type'] = 'Evaluator'
+    assert {finding.level for finding in data.check(('val',))} == {'error'}
+
+
 def test_metric_needs_iscrowd(data) -> None:
     del data.parts['val']['annotations'][0]['iscrowd']
     level, message = data.only(('val',))

@@ -289,6 +289,31 @@ def test_black_and_white_masks(data: Data) -> None:
     assert data.only()[0] == 'warning', '255 may be what is ignored'
 
 
+def test_black_and_white_masks_in_a_sample_are_no_error(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.dataset['reduce_zero_label'] = False
+    monkeypatch.setattr(pictures, 'SAMPLE', 3)
+    data.write_maps(np.where(data.labels > 1, 255, 0).astype(np.uint8))
+    data.write_maps(np.where(data.labels > 1, 1, 0).astype(np.uint8), 1)
+    level, message = data.only()
+    assert level == 'warning' and 'they hold only 0 and 255' in message
+    assert inspect_config(data.cfg, ('train',), decode=True).findings == []
+
+
+def test_a_class_of_ones_own_says_nothing_of_its_numbering(data: Data) -> None:
+    from mmseg.datasets import BaseSegDataset
+    from mmseg.registry import DATASETS
+
+    class Mine(BaseSegDataset):
+        METAINFO = dict(classes=('road', 'wall', 'tree'), palette=[[0, 0, 0]] * 3)
+
+    DATASETS.register_module(name='MineOfATest', module=Mine, force=True)
+    data.dataset.pop('metainfo', None)
+    data.dataset.update(type='MineOfATest', reduce_zero_label=True)
+    assert inspect_config(data.cfg, ('train',)).findings == []
+    (data.root / MAPS / '3.png').unlink()
+    assert '3.png' in data.only()[1]
+
+
 def test_a_sample_is_read_unless_all_are_asked_for(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, 'SAMPLE', 3)
     data.write_maps(np.full_like(data.labels, 9), 1)

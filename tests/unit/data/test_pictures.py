@@ -6,9 +6,11 @@ import subprocess
 import zlib
 from pathlib import Path
 
+import mmcv
 import pytest
 from PIL import Image
 
+from mmswin.data import pictures
 from mmswin.data.pictures import missing_files
 
 
@@ -57,6 +59,15 @@ def test_a_photograph_is_judged_as_mmcv_turns_it(data) -> None:
     assert 'has 60 x 80 pixels and not 80 x 60' in data.only()[1]
     data.train['images'][0].update(width=60, height=80)
     assert data.check() == []
+
+
+@pytest.mark.parametrize('ending', ['jpg', 'png', 'tif', 'webp'])
+def test_sizes_are_those_that_mmcv_loads(tmp_path: Path, ending: str) -> None:
+    path = str(tmp_path / f'a.{ending}')
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (40, 30)).save(path, exif=exif)
+    assert pictures.look(path).size == mmcv.imread(path).shape[1::-1]
 
 
 def test_odd_pictures_are_named_or_taken_and_never_crash(data, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,11 @@ def test_earlier_results_below_the_source_are_passed_over(folder):
     assert [item.name for item in sources.find(folder / 'found', folder / 'found')] == ['a', 'deep/b']
 
 
+def test_links_back_are_followed_once(folder):
+    (folder / 'deep' / 'latest').symlink_to(folder, target_is_directory=True)
+    assert names(folder) == ['a_bmp', 'a_png', 'deep/b']
+
+
 def test_names_of_a_relative_pattern_are_paths_too(folder, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / 'other').mkdir()
@@ -125,6 +130,16 @@ def test_videos_are_read_frame_by_frame(tmp_path):
     assert [frame.name for frame in frames] == [f'film/{number:06}' for number in range(5)]
     assert {frame.video for frame in frames} == {'film'} and frames[0].fps == 10
     assert abs(frames[3].image.mean() - 120) < 4 and not skipped
+
+
+def test_a_colon_in_the_name_of_a_video(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    video = cv2.VideoWriter('a.mp4', cv2.VideoWriter_fourcc(*'mp4v'), 12, (64, 48))
+    video.write(IMAGE[:48, :64] if IMAGE.shape[0] >= 48 and IMAGE.shape[1] >= 64 else np.zeros((48, 64, 3), np.uint8))
+    video.release()
+    (tmp_path / 'a.mp4').rename('12:30.mp4')
+    skipped = []
+    assert len(list(sources.read(sources.find('12:30.mp4'), skipped))) == 1 and skipped == []
 
 
 def test_names_of_other_encodings(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from mmswin.errors import RunError
 from mmswin.inference.training_images import _side_by_side, training_images
@@ -95,6 +96,24 @@ def test_what_cannot_be_shown_is_refused(data):
         list(training_images(detection(data)))
     with pytest.raises(RunError, match=r'b\.json'):
         list(training_images(Config.fromstring(detection(data).dump().replace("'a.json'", "'b.json'"), '.py')))
+
+
+def test_pictures_without_truth_and_lists_without_names(data):
+    cfg = detection(data)
+    del cfg.train_dataloader.dataset.pipeline[1:3]
+    first, _ = training_images(cfg)
+    assert first.counts() == {} and first.image.shape == (80, 120, 3)
+
+
+def test_a_data_set_that_cannot_be_built_is_one_line(data):
+    def broken(**_):
+        raise RuntimeError('Found 0 files')
+
+    DATASETS.register_module(name='BrokenOfATest', module=broken, force=True)
+    cfg = detection(data)
+    cfg.train_dataloader.dataset.type = 'mmengine.BrokenOfATest'
+    with pytest.raises(RunError, match='Found 0 files'):
+        list(training_images(cfg))
 
 
 @pytest.mark.parametrize('with_network', [False, True])

@@ -29,6 +29,18 @@ def test_pictures_and_json(detector, picture, tmp_path):
     assert [(entry['id'], entry['image_id']) for entry in content['annotations']] == [(1, 1), (2, 1), (3, 2), (4, 2)]
 
 
+def test_pictures_of_one_name_are_told_apart(detector, picture, tmp_path):
+    for folder in ('day1', 'day2'):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / 'a.png'), picture)
+    with Writer(tmp_path / 'out', values=True) as writer:
+        for result in detector([tmp_path / 'day1', tmp_path / 'day2']):
+            writer.add(result)
+    images = json.loads((tmp_path / 'out' / 'predictions.json').read_text())['images']
+    assert len({image['file_name'] for image in images}) == 2
+    assert images[0]['file_name'] == 'a.png'
+
+
 def test_labels_have_the_images_own_name(segmentor, picture, tmp_path):
     cv2.imwrite(str(tmp_path / 'street.png'), picture)
     with Writer(tmp_path / 'out', values=True) as writer:
@@ -53,7 +65,8 @@ def test_a_video_becomes_a_video_and_what_came_before_an_error_is_kept(detector,
     drawn = cv2.VideoCapture(str(tmp_path / 'out' / 'film.mp4'))
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['film.mp4', 'predictions.json']
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and drawn.get(cv2.CAP_PROP_FPS) == 12
-    assert len(json.loads((tmp_path / 'out' / 'predictions.json').read_text())['images']) == 4
+    images = json.loads((tmp_path / 'out' / 'predictions.json').read_text())['images']
+    assert [image['file_name'] for image in images] == [f'film/{number:06}.jpg' for number in range(4)]
 
 
 def test_a_full_disk_is_said_and_leaves_no_half_file(detector, picture, tmp_path, monkeypatch):
