@@ -79,6 +79,9 @@ class StopOnSignalHook(Hook):
         """A validation during training need not be waited for; several processes do, as their batches may differ."""
         if self.received is None or cpu_group() is not None or not self._previous:
             return
+        # A hook that has both validated has put the weights back in the second validation, and does not say in which it is.
+        if any(isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False) for hook in runner.hooks):
+            return
         self._stop(runner, epoch=runner.epoch, iteration=runner.iter, validating=True)
 
     def _remember(self, signum: int, frame: Any) -> None:
@@ -113,7 +116,8 @@ def save(runner: Runner, epoch: int, iteration: int, validating: bool = False) -
     """
     path = Path(runner.work_dir) / f'iter_{iteration}.pth'
     for hook in runner.hooks if validating else ():
-        if isinstance(hook, EMAHook):  # it has put the average into the model, and back after the validation
+        # It has put the average into the model, and back after the validation; mmpretrain's need not.
+        if isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_ema', True):
             hook._swap_ema_parameters()
     try:
         save_state(runner, path, epoch, iteration)

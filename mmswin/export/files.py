@@ -67,6 +67,8 @@ class Request:
 
     def __post_init__(self) -> None:
         self.out = Path(self.out)
+        if self.out.suffix.lower() in LIBRARIES:
+            self.out = self.out.with_suffix(self.out.suffix.lower())
 
     def check(self) -> None:
         """All that can be known before any work.
@@ -326,7 +328,7 @@ class _Writing:
         """
         from mmswin.export import accuracy, openvino_file
 
-        request, exact = self.request, self.folder / 'exact.xml'
+        request, exact = self.request, self.folder / f'{self.path.stem}.exact.xml'
         for suffix in ('.xml', '.bin'):
             shutil.copy(self.path.with_suffix(suffix), exact.with_suffix(suffix))
         self.metadata['precision'] = request.precision

@@ -92,6 +92,12 @@ def _steps(cfg: Config) -> dict[str, Any]:
     for step in pipeline_at_test(cfg):
         given = {key: value for key, value in step.items() if key not in ('type', '_scope_')}
         name, how = short_name(step.get('type')), {key: given.pop(key) for key in _HOW if key in given}
+        if name == 'Resize':
+            given.pop('clip_object_border', None)  # of boxes alone
+            if given.get('scale_factor', 0) is None:
+                del given['scale_factor']
+            if isinstance(given.get('scale'), int):
+                given['scale'] = (given['scale'],) * 2
         if name == 'Resize' and not found and isinstance(given.get('scale'), Sequence) and set(given) <= _RESIZE:
             width, height = given['scale']
             found = {'scale': (int(width), int(height)), 'keep_ratio': bool(given.get('keep_ratio', False)), **how}

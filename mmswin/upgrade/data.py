@@ -12,7 +12,9 @@ from mmswin.upgrade.pipelines import PipelineUpgrade
 _SPLITS = ('train', 'val', 'test')
 # mmdet's data sets are evaluated by these; anything else is COCO's way.
 _METRICS = {
-    'VOCDataset': 'VOCMetric',
+    **dict.fromkeys(('VOCDataset', 'WIDERFaceDataset'), 'VOCMetric'),
+    **dict.fromkeys(('OpenImagesDataset', 'OpenImagesChallengeDataset'), 'OpenImagesMetric'),
+    'CocoPanopticDataset': 'CocoPanopticMetric',
     **dict.fromkeys(('LVISDataset', 'LVISV05Dataset', 'LVISV1Dataset'), 'LVISMetric'),
 }
 # mmdet 2.x left out smaller images in training, without an option.
@@ -198,5 +200,14 @@ class DataUpgrade:
             # As the old evaluation chose by the year of the data set.
             old = '2007' in dataset['data_prefix'].get('sub_data_root', '')
             return {'type': kind, 'metric': 'mAP', 'eval_mode': '11points' if old else 'area'}
+        if kind == 'OpenImagesMetric':
+            return {'type': kind}
         file = os.path.join(dataset.get('data_root', ''), dataset.get('ann_file', ''))
+        if kind == 'CocoPanopticMetric':
+            maps = os.path.join(dataset.get('data_root', ''), dataset['data_prefix'].get('seg', ''))
+            return {'type': kind, 'ann_file': file, 'seg_prefix': maps}
+        unknown = {metric} if isinstance(metric, str) else set(metric)
+        if unknown := unknown - {'bbox', 'segm', 'proposal', 'proposal_fast'}:
+            why = f'{kind} has bbox, segm, proposal and proposal_fast; choose of these in val_evaluator.metric'
+            self.report.failed('evaluation.metric', sorted(unknown), why)
         return {'type': kind, 'ann_file': file, 'metric': metric, 'format_only': False}

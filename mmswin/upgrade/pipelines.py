@@ -25,13 +25,16 @@ class PipelineUpgrade:
 
     Attributes:
         masks: Whether instance masks are loaded.
+        maps: Whether label maps are, for detection.
+        map_scale: By what they were scaled at the end of the pipeline, which the semantic head does now.
         reduce_zero_label: As the old ``LoadAnnotations`` said, or None.
         tta_pipeline: ``tta_pipeline``, if a test asked for several scales or for flipped images; else None.
     """
 
     def __init__(self, scope: str, report: Report) -> None:
         self.report = report
-        self.masks = False
+        self.masks = self.maps = False
+        self.map_scale: float | None = None
         self.reduce_zero_label: bool | None = None
         self.tta_pipeline: list[dict[str, Any]] | None = None
         self._preprocessing: dict[str, Any] = {}
@@ -39,7 +42,8 @@ class PipelineUpgrade:
         self._detection = scope == 'mmdet'
         self._translators: dict[str, Callable[[Section], list[dict[str, Any]]]] = {
             'LoadImageFromFile': self._load_image,
-            'LoadAnnotations': self._load_annotations,
+            **dict.fromkeys(('LoadAnnotations', 'LoadPanopticAnnotations'), self._load_annotations),
+            'SegRescale': self._rescale_maps,
             'Resize': self._resize,
             'RandomFlip': self._flip,
             'RandomCrop': self._crop,
@@ -56,8 +60,8 @@ class PipelineUpgrade:
     def preprocessor(self) -> dict[str, Any]:
         """``model.data_preprocessor``: what the old pipelines did to every image at their end."""
         if self._detection:
-            masks = {'pad_mask': True} if self.masks else {}
-            return {'type': 'DetDataPreprocessor', **self._preprocessing, **masks}
+            filled = {name: True for name, there in (('pad_mask', self.masks), ('pad_seg', self.maps)) if there}
+            return {'type': 'DetDataPreprocessor', **self._preprocessing, **filled}
         filling = {name: value for name, value in _SEG_FILLING.items() if name not in self._preprocessing}
         return {'type': 'SegDataPreProcessor', **self._preprocessing, **filling}
 
@@ -134,18 +138,27 @@ class PipelineUpgrade:
 
     def _load_annotations(self, old: Section) -> list[dict[str, Any]]:
         old.rename_storage()
-        self.masks |= self._detection and bool(old.get('with_mask'))
+        panoptic = old.get('type') == 'LoadPanopticAnnotations'  # which loads both unless told otherwise
+        self.masks |= self._detection and bool(old.get('with_mask', panoptic))
+        self.maps |= self._detection and bool(old.get('with_seg', panoptic))
         zero = None if self._detection else old.take('reduce_zero_label')
         if zero is not None:
             self.reduce_zero_label = zero
             self.report.done('LoadAnnotations.reduce_zero_label -> the data set, which has it for all')
         return [dict(old)]
 
+    def _rescale_maps(self, old: Section) -> list[dict[str, Any]]:
+        self.map_scale = old.take('scale_factor', 1)
+        self.report.done('SegRescale -> the semantic head, which scales the maps itself')
+        return []
+
     def _resize(self, old: Section) -> list[dict[str, Any]]:
         """One scale, one of several, a range of scales, or a range of ratios: four transforms now."""
         scale, ratios = old.take('img_scale'), old.take('ratio_range')
         mode = old.take('multiscale_mode', 'range')
-        old.drop('type', 'override', 'backend')
+        old.drop('type', 'override')
+        if old.get('backend') in (None, 'cv2'):
+            old.drop('backend')
         rest = {'keep_ratio': old.take('keep_ratio', True), **old}
         scales = [tuple(one) for one in several(scale)]
         if not scales:

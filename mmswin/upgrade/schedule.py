@@ -106,11 +106,15 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
     by_epoch = rates.take('by_epoch', unit == 'epochs')
     if by_epoch and unit == 'iters':
         old.report.failed('lr_config.by_epoch', True, 'the run is counted in iterations; set by_epoch=False')
+    # Counted in epochs, followed in every iteration.
+    spread = unit == 'epochs' and not by_epoch and policy.lower() in ('poly', 'cosineannealing')
+    by_epoch = by_epoch or spread
     new = _policy(rates, policy.lower(), by_epoch, length, 0 if by_epoch else end)
     if new is None:
         why = 'no translation; write a scheduler of mmengine into param_scheduler, until then the rate is constant'
         old.report.failed('lr_config', {'policy': policy, **rates}, why)
         return warm_up
+    new = [{**one, 'convert_to_iter_based': True} for one in new] if spread else new
     rates.close(f'no translation for it with the policy {policy!r}; adjust param_scheduler')
     if new and policy.lower() in ('poly', 'cosineannealing') and end:
         old.report.remark(

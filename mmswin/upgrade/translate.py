@@ -67,6 +67,9 @@ def translate(values: dict[str, Any], report: Report, pretrained: str | None = N
     data = upgrade.upgrade(evaluation, unit == 'iters')
     new: dict[str, Any] = {'default_scope': scope}
     new['model'] = upgrade_model(old, upgrade.pipelines.preprocessor(), pretrained)
+    semantic = (new['model'].get('roi_head') or {}).get('semantic_head')
+    if semantic and upgrade.pipelines.map_scale:
+        semantic['seg_scale_factor'] = upgrade.pipelines.map_scale
     new.update(data)
     if upgrade.pipelines.tta_pipeline is not None:
         new['tta_pipeline'] = upgrade.pipelines.tta_pipeline

@@ -253,13 +253,25 @@ class Terminate(Hook):
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_an_average_of_weights_is_no_other_when_it_is_saved_in_a_validation(toy_runner, numbers, tmp_path):
+class OfTheWeights(EMAHook):
+    """As mmpretrain's with ``evaluate_on_ema=False``: nothing is exchanged."""
+
+    evaluate_on_ema = False
+
+    def before_val_epoch(self, runner) -> None:
+        pass
+
+    after_val_epoch = before_val_epoch
+
+
+@pytest.mark.parametrize('hook', [EMAHook, OfTheWeights])
+def test_an_average_of_weights_is_no_other_when_it_is_saved_in_a_validation(toy_runner, numbers, tmp_path, hook):
     """EMAHook exchanges the weights and their average for a validation, and counts on it when it saves."""
     data = {'dataset': numbers, 'batch_size': 5, 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
     runner = toy_runner(
         tmp_path,
         EPOCHS,
-        hooks=[EMAHook(momentum=0.5), Terminate(), StopOnSignalHook()],
+        hooks=[hook(momentum=0.5), Terminate(), StopOnSignalHook()],
         val_cfg={},
         val_dataloader=data,
         val_evaluator=Evaluator(Nothing()),

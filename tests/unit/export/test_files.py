@@ -95,6 +95,15 @@ def test_nothing_is_written_on_a_difference(tmp_path, here, monkeypatch):
     assert not (tmp_path / 'model.pt2').exists()
 
 
+def test_a_suffix_in_capitals_is_the_suffix():
+    assert [Request(f'a.B{suffix}').out.name for suffix in ('.ONNX', '.Xml', '.pt2', '')] == [
+        'a.B.onnx',
+        'a.B.xml',
+        'a.B.pt2',
+        'a.B',
+    ]
+
+
 def test_less_precision_that_costs_too_much_is_refused(tmp_path, monkeypatch):
     from mmswin.export import accuracy, openvino_file
 

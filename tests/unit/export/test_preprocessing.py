@@ -43,6 +43,15 @@ def test_the_middle_of_a_picture_by_its_short_side_is_read():
     assert (found.backend, found.interpolation, found.to_rgb) == ('pillow', 'bicubic', True)
 
 
+def test_one_number_is_a_square_and_borders_are_of_boxes():
+    config = Config(detection())
+    config.test_dataloader.dataset.pipeline[1] = dict(
+        type='Resize', scale=384, scale_factor=None, clip_object_border=False
+    )
+    found = read_config(config, inside=True)
+    assert (found.scale, found.keep_ratio) == ((384, 384), False)
+
+
 @pytest.mark.parametrize('step', [
     dict(type='Pad', size_divisor=32), dict(type='Resize', scale_factor=0.5), dict(type='TestTimeAug', transforms=[]),
     dict(type='ResizeEdge', scale=96, edge='long'), dict(type='CenterCrop', crop_size=32, auto_pad=True),

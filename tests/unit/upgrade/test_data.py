@@ -81,6 +81,22 @@ def test_validation_on_several_files_is_named() -> None:
     assert report.untranslated[0].value == ['a.json', 'b.json']
 
 
+@pytest.mark.parametrize(
+    ('kind', 'metric', 'evaluator', 'named'),
+    [
+        ('WIDERFaceDataset', 'mAP', dict(type='VOCMetric', metric='mAP', eval_mode='area'), []),
+        ('OpenImagesDataset', 'mAP', dict(type='OpenImagesMetric'), []),
+        ('CocoPanopticDataset', 'PQ', dict(type='CocoPanopticMetric', ann_file='val.json', seg_prefix='maps/'), []),
+        ('CocoDataset', 'PQ', None, ['evaluation.metric']),
+    ],
+)
+def test_metrics_of_other_data_sets(kind: str, metric: str, evaluator: dict | None, named: list[str]) -> None:
+    one = dict(type=kind, ann_file='val.json', img_prefix='val/', seg_prefix='maps/', pipeline=PLAIN)
+    new, report = upgrade('mmdet', one, one, dict(metric=metric))
+    assert list(dict.fromkeys(entry.key for entry in report.untranslated)) == named
+    assert evaluator is None or new['val_evaluator'] == evaluator
+
+
 def test_colours_without_classes() -> None:
     one = dict(type='ADE20KDataset', data_root='data', img_dir='images', ann_dir='maps', pipeline=TRAIN)
     new, _ = upgrade('mmseg', dict(one, palette=[[1, 2, 3]]), one)

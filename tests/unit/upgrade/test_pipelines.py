@@ -87,6 +87,22 @@ def test_a_transform_of_mmdet(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert pipelines.report.untranslated == []
 
 
+def test_label_maps_of_a_semantic_branch() -> None:
+    steps, pipelines = upgrade(
+        dict(type='LoadAnnotations', with_bbox=True, with_seg=True), dict(type='SegRescale', scale_factor=0.125)
+    )
+    assert [step['type'] for step in steps] == ['LoadAnnotations']
+    assert pipelines.map_scale == 0.125 and pipelines.preprocessor()['pad_seg'] is True
+    assert 'pad_mask' not in pipelines.preprocessor()
+    _, pipelines = upgrade(dict(type='LoadPanopticAnnotations', with_mask=False))
+    assert pipelines.preprocessor()['pad_seg'] is True and 'pad_mask' not in pipelines.preprocessor()
+
+
+def test_the_library_that_resizes_is_kept() -> None:
+    steps, _ = upgrade(dict(type='Resize', img_scale=(1333, 800), backend='pillow'))
+    assert steps[0]['backend'] == 'pillow'
+
+
 @pytest.mark.parametrize(
     ('old', 'new'),
     [

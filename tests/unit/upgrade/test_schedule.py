@@ -79,6 +79,16 @@ WARM_UP = dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end
             [WARM_UP, dict(type='MultiStepLR', by_epoch=True, milestones=[8, 11], gamma=0.1)],
         ),
         (
+            dict(policy='poly', by_epoch=False, warmup='linear', warmup_iters=500, warmup_ratio=0.001),
+            'epochs',
+            [
+                WARM_UP,
+                dict(
+                    type='PolyLR', power=1.0, eta_min=0.0, by_epoch=True, begin=0, end=1000, convert_to_iter_based=True
+                ),
+            ],
+        ),
+        (
             dict(policy='step', step=4, gamma=0.5),
             'epochs',
             [dict(type='StepLR', by_epoch=True, step_size=4, gamma=0.5)],
