@@ -182,10 +182,10 @@ class EpochBasedTrainLoop(_Resumable, _EpochBasedTrainLoop):
     def batches_done(self) -> int:
         """Batches of the current epoch that have been trained on."""
         began = self.runner.message_hub.runtime_info.get(_BEGAN)
-        if began is None:  # saved by mmengine
-            return self._iter - self._epoch * len(self.dataloader)
-        # Not by the length: some samplers give fewer batches than they say.
-        return self._iter - began[1] if began[0] == self._epoch else 0
+        if began is not None and began[0] == self._epoch:
+            return self._iter - began[1]
+        done = self._iter - self._epoch * len(self.dataloader)
+        return done if began is None else max(0, done)  # some samplers give fewer batches than they say
 
     def run_epoch(self) -> None:
         """Train for what is left of one epoch."""

@@ -29,6 +29,7 @@ def runner(tmp_path):
         iter=6,
         epoch=1,
         work_dir=str(tmp_path),
+        hooks=[],
         model=layer,
         optim_wrapper=wrapper,
         save_checkpoint=save_checkpoint,
