@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from demo.tasks import QUICK, TASKS, Scores, Task
-from mmswin.data.miniature import ensure_miniature
+from mmswin.data.miniature import is_complete, make_miniature
 
 Say = Callable[[str], None]
 # Lines of a tool's log that are shown while it runs, and what stands before and in them without being needed.
@@ -135,7 +135,9 @@ def run_demo(
     # All data first: what is in their way stops the demo before anything is trained.
     for task in tasks:
         settings = task.quick_settings if quick else task.settings
-        made = ensure_miniature(task.kind, data[task.name], settings)
+        made = not is_complete(data[task.name], settings, task.kind)
+        if made:
+            make_miniature(task.kind, data[task.name], settings, force=True)
         say(f'data: a miniature {task.kind} in {shown(data[task.name])}: {"made" if made else "there already"}')
     run_dir = new_run_dir(work_dir or root / 'work_dirs' / ('demo_quick' if quick else 'demo'))
     checkpoints: dict[str | None, Path] = {}

@@ -91,7 +91,7 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
     with quiet():
         try:
             return measure_model(model, shape)
-        except (TypeError, AttributeError, RuntimeError, NotImplementedError) as error:  # the library's own classes
+        except (TypeError, AttributeError, RuntimeError) as error:  # the library's own classes
             raise RunError(f'it is not known how to count a {type(model).__name__}: {plain_message(error)}') from error
 
 

@@ -54,10 +54,7 @@ def check(part: CheckedDataset) -> None:
     if not paired:
         part.summarize(summary)
         return
-    labels = Labels(total=len(paired))
-    _check_headers(part, sizes, paired, labels)
-    _read([path for _, path in paired], labels, loader.imdecode_backend, part.decode)
-    _check_kinds(part, labels)
+    labels = _look_at(part, sizes, paired, loader.imdecode_backend)
     table = _table(part, loader)
     if table is not None and not otherwise:
         _check_values(part, labels, table)
@@ -114,11 +111,11 @@ def _check_there(part: CheckedDataset, paired: Sequence[tuple[str, str]]) -> Non
             )
 
 
-def _check_headers(
-    part: CheckedDataset, sizes: Mapping[str, tuple[int, int]], paired: Sequence[tuple[str, str]], labels: Labels
-) -> None:
-    """Label maps whose size is not that of their image; those that are none are noted."""
-    differ = []
+def _look_at(
+    part: CheckedDataset, sizes: Mapping[str, tuple[int, int]], paired: Sequence[tuple[str, str]], backend: str
+) -> Labels:
+    """Values of the label maps, of a sample or of all, as mmseg's loader decodes them; what is wrong with the files is noted."""
+    labels, differ = Labels(total=len(paired)), []
     for (image, path), found in zip(paired, look_at([path for _, path in paired], label_map=True), strict=True):
         if found.fault:
             if found.fault != 'missing':
@@ -133,24 +130,22 @@ def _check_headers(
             f'{len(differ)} of {len(paired)} images of {part.where} differ in size (width x height) from their label '
             f'maps: {listing(differ)}. Make them equal; label maps are resized without interpolation'
         )
-
-
-def _read(paths: Sequence[str], labels: Labels, backend: str, every: bool) -> None:
-    """Values of the label maps, of a sample or of all, as mmseg's loader decodes them."""
     # Pillow would start a program for some contents: what has no known header is not decoded.
-    readable = [path for path in paths if path not in labels.bad and path not in labels.colour]
+    readable = [path for _, path in paired if path not in labels.bad and path not in labels.colour]
     gone = set(missing_files(readable))
-    chosen = sample([path for path in readable if path not in gone], every)
+    chosen = sample([path for path in readable if path not in gone], part.decode)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for path, found in zip(chosen, pool.map(lambda path: values_of(path, backend), chosen), strict=True):
-            if isinstance(found, str):
-                labels.bad[path] = found
-            elif found.ndim != 1:
-                labels.colour[path] = f'{found.shape[-1]} numbers for each pixel'
+        for path, values in zip(chosen, pool.map(lambda path: values_of(path, backend), chosen), strict=True):
+            if isinstance(values, str):
+                labels.bad[path] = values
+            elif values.ndim != 1:
+                labels.colour[path] = f'{values.shape[-1]} numbers for each pixel'
             else:
                 labels.read += 1
-                for value in found.tolist():
+                for value in values.tolist():
                     labels.example.setdefault(value, os.path.basename(path))
+    _check_kinds(part, labels)
+    return labels
 
 
 def values_of(path: str, backend: str) -> np.ndarray | str:
@@ -278,10 +273,9 @@ def check_semantic_maps(part: CheckedDataset, records: Sequence[Mapping[str, Any
         names = listing(os.path.relpath(path, directory) for path in missing)
         part.error(f'{_missing(len(missing), len(maps))} in {directory!r}: {names}')
     chosen = sample([path for path in maps if path not in missing], part.decode)
-    labels = Labels(total=len(chosen))
-    _check_headers(part, sizes, [(maps[path], path) for path in chosen], labels)
-    _read(chosen, labels, loader.imdecode_backend if loader else 'cv2', part.decode)
-    _check_kinds(part, labels)
+    labels = _look_at(
+        part, sizes, [(maps[path], path) for path in chosen], loader.imdecode_backend if loader else 'cv2'
+    )
     head = ((part.cfg.get('model') or {}).get('roi_head') or {}).get('semantic_head') or {}
     number, ignored = head.get('num_classes'), (head.get('loss_seg') or {}).get('ignore_index', 255)
     beyond = [value for value in sorted(labels.example) if number and value >= number and value != ignored]

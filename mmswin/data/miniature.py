@@ -366,17 +366,3 @@ def make_miniature(
                 progress(done, total)
     (root / MARKER).write_text(_marker(kind, settings, complete=True))
     return root
-
-
-def ensure_miniature(
-    kind: str, root: str | Path, settings: MiniatureSettings, progress: Progress | None = None
-) -> bool:
-    """Make a toy data set unless ``root`` holds it already, whole and with these settings; True if it was made.
-
-    Raises:
-        MiniatureError: ``root`` holds something else that was not made here.
-    """
-    if is_complete(root, settings, kind):
-        return False
-    make_miniature(kind, root, settings, force=True, progress=progress)
-    return True

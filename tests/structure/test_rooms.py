@@ -34,25 +34,25 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_965  # with prediction, export, classification, Swin V2, HTC++ and Muon; on its way to 19,000
+PACKAGE_LINES = 25_019  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
-    'analysis': 870,  # with classifiers
+    'analysis': 877,  # with classifiers
     'assigners': 101,
     'atomic': 125,
     'backbones': 1_670,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
-    'checkpoints': 4_120,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
+    'checkpoints': 4_122,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
     'cli': 970,  # with errors of options in words
-    'data': 2_624,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
+    'data': 2_613,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 743,
     'detectors': 269,
-    'engine': 3_906,  # with Muon, and samplers, intervals and averages that a run resumes with
+    'engine': 3_910,  # with Muon, and samplers, intervals and averages that a run resumes with
     'environment': 1_045,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
-    'export': 1_788,  # with classifiers, what exporters print, and shapes that differ
-    'inference': 2_096,  # with classification, exported programs, pictures of SimMIM and names of any kind
+    'export': 1_796,  # with classifiers, what exporters print, and shapes that differ
+    'inference': 2_109,  # with classification, exported programs, pictures of SimMIM and names of any kind
     'necks': 221,
     'ops': 2_321,
-    'upgrade': 1_680,  # with RepPoints V2
+    'upgrade': 1_711,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60

@@ -20,7 +20,6 @@ from mmswin.data.miniature import (
     MARKER,
     MiniatureError,
     MiniatureSettings,
-    ensure_miniature,
     is_complete,
     make_miniature,
     make_scene,
@@ -191,8 +190,6 @@ def test_a_directory_of_others_is_left_alone(tmp_path: Path, force: bool, kind: 
     theirs.write_text('theirs')
     with pytest.raises(MiniatureError, match='not made by this generator'):
         make_miniature(kind, tmp_path, MiniatureSettings(1, 1, 32), force=force)
-    with pytest.raises(MiniatureError, match='not made by this generator'):
-        ensure_miniature(kind, tmp_path, MiniatureSettings(1, 1, 32))
     assert theirs.read_text() == 'theirs' and list(tmp_path.rglob('*')) == [tmp_path / 'annotations', theirs]
 
 
@@ -219,19 +216,21 @@ def test_its_own_directory_is_replaced_only_by_force(tmp_path: Path) -> None:
     assert (tmp_path / 'notes.txt').read_text() == 'mine'
 
 
-def test_a_whole_data_set_is_used_again_and_a_broken_one_made_again(tmp_path: Path) -> None:
-    settings = MiniatureSettings(3, 2, 32)
+def test_a_whole_data_set_is_known_and_a_broken_one_made_again(tmp_path: Path) -> None:
+    settings, root = MiniatureSettings(3, 2, 32), tmp_path / 'coco'
     calls = []
-    assert ensure_miniature('COCO', tmp_path / 'coco', settings, lambda done, total: calls.append((done, total)))
+    make_miniature('COCO', root, settings, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(i, 5) for i in range(1, 6)]
     before = digest(tmp_path)
-    assert not ensure_miniature('COCO', tmp_path / 'coco', settings)
-    (tmp_path / 'coco' / 'train2017' / '000000000002.jpg').unlink()
-    assert ensure_miniature('COCO', tmp_path / 'coco', settings)
+    assert is_complete(root, settings, 'COCO')
+    (root / 'train2017' / '000000000002.jpg').unlink()
+    assert not is_complete(root, settings, 'COCO')
+    make_miniature('COCO', root, settings, force=True)
     assert digest(tmp_path) == before
-    marker = tmp_path / 'coco' / MARKER
+    marker = root / MARKER
     marker.write_text(marker.read_text().replace('true', 'false'))  # as a run leaves it that was interrupted
-    assert ensure_miniature('COCO', tmp_path / 'coco', settings)
+    assert not is_complete(root, settings, 'COCO')
+    make_miniature('COCO', root, settings, force=True)
     assert digest(tmp_path) == before
 
 
