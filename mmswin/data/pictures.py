@@ -142,12 +142,12 @@ def folder_entries(folder: str) -> set[str]:
 
 def files_below(directory: str) -> list[str]:
     """All files under a directory but hidden ones, relative to it and sorted; none if there is no such directory."""
-    found, seen = [], set()
+    found = []
     for folder, below, names in os.walk(directory, followlinks=True):
-        if os.path.realpath(folder) in seen:  # a link back
+        above = os.path.join(os.path.realpath(os.path.dirname(folder)), '')
+        if folder != directory and above.startswith(os.path.join(os.path.realpath(folder), '')):  # a link back
             below.clear()
             continue
-        seen.add(os.path.realpath(folder))
         found += [os.path.relpath(os.path.join(folder, name), directory) for name in names if not name.startswith('.')]
     return sorted(found)
 

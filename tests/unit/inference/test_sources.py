@@ -57,6 +57,8 @@ def test_earlier_results_below_the_source_are_passed_over(folder):
 def test_links_back_are_followed_once(folder):
     (folder / 'deep' / 'latest').symlink_to(folder, target_is_directory=True)
     assert names(folder) == ['a_bmp', 'a_png', 'deep/b']
+    (folder / 'again').symlink_to(folder / 'deep', target_is_directory=True)  # no circle: both names are there
+    assert names(folder) == ['a_bmp', 'a_png', 'again/b', 'deep/b']
 
 
 def test_names_of_a_relative_pattern_are_paths_too(folder, monkeypatch):
