@@ -54,11 +54,11 @@ def _check_indices(part: CheckedDataset, labels: Sequence[int]) -> None:
         return
     taken, classes = (labels[:number] if number >= 0 else labels[number:]), {*labels}
     if len({*taken}) < len(classes):
-        step = max(1, len(labels) // max(1, abs(number)))
+        step, ordered = max(1, len(labels) // max(1, abs(number))), list(labels) == sorted(labels)
         part.warning(
             f'{part.where}.indices={number} takes the {"first" if number >= 0 else "last"} {len(taken)} of {len(labels)} '
-            f'pictures, of {len({*taken})} of the {len(classes)} classes, for they are listed class by class. For some of '
-            f'each: indices=list(range(0, {len(labels)}, {step})) in the config'
+            f'pictures, of {len({*taken})} of the {len(classes)} classes{", for they are listed class by class" if ordered else ""}. '
+            f'For some of each: indices=list(range(0, {len(labels)}, {step})) in the config'
         )
 
 
