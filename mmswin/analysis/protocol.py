@@ -92,7 +92,8 @@ def measure(cfg: Config, shape: tuple[int, int]) -> Complexity:
         try:
             return measure_model(model, shape)
         except (TypeError, AttributeError, RuntimeError) as error:  # the library's own classes
-            raise RunError(f'it is not known how to count a {type(model).__name__}: {plain_message(error)}') from error
+            why = plain_message(error).partition('\n')[0]
+            raise RunError(f'it is not known how to count a {type(model).__name__}: {why}') from error
 
 
 def build_on_meta(cfg: Config) -> nn.Module:

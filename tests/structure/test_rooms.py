@@ -34,9 +34,9 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_021  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
+PACKAGE_LINES = 25_022  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
-    'analysis': 877,  # with classifiers
+    'analysis': 878,  # with classifiers
     'assigners': 101,
     'atomic': 125,
     'backbones': 1_670,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
