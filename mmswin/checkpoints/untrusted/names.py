@@ -225,8 +225,6 @@ def fill_log(machine: Machine, log: Any, state: Any) -> None:
 CALLS: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys((f'torch._utils._rebuild_tensor{version}' for version in ('', '_v2', '_v3')), _tensor),
     'torch._utils._rebuild_parameter': _parameter,
-    # Attributes that somebody gave a parameter are left behind.
-    'torch._utils._rebuild_parameter_with_state': lambda machine, data, grad, hooks, _: _parameter(machine, data, grad),
     'torch.Size': _value(torch.Size, tuple),
     'torch.device': _value(torch.device, str, int),
     'collections.OrderedDict': _value(OrderedDict, dict, list, tuple, check=_check_pairs),

@@ -365,12 +365,3 @@ def test_statistics_of_a_log_stay_mmengines(tmp_path):
     torch.save({'log': log}, tmp_path / 'file.pth')
     assert load_file(tmp_path / 'file.pth')['log'].statistics('mean') == 2
     assert HistoryBuffer([1.0, 3.0], [1, 1]).statistics('mean') == 2
-
-
-def test_a_parameter_with_attributes_is_a_parameter(tmp_path):
-    """torch writes them by another call."""
-    weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3), requires_grad=False)
-    weight.tag = {'anything': [1, 'a']}
-    torch.save({'weight': weight}, tmp_path / 'a.pth')
-    found = load_file(tmp_path / 'a.pth')['weight']
-    assert torch.equal(found, weight) and isinstance(found, torch.nn.Parameter) and not hasattr(found, 'tag')
