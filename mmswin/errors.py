@@ -122,8 +122,9 @@ def run_tool(main: Callable[[], object]) -> int:
         main: The work of the tool.
 
     Returns:
-        The exit status: what the work returns if that is an int, else 0 done, 2 a user error found before the run, 1 what ended the run on its way (a loss that is
-        not finite, a checkpoint that cannot be saved, an image that cannot be loaded, a process that is gone), 130 Ctrl-C. Any other exception passes
+        The exit status: what the work returns if that is an int, else 0 done, 2 a user error found before the run, 1
+        what ended the run on its way (a loss that is not finite, a checkpoint that cannot be saved, an image that cannot
+        be loaded, a process that is gone), 130 Ctrl-C. Any other exception passes
         through with its traceback.
     """
     # mmengine's use of it, which nobody who runs a tool can change.

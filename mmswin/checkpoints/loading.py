@@ -186,7 +186,7 @@ def load_pretrained(module: nn.Module, init_cfg: dict | list[dict] | None) -> No
 
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or [])
     pretrained = [entry for entry in entries if is_pretrained(entry.get('type'))]
-    others = [entry for entry in entries if entry not in pretrained]
+    others = [entry for entry in entries if not is_pretrained(entry.get('type'))]
     if others:
         initialize(module, others)
     for entry in pretrained:

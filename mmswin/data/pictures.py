@@ -144,10 +144,11 @@ def files_below(directory: str) -> list[str]:
     """All files under a directory but hidden ones, relative to it and sorted; none if there is no such directory."""
     found = []
     for folder, below, names in os.walk(directory, followlinks=True):
-        above = os.path.join(os.path.realpath(os.path.dirname(folder)), '')
-        if folder != directory and above.startswith(os.path.join(os.path.realpath(folder), '')):  # a link back
-            below.clear()
-            continue
+        if folder != directory and os.path.islink(folder):
+            above = os.path.join(os.path.realpath(os.path.dirname(folder)), '')
+            if above.startswith(os.path.join(os.path.realpath(folder), '')):  # a link back
+                below.clear()
+                continue
         found += [os.path.relpath(os.path.join(folder, name), directory) for name in names if not name.startswith('.')]
     return sorted(found)
 

@@ -103,8 +103,9 @@ def _find(source: Any, results: str | os.PathLike | None) -> list[Item]:
     path = os.path.expanduser(os.fspath(source))
     if os.path.isdir(path):
         earlier = os.pardir
-        with suppress(ValueError):  # on another drive
-            earlier = earlier if results is None else os.path.relpath(os.path.realpath(results), os.path.realpath(path))
+        if results is not None:
+            with suppress(ValueError):  # on another drive
+                earlier = os.path.relpath(os.path.realpath(results), os.path.realpath(path))
         # Without hidden folders, such as .ipynb_checkpoints.
         shown = (name for name in files_below(path) if f'{os.sep}.' not in os.sep + name)
         own = (name for name in shown if not name.startswith(earlier + os.sep))

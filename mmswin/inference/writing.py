@@ -139,10 +139,12 @@ class Writer:
     def _add_objects(self, result: Result) -> None:
         height, width = result.image.shape[:2]
         number = len(self._images) + 1
-        folder = os.path.dirname(result.name) if result.video is None else ''
-        file_name = os.path.join(folder, os.path.basename(result.path or result.name))
-        if result.video is not None or file_name in self._file_names:  # tools tell pictures apart by it
-            file_name = result.name + ('.jpg' if result.video is not None else os.path.splitext(file_name)[1])
+        if result.video is not None:
+            file_name = f'{result.name}.jpg'
+        else:
+            file_name = os.path.join(os.path.dirname(result.name), os.path.basename(result.path or result.name))
+            if file_name in self._file_names:  # tools tell pictures apart by it
+                file_name = result.name + os.path.splitext(file_name)[1]
         self._file_names.add(file_name)
         image = {'id': number, 'file_name': file_name, 'name': result.name, 'width': width, 'height': height}
         self._images.append(image)

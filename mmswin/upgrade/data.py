@@ -206,8 +206,8 @@ class DataUpgrade:
         if kind == 'CocoPanopticMetric':
             maps = os.path.join(dataset.get('data_root', ''), dataset['data_prefix'].get('seg', ''))
             return {'type': kind, 'ann_file': file, 'seg_prefix': maps}
-        unknown = {metric} if isinstance(metric, str) else set(metric)
-        if unknown := unknown - {'bbox', 'segm', 'proposal', 'proposal_fast'}:
+        unknown = {*([metric] if isinstance(metric, str) else metric)} - {'bbox', 'segm', 'proposal', 'proposal_fast'}
+        if unknown:
             why = f'{kind} has bbox, segm, proposal and proposal_fast; choose of these in val_evaluator.metric'
             self.report.failed('evaluation.metric', sorted(unknown), why)
         return {'type': kind, 'ann_file': file, 'metric': metric, 'format_only': False}
