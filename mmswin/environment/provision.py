@@ -117,6 +117,7 @@ def installer_environment(plan: Plan, shell: Shell) -> dict[str, str]:
     if not plan.program('uv').exists():
         shell.run([*pip, 'install', f'uv=={stacks.UV}'], what='installing uv')
     found = pip_settings(shell.run([*pip, 'config', 'list'], what='asking pip'))
+    compiler = str(plan.root / 'tools' / '_compile_mmcv.sh')
     settings = {
         'UV_DEFAULT_INDEX': found.get('index-url', [])[:1],
         'UV_INDEX': found.get('extra-index-url', []),
@@ -129,6 +130,7 @@ def installer_environment(plan: Plan, shell: Shell) -> dict[str, str]:
         'UV_COMPILE_BYTECODE': ['1'],
         'UV_COMPILE_BYTECODE_TIMEOUT': ['0'],  # none
         'MAX_JOBS': [str(hardware.compile_jobs(hardware.usable_cores(), hardware.free_memory()))],
+        'CXX': [compiler] if plan.system == 'linux' and plan.build == 'cpu' and ' ' not in compiler else [],
     }
     return {name: ' '.join(values) for name, values in settings.items() if any(values)} | plan.environ
 
