@@ -1,7 +1,5 @@
 """Time Swin backbones, and whole models on them, next to each other: python benchmarks/run.py [options]; --help explains."""
 
-from __future__ import annotations
-
 import argparse
 import functools
 import json
@@ -25,6 +23,7 @@ from swinbench.cases import Case  # noqa: E402
 from swinbench.worker import Worker, WorkerError  # noqa: E402
 
 from mmswin import atomic  # noqa: E402
+from mmswin.cli.parsing import whole  # noqa: E402
 from mmswin.errors import RunError, nearest, run_tool  # noqa: E402
 
 # Largest error against the baseline: in float32, and under autocast as a multiple of the baseline's own.
@@ -67,11 +66,11 @@ examples:
     add(
         '--model', default='backbone', choices=cases.MODELS, help='the backbone alone (default), or a whole model on it'
     )
-    add('--window', type=_count, default=7, metavar='N', help='tokens along its side (default: 7)')
+    add('--window', type=whole(), default=7, metavar='N', help='tokens along its side (default: 7)')
     add('--wait-policy', default='passive', choices=['passive', 'unset'], help='OMP_WAIT_POLICY (default: passive)')
-    add('--threads', type=_count, default=os.cpu_count(), metavar='N', help='default: all cores')
-    add('--rounds', type=_count, default=5, metavar='N', help='trials of each (default: 5)')
-    add('--repetitions', type=_count, default=1, metavar='N', help='of a trial, after a warm-up (default: 1)')
+    add('--threads', type=whole(), default=os.cpu_count(), metavar='N', help='default: all cores')
+    add('--rounds', type=whole(), default=5, metavar='N', help='trials of each (default: 5)')
+    add('--repetitions', type=whole(), default=1, metavar='N', help='of a trial, after a warm-up (default: 1)')
     add('--device', default='cpu', choices=['cpu', 'cuda'], help='default: cpu')
     add('--gpu', action='store_true', help='what is to be known of an NVIDIA GPU: every attention backend against '
         'reference, values and gradients, then Swin-T, 2x800x1344, bfloat16, both modes; only --out, --overwrite, '
@@ -94,12 +93,6 @@ def _size(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r'[1-9]\d*x[1-9]\d*x[1-9]\d*', text):
         raise argparse.ArgumentTypeError(f"{text!r} is not IMAGESxROWSxCOLUMNS, such as '2x800x1344'")
     return tuple(map(int, text.split('x')))
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r'[1-9]\d*', text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 1 on')
-    return int(text)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -39,8 +39,9 @@ def render(rows: Iterable[Row]) -> str:
         if row.config is None:
             continue
         model = models.setdefault(row.config, _model(row))
-        for name, value in _costs(row).items():
-            model['Metadata'].setdefault(name, value)
+        for name, value in (('Parameters (M)', row.params), ('FLOPs (G)', row.flops)):
+            if value is not None:
+                model['Metadata'].setdefault(name, value)
     collections = sorted({model['In Collection'] for model in models.values()})
     data = {
         'Collections': [{'Name': name, 'Paper': _PAPER} for name in collections],
@@ -52,12 +53,6 @@ def render(rows: Iterable[Row]) -> str:
 class _NoAliases(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-
-def _costs(row: Row) -> dict[str, float]:
-    return {
-        name: value for name, value in (('Parameters (M)', row.params), ('FLOPs (G)', row.flops)) if value is not None
-    }
 
 
 def _model(row: Row) -> dict[str, Any]:

@@ -53,10 +53,10 @@ def _block(table: Table, comparisons: Sequence[Comparison], links: str) -> str:
         'reproduced',
     ]
     lines = [heads, ['---'] * len(heads)]
-    notes: list[str] = []
+    notes: dict[str, int] = {}
     for one in comparisons:
         row = one.row
-        marks = ''.join(f'<sup>{_number_of(note, notes)}</sup>' for note in _notes(one))
+        marks = ''.join(f'<sup>{notes.setdefault(note, len(notes) + 1)}</sup>' for note in _notes(one))
         lines.append(
             [
                 row.method,
@@ -70,7 +70,7 @@ def _block(table: Table, comparisons: Sequence[Comparison], links: str) -> str:
         )
     text = [f'**{table.title}** ({table.source})', '', *map(_line, lines)]
     if notes:
-        text += ['', *(f'<sup>{number}</sup> {note}.<br>' for number, note in enumerate(notes, 1))]
+        text += ['', *(f'<sup>{number}</sup> {note}.<br>' for note, number in notes.items())]
         text[-1] = text[-1].removesuffix('<br>')
     return '\n'.join(text)
 
@@ -88,18 +88,8 @@ def _notes(one: Comparison) -> Iterable[str]:
         yield one.row.note
 
 
-def _number_of(note: str, notes: list[str]) -> int:
-    if note not in notes:
-        notes.append(note)
-    return notes.index(note) + 1
-
-
 def _link(config: str, links: str) -> str:
     return f'[{config}]({links}/{config}.py)'
-
-
-def _plain(value: float | None) -> str:
-    return '' if value is None else f'{value:g}'
 
 
 def _percentage(value: float | None) -> str:
@@ -110,8 +100,8 @@ def _percentage(value: float | None) -> str:
 def _pair(published: float | None, counted: float | None, digits: int) -> str:
     """``86 (85.6)``: published, and counted in brackets."""
     digits += counted is not None and counted < 10**-digits
-    parts = [_plain(published), '' if counted is None else f'({counted:.{digits}f})']
-    return ' '.join(part for part in parts if part)
+    parts = ['' if published is None else f'{published:g}', '' if counted is None else f'({counted:.{digits}f})']
+    return ' '.join(filter(None, parts))
 
 
 def _others(listed: set[str | None], directory: Path, links: str) -> str:
@@ -172,15 +162,11 @@ def update(document: str | Path, tables_file: str | Path, check: bool = False) -
     rendered = render(tables, comparisons, directory, document)
     # Read again: counting takes a while, and somebody may be writing.
     text = document.read_text(encoding='utf-8')
-    new = replace_tables(text, rendered)
-    metafile, entries = directory / 'metafile.yml', metafiles.render(rows)
-    current = new == text, metafile.is_file() and metafile.read_text(encoding='utf-8') == entries
-    if not check:
-        if not current[0]:
-            document.write_text(new, encoding='utf-8')
-        if not current[1]:
-            metafile.write_text(entries, encoding='utf-8')
-    return all(current)
+    files = {document: replace_tables(text, rendered), directory / 'metafile.yml': metafiles.render(rows)}
+    old = [path for path in files if not path.is_file() or path.read_text(encoding='utf-8') != files[path]]
+    for path in old if not check else ():
+        path.write_text(files[path], encoding='utf-8')
+    return not old
 
 
 def main(argv: Sequence[str] | None = None) -> int:

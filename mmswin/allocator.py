@@ -1,7 +1,5 @@
 """A setting of the C library's memory allocator that makes networks on CPUs faster, for those who ask for it."""
 
-from __future__ import annotations
-
 import ctypes
 import warnings
 

@@ -1,7 +1,5 @@
 """The configurations that come with mmswin: where they are, and what their names are. Needs Python alone."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

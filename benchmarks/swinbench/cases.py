@@ -1,7 +1,5 @@
 """What is timed: a case, and one repetition of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What is to be known of a GPU first: whether every attention backend computes what ``reference`` does, and the headline."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The implementations that are compared: mmswin, and other libraries' Swins with the same weights and the same maps."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 import tempfile

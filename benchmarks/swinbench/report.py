@@ -1,7 +1,5 @@
 """What a benchmark ran on, and its figures as Markdown."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import platform

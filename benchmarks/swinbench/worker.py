@@ -3,8 +3,6 @@
 So no implementation warms another's allocator and caches, and the policy of waiting threads is read, as a process starts.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -10,7 +10,7 @@ from typing import Any
 import mmengine
 from yaml import YAMLError
 
-from mmswin.analysis.protocol import Complexity, measure
+from mmswin.analysis.protocol import measure
 from mmswin.engine.configure import load_config
 from mmswin.errors import RunError
 
@@ -224,22 +224,12 @@ def compare(rows: Iterable[Row], configs: str | Path) -> list[Comparison]:
     """
 
     @cache
-    def counted(config: str, shape: tuple[int, int]) -> Complexity:
+    def counted(config: str, shape: tuple[int, int]) -> tuple[float, ...]:
         try:
             path = str(Path(configs) / f'{config}.py')
-            return measure(load_config(path, None, None, mmpretrain=False), shape)
+            found = measure(load_config(path, None, None, mmpretrain=False), shape)
         except RunError as error:
             raise RunError(f'{config}: {error}') from error
+        return found.params / 1e6, found.trainable / 1e6, found.cost.published / 1e9, found.cost.computed / 1e9
 
-    comparisons = []
-    for row in rows:
-        if row.config is None:
-            comparisons.append(Comparison(row))
-            continue
-        found = counted(row.config, row.shape)
-        comparisons.append(
-            Comparison(
-                row, found.params / 1e6, found.trainable / 1e6, found.cost.published / 1e9, found.cost.computed / 1e9
-            )
-        )
-    return comparisons
+    return [Comparison(row, *(counted(row.config, row.shape) if row.config else ())) for row in rows]

@@ -3,8 +3,6 @@
 ``gt_instances`` has ``centers``, the masks' centroids (N x 2; x, y in pixels), besides ``bboxes`` and ``labels``.
 """
 
-from __future__ import annotations
-
 import torch
 from mmdet.models.task_modules.assigners import AssignResult, PointAssigner
 from mmengine.structures import InstanceData

@@ -1,7 +1,5 @@
 """ATSS for priors that carry the stride of their level."""
 
-from __future__ import annotations
-
 import torch
 from mmdet.models.task_modules.assigners import AssignResult, ATSSAssigner
 from mmengine.structures import InstanceData

@@ -1,7 +1,5 @@
 """Checks and defaults of the backbones' arguments, and the layers that configs name."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real

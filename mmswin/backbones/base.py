@@ -1,7 +1,5 @@
 """What the backbones share: frozen parts, the way weights are loaded, initialisation, and stochastic depth."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -104,7 +102,7 @@ class Backbone(BaseModule):
         for parameter in self._frozen_parameters():
             parameter.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Backbone:
+    def train(self, mode: bool = True) -> 'Backbone':
         """Set training mode, frozen parts staying in evaluation mode; returns self."""
         super().train(mode)
         for module in self._frozen_modules():

@@ -3,8 +3,6 @@
 mmpretrain's SimMIM, its decoder, its head and its masks work with them in place of its own SimMIMSwinTransformer.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_

@@ -5,8 +5,6 @@ for what that means on small and odd maps. Maps are ``B x H x W x C`` throughout
 Parameters bear the authors' names, so that the released files load as they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

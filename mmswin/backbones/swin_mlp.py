@@ -4,8 +4,6 @@ In place of attention each head mixes the tokens of a window by one learned matr
 by a cyclic shift, so that nothing needs a mask. Parameters bear the authors' names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch.nn.functional as F

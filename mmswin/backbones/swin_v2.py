@@ -6,8 +6,6 @@ the offsets, on a logarithmic scale (equations 3 and 4). Windows, shift and padd
 Parameters bear the authors' names.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ The ResNet is that of BiT (Kolesnikov et al., arXiv 1912.11370) with norms behin
 norms, padding as TensorFlow's "SAME". It has no fourth stage, and nine blocks in the third. Parameters bear timm's names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

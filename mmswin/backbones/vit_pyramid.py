@@ -5,8 +5,6 @@ image, so that the cost grows with the square of the number of pixels. Parameter
 and timm use; their files, MAE's and mmpretrain's load as they are.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

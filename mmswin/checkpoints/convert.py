@@ -1,7 +1,5 @@
 """Recognise a checkpoint's format by its keys and translate it to the authors' names and merge order."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence

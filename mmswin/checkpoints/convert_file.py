@@ -1,7 +1,5 @@
 """Converting a file: read, translate, prove, write."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable

@@ -5,8 +5,6 @@ two processes download the same file side by side. The cache is the same, ``$TOR
 the habit of putting the beginning of a file's SHA-256 into its name (``swin-0123abcd.pth``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Writing of a checkpoint's weights under the names of another library, whole detectors and segmenters included."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

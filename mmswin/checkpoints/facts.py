@@ -5,8 +5,6 @@ mmengine believes what it loads: ``Runner.resume`` executes ``meta['config']``, 
 first. What a run saves comes through unchanged, to the bit; what is not on the list stays outside.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Every format is described by its way to the authors' names, which are ours. The 
 translates it; names that fit none stay as they are. Where several foreign names mean the same, the first is written.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from mmswin.checkpoints.naming import Templates

@@ -1,7 +1,5 @@
 """What a checkpoint is, in one screen: read without running anything in it."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -1,7 +1,5 @@
 """Loading of weights into a backbone: what was done, and refusal of what cannot be right."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

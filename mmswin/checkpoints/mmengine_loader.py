@@ -4,8 +4,6 @@ mmengine's own readers unpickle a file in full on torch < 2.6; those of the fork
 safe loading refuses the file.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ A template is a name with gaps: ``{n}`` stands for a number and ``{*}`` for one 
 may be counted otherwise on the two sides: ``features.{2n+1}`` fits ``features.5`` with n = 2, and no even number.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from functools import lru_cache

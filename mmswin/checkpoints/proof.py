@@ -1,7 +1,5 @@
 """Proof of a conversion: nothing lost on the way back, and the same features from both libraries' networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec

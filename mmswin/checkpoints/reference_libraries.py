@@ -5,8 +5,6 @@ are, and returns the network with the tensors in it, without stochastic depth. I
 not installed.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Callable, Mapping

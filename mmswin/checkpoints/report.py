@@ -1,7 +1,5 @@
 """What a load of weights did, and refusal of what cannot be right."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Fitting of parameters to another window, image size or number of input channels."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """One transfer of a file over http(s): its words for what goes wrong, and going on where an earlier one ended."""
 
-from __future__ import annotations
-
 import errno
 import http.client
 import json

@@ -3,8 +3,6 @@
 What differs is how the parts are called, where the weights lie, what else is there, and the grid of the position embedding.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

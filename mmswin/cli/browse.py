@@ -1,7 +1,5 @@
 """Draw training images after augmentation with their truth: mmswin browse CONFIG --out DIR [options]."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Draw what predictions rest on: mmswin explain CONFIG CHECKPOINT IMAGE --out DIR [options]."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Sequence

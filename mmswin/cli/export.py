@@ -1,7 +1,5 @@
 """Write a trained model as a program for torch, ONNX Runtime or OpenVINO: mmswin export CONFIG CHECKPOINT OUT [options]."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Predict on pictures and videos: mmswin predict CONFIG CHECKPOINT SOURCE --out DIR [options]."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -78,14 +78,11 @@ def check_fetched(part: CheckedDataset) -> None:
 
 def _wrong_line(built: Any) -> str:
     """Which line of a list is no path with a number behind it."""
-    try:
-        with open(built.ann_file, encoding='utf-8', errors='replace') as file:
-            for number, line in enumerate(file, 1):
-                parts = line.strip().rsplit(' ', 1)
-                if len(parts) != 2 or not parts[1].lstrip('-').isdigit():
-                    return f'line {number} is {line.strip()[:200]!r}, and must be a path, a space and the number of a class'
-    except OSError:
-        pass
+    with suppress(OSError), open(built.ann_file, encoding='utf-8', errors='replace') as file:
+        for number, line in enumerate(file, 1):
+            parts = line.strip().rsplit(' ', 1)
+            if len(parts) != 2 or not parts[1].lstrip('-').isdigit():
+                return f'line {number} is {line.strip()[:200]!r}, and must be a path, a space and the number of a class'
     return ''
 
 

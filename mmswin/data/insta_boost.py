@@ -4,8 +4,6 @@ Fang et al., arXiv 1908.07801, section 3.1 ("random InstaBoost"), with the param
 which needs a package that stops at objects of several parts on today's numpy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,13 +41,9 @@ def bitmap_of(mask: Sequence[Any] | dict, height: int, width: int) -> np.ndarray
     """A mask as COCO has it, polygons or run lengths, as H x W of 0 and 1 (uint8); empty where mmdet would not read it."""
     from pycocotools import mask as coco
 
-    if isinstance(mask, dict):
-        counts = mask.get('counts')
-        if counts and mask.get('size'):
-            return coco.decode(coco.frPyObjects(mask, height, width) if isinstance(counts, list) else mask)
-        parts = []
-    else:
-        parts = [part for part in mask if len(part) >= 6 and len(part) % 2 == 0]
+    if isinstance(mask, dict) and mask.get('counts') and mask.get('size'):
+        return coco.decode(coco.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask)
+    parts = [] if isinstance(mask, dict) else [part for part in mask if len(part) >= 6 and len(part) % 2 == 0]
     if not parts:
         return np.zeros((height, width), np.uint8)
     return coco.decode(coco.merge(coco.frPyObjects(parts, height, width)))
@@ -202,11 +196,7 @@ class InstaBoost(BaseTransform):
         return matrix
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(action_candidate={self.action_candidate}, action_prob={self.action_prob}, '
-            f'scale={self.scale}, dx={self.dx}, dy={self.dy}, theta={self.theta}, color_prob={self.color_prob}, '
-            f'aug_ratio={self.aug_ratio})'
-        )
+        return f'{type(self).__name__}({", ".join(f"{name}={value}" for name, value in vars(self).items())})'
 
 
 def _box_of(mask: np.ndarray) -> list[float]:

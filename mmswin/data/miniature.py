@@ -276,14 +276,10 @@ def _write_coco(root: Path, settings: MiniatureSettings, split: str, names: Sequ
     path.write_text(json.dumps(content))
 
 
-def _ade_label(thing: Thing) -> int:
-    return thing.label + 2 if len(thing.outlines) == 1 else 0
-
-
 def _write_ade(root: Path, settings: MiniatureSettings, split: str, names: Sequence[str]) -> Iterator[None]:
     for index in range(settings.num_train if split == 'train' else settings.num_val):
         pixels, things = make_scene(settings, split, index, len(names) - 1)
-        labels = _label_map(things, _ade_label, 1, pixels.shape[:2])
+        labels = _label_map(things, lambda one: one.label + 2 if len(one.outlines) == 1 else 0, 1, pixels.shape[:2])
         name = f'ADE_{split}_{index + 1:08d}'
         _write(root / 'images' / _FOLDERS[split] / f'{name}.jpg', pixels[..., ::-1])
         _write(root / 'annotations' / _FOLDERS[split] / f'{name}.png', labels)

@@ -134,8 +134,7 @@ def missing_files(paths: Iterable[str]) -> list[str]:
 def folder_entries(folder: str) -> set[str]:
     """Names in a directory, none if there is no such directory."""
     try:
-        with os.scandir(folder or '.') as entries:
-            return {entry.name for entry in entries}
+        return set(os.listdir(folder or '.'))
     except (OSError, ValueError):
         return set()
 

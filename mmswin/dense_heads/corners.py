@@ -3,8 +3,6 @@
 Where the paper and the models of its authors differ, this follows the models. Grid points are multiples of the stride.
 """
 
-from __future__ import annotations
-
 import torch
 from mmdet.models.utils import gaussian_radius
 from torch import Tensor

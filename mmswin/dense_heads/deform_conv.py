@@ -1,7 +1,5 @@
 """Deformable convolution (Dai et al., arXiv 1703.06211) that is fast on CPUs too."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from mmcv.ops import DeformConv2d as MMCVDeformConv2d

@@ -4,8 +4,6 @@ No paper describes Mask RepPoints V2; it follows the model that the authors of S
 ``CondInst``.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Head of RepPoints V2 (Chen et al., arXiv 2007.08508): points regressed, and verified by corner and foreground maps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Mask RepPoints V2: mmdet's CondInst, into which the released checkpoint loads."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmdet.models import CondInst

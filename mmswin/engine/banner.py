@@ -98,16 +98,11 @@ def _device_row(runner: Runner) -> str:
     return f'{name}, {world} process{"es" if world > 1 else ""}'
 
 
-def images_per_step(runner: Runner) -> tuple[int, int, int]:
-    """Processes, images per process and iteration, and iterations whose gradients are accumulated."""
-    loader = runner.train_dataloader
+def _batch_row(runner: Runner, warnings: list[str]) -> str:
+    loader, world = runner.train_dataloader, get_world_size()
     batch = loader.batch_size or loader.batch_sampler.batch_size
     batch = sum(batch) if isinstance(batch, (list, tuple)) else batch  # one for each of several data sets
-    return get_world_size(), batch, getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-
-
-def _batch_row(runner: Runner, warnings: list[str]) -> str:
-    world, batch, accumulated = images_per_step(runner)
+    accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
     images = world * batch * accumulated
     factors = f'{world} x {batch}' + (f' x {accumulated} accumulated' if accumulated > 1 else '')
     text = f'{factors} = {images} image{"s" if images > 1 else ""}'

@@ -157,13 +157,10 @@ def _check_parts(
 
 def _keep_seed(cfg: Config, checkpoint: dict[str, Any], notes: list[str]) -> None:
     """Go on with the seed of the interrupted run, so that the order of the images goes on too."""
-    saved = checkpoint['meta'].get('seed')
-    given = cfg.randomness.get('seed')
-    if saved is None:
-        return
+    saved, given = checkpoint['meta'].get('seed'), cfg.randomness.get('seed')
     if given is None:
         cfg.randomness.seed = saved
-    elif given != saved:
+    elif saved not in (None, given):
         notes.append(
             f'seed {given} given, but the run being resumed had {saved}: mmengine goes on with {saved} for '
             'the model, and the order of the images is that of neither run'

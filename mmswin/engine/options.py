@@ -18,11 +18,13 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from mmengine.utils import apply_to
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
@@ -88,25 +90,17 @@ def parse_options(written: Sequence[str]) -> dict[str, Any]:
 
 def _parse_value(text: str, key: str) -> Any:
     if text[:1] in ('[', '(', '{'):
-        try:
+        with suppress(ValueError, SyntaxError):
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            pass
-        else:
             if isinstance(value, (list, tuple, dict)):
                 return value
     # mmengine drops all spaces; those inside a name pass it as another character.
     text = re.sub(r'\s*([\[\](),])\s*', r'\1', text).replace(' ', '\0')
     try:
-        return _with_spaces(DictAction._parse_iterable(text))
+        found = DictAction._parse_iterable(text)
+        return apply_to(found, lambda value: isinstance(value, str), lambda value: value.replace('\0', ' '))
     except AssertionError as error:
         raise RunError(f'--cfg-options {key}: the brackets in {text!r} do not match') from error
-
-
-def _with_spaces(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return type(value)(_with_spaces(item) for item in value)
-    return value.replace('\0', ' ') if isinstance(value, str) else value
 
 
 def check_options(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:

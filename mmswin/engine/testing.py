@@ -1,6 +1,7 @@
 """What ``mmswin test`` adds to a config: predictions to a file, pictures, test-time augmentation."""
 
 import copy
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,7 @@ def _check_masks(cfg: Config) -> None:
         # Here and not above: it is for detection alone, and imports what only that needs.
         from mmswin.detectors.instance_tta import masks_can_be_merged
 
-        pairs = [
-            (detector, head)
-            for detector in resolve_type(model.type, scope)
-            for head in resolve_type(roi_head.type, scope)
-        ]
+        pairs = product(resolve_type(model.type, scope), resolve_type(roi_head.type, scope))
         if any(masks_can_be_merged(*pair) for pair in pairs):
             return
     found = 'predicts masks in another way' if heads else 'is scored on masks, which it does not predict'

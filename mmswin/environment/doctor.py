@@ -133,13 +133,9 @@ def release(version: str) -> tuple[int, ...]:
 
 def runs_on(architectures: list[str], major: int, minor: int) -> bool:
     """Whether code for these architectures runs on a GPU: machine code of its generation, or PTX not newer than it."""
-    for kind, *built in re.findall(r'\b(sm|compute)_(\d+)(\d)', ' '.join(architectures)):
-        generation, step = map(int, built)
-        if kind == 'sm' and generation == major and step <= minor:
-            return True
-        if kind == 'compute' and (generation, step) <= (major, minor):
-            return True
-    return False
+    built = re.findall(r'\b(sm|compute)_(\d+)(\d)', ' '.join(architectures))
+    older = ((kind, int(first)) for kind, first, second in built if (int(first), int(second)) <= (major, minor))
+    return any(kind == 'compute' or generation == major for kind, generation in older)
 
 
 def _version(facts: Facts) -> Result:

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mmswin.environment.stacks import SetupError
 
@@ -18,8 +18,7 @@ GIB_PER_COMPILER = 2.0
 GIB = 2**30
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(NamedTuple):
     name: str
     capability: str  # as torch writes it, '9.0'
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,12 +73,10 @@ def make_torchvision_importable() -> None:
 def _torchvision_operators(folder: Path) -> Any:
     import torch
 
-    try:
+    with suppress(OSError):
         for part in sorted(folder.glob('_C*.so')):
             torch.ops.load_library(part)
         return None
-    except OSError:
-        pass
     described = folder / '_meta_registrations.py'
     library = torch.library.Library('torchvision', 'DEF')
     for name in sorted({*_DECLARED.findall(described.read_text())} if described.is_file() else ()):

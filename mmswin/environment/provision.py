@@ -36,8 +36,7 @@ def set_up(plan: Plan, shell: Shell) -> bool:
     doctor = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if doctor.returncode != 0:
         raise SetupError(f'The environment is complete but does not work:\n{doctor.stdout}{doctor.stderr}')
-    gpus = [[gpu.name, gpu.capability] for gpu in plan.gpus]
-    stamp = dict(python=plan.version[:2], build=plan.build, gpus=gpus, fingerprint=plan.fingerprint())
+    stamp = dict(python=plan.version[:2], build=plan.build, gpus=plan.gpus, fingerprint=plan.fingerprint())
     plan.stamp.write_text(json.dumps(stamp))
     return True
 

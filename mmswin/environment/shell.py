@@ -93,9 +93,7 @@ class Shell:
         return output
 
     def _written(self, begin: int) -> str:
-        with open(self.log, 'rb') as log:
-            log.seek(begin)
-            return log.read().decode(errors='replace')
+        return self.log.read_bytes()[begin:].decode(errors='replace')
 
 
 def last_lines(text: str, count: int = 12) -> str:

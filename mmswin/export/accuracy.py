@@ -1,11 +1,10 @@
 """What a program of less precision costs: AP, mIoU or accuracy beside the float32 program's, on a folder of pictures."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +62,7 @@ def measure(programs: Sequence[Path], folder: str, cfg: Config) -> Measured:
     source = list(truths)[:PICTURES] or folder
     entries: list[list[Any]] = [[] for _ in programs]
     expected: list[Any] = []
-    first = predictors[0](source)
-    for number, result in enumerate(first):
-        if number == PICTURES:
-            break
+    for result in islice(predictors[0](source), PICTURES):
         results = [result, *(next(iter(predictor(result.image))) for predictor in predictors[1:])]
         given = truths.get(str(Path(result.path or '').resolve()))
         expected.append(_stand_in(result) if given is None else given)

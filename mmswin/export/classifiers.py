@@ -1,7 +1,5 @@
 """A classifier of mmpretrain as one graph: image in, the probability of each class out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Whether a written program gives what the model gives: run in a process without mmswin, compared with the model's own way."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import subprocess

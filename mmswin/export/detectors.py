@@ -5,8 +5,6 @@ Here stands what it computes between the modules, in tensors alone, and of the m
 a head computes otherwise than the classes named here is refused.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

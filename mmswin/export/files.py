@@ -1,12 +1,10 @@
 """Exporting to a file: built, written, read back elsewhere and compared; there is a file only if all that went well."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -225,18 +223,10 @@ class _Writing:
             'outputs': list(graph.output_names),
             'static': None if request.static is None else list(request.static),
             'precision': 'fp32',
-            'preprocessing': preprocessing.facts(),
+            'preprocessing': asdict(preprocessing),
             'facts': graph.facts,
             'versions': {'mmswin': mmswin.__version__, **{name: version_of(name) for name in libraries}},
         }
-
-    def _example(self, deployed: Deployed) -> tuple[torch.Tensor, dict[int, str]]:
-        dynamic = {} if self.request.static else deployed.dynamic
-        height, width = self.request.static or EXAMPLE
-        batch = 2 if 'batch' in dynamic.values() else 1
-        if self.preprocessing.inside:
-            return torch.zeros(batch, height, width, 3, dtype=torch.uint8), dynamic
-        return torch.zeros(batch, 3, height, width), dynamic
 
     def write(self, say: Callable[[str], None]) -> None:
         """Record and write the program in float32."""
@@ -245,8 +235,11 @@ class _Writing:
                 f'{self.request.out}: detectors have operators that torch lacks without mmcv; export to .onnx or .xml'
             )
         deployed = Deployed(self.graph, self.preprocessing).eval()
-        example, dynamic = self._example(deployed)
+        dynamic = {} if self.request.static else deployed.dynamic
         self._dynamic = tuple(dynamic.values())
+        batch, size = 2 if 'batch' in self._dynamic else 1, self.request.static or EXAMPLE
+        shape, dtype = ((*size, 3), torch.uint8) if self.preprocessing.inside else ((3, *size), torch.float32)
+        example = torch.zeros(batch, *shape, dtype=dtype)
         if self.request.precision == 'int8':
             with torch.no_grad():
                 deployed.with_features = len(self.graph.features(torch.zeros(1, 3, *EXAMPLE)))
@@ -262,8 +255,7 @@ class _Writing:
             self._save = partial(_save_torch, program)
         else:
             written = self.path.with_suffix('.onnx')
-            names = deployed.output_names
-            onnx_file.write_onnx(program, deployed, names, dynamic, written, self.request.opset)
+            onnx_file.write_onnx(program, self.graph, deployed.output_names, dynamic, written, self.request.opset)
             self.metadata['opset'] = self.request.opset
             self._save = onnx_file.write_metadata
             if self.kind == '.xml':
@@ -280,7 +272,7 @@ class _Writing:
         Raises:
             RunError: One is above :data:`mmswin.export.comparison.LIMITS`.
         """
-        request, given = self.request, self.preprocessing.facts()
+        request, given = self.request, asdict(self.preprocessing)
         images = comparison.pictures([request.static] * 2 if request.static else comparison.SIZES)
         if request.images is not None:
             if request.static:
@@ -333,7 +325,7 @@ class _Writing:
             shutil.copy(self.path.with_suffix(suffix), exact.with_suffix(suffix))
         self.metadata['precision'] = request.precision
         if request.precision == 'int8':
-            given = self.preprocessing.facts()
+            given = asdict(self.preprocessing)
             images = [prepare(resize(image, given, request.static), given, request.static)
                       for image in _pictures(request.images, CALIBRATION, self.metadata['reading'])]  # fmt: skip
             say(f'quantising backbone and neck, on {len(images)} pictures')

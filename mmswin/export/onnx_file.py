@@ -1,7 +1,5 @@
 """A recorded program as ONNX, and its metadata; onnx and onnxscript are imported when they are used."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from importlib.metadata import PackageNotFoundError, version

@@ -1,7 +1,5 @@
 """An ONNX file as OpenVINO's program: converted, perhaps quantised before the heads, and written with its metadata."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

@@ -4,8 +4,6 @@ In torch they are mmcv's kernels. :func:`onnx_operators` says what they become i
 ONNX Runtime and OpenVINO know.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

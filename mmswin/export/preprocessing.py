@@ -1,9 +1,7 @@
 """What is done with a picture before the network: read from the configuration, put into the program, or only noted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -54,10 +52,6 @@ class Preprocessing:
     crop: tuple[int, int] | None = None
     interpolation: str = 'bilinear'
     backend: str = 'cv2'
-
-    def facts(self) -> dict[str, Any]:
-        """Plain values for a file's metadata."""
-        return asdict(self)
 
 
 def read_config(cfg: Config, inside: bool) -> Preprocessing:
@@ -140,9 +134,6 @@ class Deployed(nn.Module):
         """The axes of the image that vary."""
         inside = self.preprocessing.inside
         return {axis - 1 if axis and inside else axis: name for axis, name in self.network.dynamic.items()}
-
-    def onnx_operators(self) -> dict:
-        return self.network.onnx_operators()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """``B x H x W x 3`` uint8 in BGR, or ``B x 3 x H x W`` float32, to the graph's outputs."""

@@ -1,7 +1,5 @@
 """What exporters print: warnings of their own developers, which no user of a program can do anything about."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

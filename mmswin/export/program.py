@@ -1,7 +1,5 @@
 """Models as one recorded program for images of every size: what a graph is, that of a backbone, and torch.export itself."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """A segmentor of mmseg as one graph: image in, logits or labels at the image's size out."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 
 from mmswin.backbones.base import contiguous
 from mmswin.errors import RunError
-from mmswin.export.program import Graph, shared_copy
+from mmswin.export.program import Graph, as_in, shared_copy
 
 
 class MeanPool(nn.Module):
@@ -90,14 +88,7 @@ def _check(model: nn.Module) -> None:
 
     if type(model) is not EncoderDecoder:
         raise RunError(f'export of a segmentor is for EncoderDecoder, not for {type(model).__name__}')
-    head = model.decode_head
-    names = ('predict', 'predict_by_feat')
-    own = [name for name in names if getattr(type(head), name, None) is not getattr(BaseDecodeHead, name)]
-    if not isinstance(head, BaseDecodeHead) or own:
-        raise RunError(
-            f'the head {type(head).__name__} cannot be exported: it has {" and ".join(own) or "no forward"} of its own; '
-            'those of logits can, such as UPerHead and FCNHead'
-        )
+    as_in(model.decode_head, BaseDecodeHead, 'predict', 'predict_by_feat')
     mode = model.test_cfg.get('mode', 'whole')
     if mode != 'whole':
         raise RunError(

@@ -5,8 +5,6 @@ HiResCAM (Draelos et al. 2020, arXiv 2011.08891) and LayerCAM (Jiang et al. 2021
 suits a box better than the mean over a picture.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack

@@ -5,8 +5,6 @@ is drawn in seconds and no further memory. mmdet's and mmseg's visualizers write
 and hold a mask of the whole picture for each object.
 """
 
-from __future__ import annotations
-
 import colorsys
 import functools
 from collections.abc import Sequence

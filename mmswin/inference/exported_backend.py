@@ -1,7 +1,5 @@
 """A program that ``mmswin export`` has written, run by ONNX Runtime, OpenVINO or torch; neither mmdet nor mmseg is used."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,17 +95,15 @@ def resize(image: np.ndarray, preprocessing: Mapping[str, Any], static: Sequence
     scale, short, crop = (preprocessing.get(name) for name in ('scale', 'short_side', 'crop'))
     height, width = image.shape[:2]
     fixed = crop or (None if preprocessing['keep_ratio'] else scale)
-    factor = None
     if static is not None and (fixed is None or tuple(static) != tuple(fixed[::-1])):
-        factor, crop = min(static[0] / height, static[1] / width), None
+        size, crop = mmcv.rescale_size((width, height), min(static[0] / height, static[1] / width)), None
     elif short is not None:
         size = (short, int(short * height / width)) if width < height else (int(short * width / height), short)
     elif scale is not None and preprocessing['keep_ratio']:
-        factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
+        size = mmcv.rescale_size((width, height), tuple(scale))
     else:
         size = tuple(scale or (width, height))
-    if factor is not None:
-        size = max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
+    size = max(1, size[0]), max(1, size[1])
     if size != (width, height):
         how = {name: preprocessing.get(name) for name in ('interpolation', 'backend')}
         image = mmcv.imresize(image, size, **{name: value for name, value in how.items() if value})

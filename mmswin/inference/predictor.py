@@ -4,8 +4,6 @@ What computes is a :class:`Backend`: pictures in, objects, label maps or scores 
 it, so a model in another form needs no more than a class with these four names.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Pictures one by one from whatever a user calls a source: files, folders, globs, arrays, videos, cameras."""
 
-from __future__ import annotations
-
 import glob
 import itertools
 import os

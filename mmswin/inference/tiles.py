@@ -5,8 +5,6 @@ overlap by more than half. So an object on a border becomes one, with a box and 
 many tiles it lies on; two of one tile are never joined, for the network has told them apart.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO
@@ -59,7 +57,7 @@ def merge(places: Sequence[tuple[int, int, int, int]], found: Sequence[Instances
     moved = [one.moved(top, left) for one, (top, left, _, _) in zip(found, places)]
     tile_of = np.repeat(np.arange(len(moved)), [len(one) for one in moved])
     whole = Instances.concatenate(moved)
-    pairs = sorted(_pairs(places, moved, whole, tile_of), reverse=True)
+    pairs = sorted(_pairs(places, moved), reverse=True)
     group = list(range(len(whole)))
     members: dict[int, list[int]] = {i: [i] for i in group}
     for _, i, j in pairs:
@@ -74,9 +72,7 @@ def merge(places: Sequence[tuple[int, int, int, int]], found: Sequence[Instances
     return Instances.concatenate(merged).sorted() if merged else whole
 
 
-def _pairs(
-    places: Sequence[tuple[int, int, int, int]], moved: Sequence[Instances], whole: Instances, tile_of: np.ndarray
-) -> Iterator[tuple[float, int, int]]:
+def _pairs(places: Sequence[tuple[int, int, int, int]], moved: Sequence[Instances]) -> Iterator[tuple[float, int, int]]:
     """Detections of different tiles that agree, as (how much, index, index)."""
     first = np.concatenate([[0], np.cumsum([len(one) for one in moved])])
     corners = np.array(places).reshape(-1, 4)
@@ -87,13 +83,9 @@ def _pairs(
         for b in np.flatnonzero((top_left < bottom_right).all(1)):
             if b <= a or not len(moved[b]):
                 continue
-            (top, left), (bottom, right) = top_left[b], bottom_right[b]
-            low, high = np.array([left, top]), np.array([right, bottom])
-            cut = [
-                np.concatenate([boxes[:, :2].clip(low, high), boxes[:, 2:].clip(low, high)], 1)
-                for boxes in (moved[a].boxes, moved[b].boxes)
-            ]
-            agree = iou(*cut) * (moved[a].labels[:, None] == moved[b].labels)
+            low, high = (np.tile(corner[b, ::-1], 2) for corner in (top_left, bottom_right))
+            ours, theirs = (one.boxes.clip(low, high) for one in (moved[a], moved[b]))
+            agree = iou(ours, theirs) * (moved[a].labels[:, None] == moved[b].labels)
             for i, j in np.argwhere(agree > SAME):
                 yield float(agree[i, j]), int(first[a] + i), int(first[b] + j)
 

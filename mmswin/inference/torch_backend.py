@@ -1,7 +1,5 @@
 """A model of mmdet, mmseg or mmpretrain as it was trained, with the test pipeline of its configuration."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -59,7 +57,7 @@ class TorchBackend:
 
     @classmethod
     @mmengine_loader.trusting()
-    def load(cls, config, checkpoint, device, cfg_options, trust_checkpoint) -> TorchBackend:
+    def load(cls, config, checkpoint, device, cfg_options, trust_checkpoint) -> 'TorchBackend':
         """See :func:`mmswin.inference.load`."""
         cfg = configure.load_config(str(config), cfg_options, None)
         if trust_checkpoint:
@@ -114,9 +112,6 @@ class TorchBackend:
             return self._labels(sample, scores)
         if 'pred_score' in sample:
             return Scores(sample.pred_score.detach().float().cpu().numpy())
-        return self._instances(sample)
-
-    def _instances(self, sample: Any) -> Instances:
         found = sample.get('pred_instances')
         if found is None or 'bboxes' not in found:
             raise RunError(

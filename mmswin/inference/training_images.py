@@ -1,7 +1,5 @@
 """Pictures of a data set as training gets them, with their truth, so that wrong labels are seen before a run."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -106,12 +104,10 @@ def _result(inputs: Any, sample: Any, index: int, classes: Sequence[str], colour
         kind = np.uint8 if len(classes) <= 255 else np.uint16
         result.label_map = np.where(labels < len(classes), labels, np.iinfo(kind).max).astype(kind)
         return result
-    if 'gt_label' in sample:
+    if 'gt_instances' not in sample or 'bboxes' not in sample.gt_instances:
         result.scores = np.zeros(len(classes), np.float32)
-        result.scores[sample.gt_label.numpy()] = 1
-        return result
-    if 'gt_instances' not in sample or 'bboxes' not in sample.gt_instances:  # pictures alone, as SimMIM has them
-        result.scores = np.zeros(len(classes), np.float32)
+        if 'gt_label' in sample:  # else pictures alone, as SimMIM has them
+            result.scores[sample.gt_label.numpy()] = 1
         return result
     truth = sample.gt_instances
     boxes = getattr(truth.bboxes, 'tensor', truth.bboxes).numpy().astype(np.float32).reshape(-1, 4)

@@ -1,7 +1,5 @@
 """Results into a directory: drawn pictures, drawn videos, COCO's json, label maps or classes; in constant memory."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -38,7 +36,7 @@ def _unfinished(video: Path) -> Path:
     return video.with_name(f'.unfinished_{video.name}')  # OpenCV goes by the suffix
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager):
     """Writes results as they come; a context, which completes the files that grow.
 
     Args:
@@ -65,9 +63,6 @@ class Writer:
         self._file_names: set[str] = set()
         self._written = 0
         self._categories: list[dict[str, Any]] = []
-
-    def __enter__(self) -> Writer:
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Complete the files, whatever ended the run: what came until then is worth having."""

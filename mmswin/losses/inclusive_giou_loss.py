@@ -1,7 +1,5 @@
 """GIoU loss of boxes whose last row and column belong to them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmdet.models.losses import GIoULoss

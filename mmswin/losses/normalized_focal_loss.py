@@ -1,7 +1,5 @@
 """Focal loss of binary maps, normalised by the weights of their positive cells (RepPoints V2, arXiv 2007.08508, 3.2)."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ As the authors of Swin use it in RepPoints V2: where EfficientDet has separable 
 plain 3x3 convolutions and group norm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The Swin paper has one sentence on it, in appendix A2.2; its size follows from t
 attention and of an MLP. What else the block is made of follows ViT and Swin here and is an inference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

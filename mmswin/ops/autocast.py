@@ -1,7 +1,5 @@
 """The type that autocast gives to matrix products, whatever the device and the version of torch."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 
 import torch

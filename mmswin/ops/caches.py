@@ -1,7 +1,5 @@
 """What is kept between calls: tensors that hold for any later call, and locks that hold after a fork."""
 
-from __future__ import annotations
-
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

@@ -20,8 +20,6 @@ All else: compiled, exported and traced programs, transforms of torch.func, forw
 torch's own, dropout inside a branch, hooks, replaced parts, subclasses.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from functools import lru_cache, partial

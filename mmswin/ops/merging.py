@@ -1,7 +1,5 @@
 """The 2x2 neighbours of patch merging, side by side, and back (paper, section 3.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -16,8 +16,6 @@ together 9 C, where modules that are called one after the other keep 17 C and th
 gradients are those of the modules, on every device and under autocast; gradients can be differentiated again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -21,8 +21,6 @@ mmpretrain                      pad, then shift      error, or pads by option   
 The others load the same weights but are no oracle at sizes where their column differs.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, NamedTuple
 

@@ -41,7 +41,7 @@ def call(tmp_path, monkeypatch, capsys):
         (['--implementations', 'openvino+compile'], '--implementations openvino+compile: unknown'),
         (['--model', 'upernet', '--modes', 'training'], '--model upernet: whole models are for inference'),
         (['--model', 'upernet', '--implementations', 'timm'], '--implementations timm: whole models are of mmdet'),
-        (['--rounds', '0'], "'0' is no whole number from 1 on"),
+        (['--rounds', '0'], '0 is less than 1'),
         (['--device', 'cuda'], '--device cuda: torch'),
         (['--gpu'], 'finds no CUDA device'),
         (['--gpu', '--sizes', '1x32x32', '--repetitions', '2'], 'leave out --sizes, --repetitions'),

@@ -1,5 +1,7 @@
 """The doctor, the set-up's commands and the package's imports, in processes of their own."""
 
+import ctypes
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +69,23 @@ def test_a_long_command_says_now_and_then_how_far_it_is(tmp_path, capsys):
     assert 'compiling: 4 of 8 files' in capsys.readouterr().out
     with pytest.raises(CommandError, match='EOFError'):
         shell.run(command, 'asking')
+
+
+@pytest.mark.skipif(shutil.which('c++') is None, reason='needs a C++ compiler')
+def test_what_is_in_front_of_the_ops_is_compiled_as_one(tmp_path):
+    folder = tmp_path / 'ops/csrc/pytorch'
+    names = ('pybind', 'nms', 'roi_align', 'cpu/nms')
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        function = f'extern "C" int {name.replace("/", "_")}() {{ return {number}; }}'
+        (folder / f'{name}.cpp').write_text(f'#include <vector>\n{function}\n')
+    objects = [folder / f'{name}.o' for name in names]
+    for path in objects:
+        words = ['-MMD', '-MF', f'{path}.d', '-fPIC', '-c', path.with_suffix('.cpp'), '-o', path]
+        subprocess.run([ROOT / 'tools/_compile_mmcv.sh', *words], check=True)
+    assert objects[1].stat().st_size < objects[3].stat().st_size  # empty
+    assert str(folder / 'roi_align.cpp') in (folder / 'pybind.o.d').read_text().split()  # its changes are seen
+    library = tmp_path / 'ops.so'
+    subprocess.run([ROOT / 'tools/_compile_mmcv.sh', '-shared', *objects, '-o', library], check=True)
+    ops = ctypes.CDLL(str(library))
+    assert [ops[name.replace('/', '_')]() for name in names] == [0, 1, 2, 3]

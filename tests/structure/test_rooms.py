@@ -34,24 +34,24 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 25_025  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
+PACKAGE_LINES = 24_765  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
-    'analysis': 878,  # with classifiers
-    'assigners': 101,
+    'analysis': 868,  # with classifiers
+    'assigners': 97,
     'atomic': 125,
-    'backbones': 1_670,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
-    'checkpoints': 4_122,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
-    'cli': 970,  # with errors of options in words
-    'data': 2_614,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
-    'dense_heads': 743,
-    'detectors': 269,
-    'engine': 3_910,  # with Muon, and samplers, intervals and averages that a run resumes with
-    'environment': 1_045,  # with mmpretrain and exporters, which lie apart
+    'backbones': 1_654,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
+    'checkpoints': 4_078,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
+    'cli': 962,  # with errors of options in words
+    'data': 2_596,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
+    'dense_heads': 735,
+    'detectors': 267,
+    'engine': 3_893,  # with Muon, and samplers, intervals and averages that a run resumes with
+    'environment': 1_037,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
-    'export': 1_796,  # with classifiers, what exporters print, and shapes that differ
-    'inference': 2_112,  # with classification, exported programs, pictures of SimMIM and names of any kind
-    'necks': 221,
-    'ops': 2_321,
+    'export': 1_750,  # with classifiers, what exporters print, and shapes that differ
+    'inference': 2_078,  # with classification, exported programs, pictures of SimMIM and names of any kind
+    'necks': 217,
+    'ops': 2_287,
     'upgrade': 1_711,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.

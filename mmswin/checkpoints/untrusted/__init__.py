@@ -4,8 +4,6 @@ Nothing in a file runs, on any torch; SECURITY.md says what is promised. The pas
 what was looked at is what is returned, and torch's own readers are not asked.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, NamedTuple

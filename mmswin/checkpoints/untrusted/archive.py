@@ -5,8 +5,6 @@ records follow each other from the first byte to that list without gaps, and eac
 says. So there is no hidden archive in front, behind or between, whatever torch or another tool looks for first.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import zlib

@@ -4,8 +4,6 @@ It is Python's own with the instructions that ``torch.save`` and numpy's arrays 
 stops at any other. What the file names is looked up in :mod:`mmswin.checkpoints.untrusted.names`, never imported.
 """
 
-from __future__ import annotations
-
 import gc
 import pickle
 import pickletools

@@ -1,7 +1,5 @@
 """What is given as a checkpoint and is none, in words; and the opening of files that are files."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

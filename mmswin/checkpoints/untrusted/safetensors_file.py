@@ -1,7 +1,5 @@
 """Files of safetensors, by the library of that name; it holds them to their format. Bounded here is its memory."""
 
-from __future__ import annotations
-
 import struct
 from typing import Any
 

@@ -4,8 +4,6 @@ Memory for the numbers is set aside when the pickle names a storage and filled f
 summed where it stays, so that what was checked is what is there.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import zlib

@@ -5,8 +5,6 @@ page, and too large for a processor's cache. A chunk of windows goes through nor
 sum, then a chunk of tokens through the MLP, before the next one. Values are those of the modules up to rounding.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

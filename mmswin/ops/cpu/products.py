@@ -17,8 +17,6 @@ A weight is packed for one product, or for all chunks of a map. oneDNN sums all 
 mean square), where MKL has 2.5e-7.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -4,8 +4,6 @@ A backend takes and returns the image layout; padding, shift, partition and mask
 do them without copies. All of them compute what ``reference`` computes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

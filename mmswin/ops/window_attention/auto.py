@@ -5,8 +5,6 @@ and timed once for a device, type, head width and window, in milliseconds, and t
 deterministic algorithms nothing is timed, so that two runs take the same one. Everywhere else it is ``reference``.
 """
 
-from __future__ import annotations
-
 import logging
 import statistics
 import time

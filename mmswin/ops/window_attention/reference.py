@@ -1,7 +1,5 @@
 """The reference backend: every step of equation 4 written out."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -4,8 +4,6 @@ Unmeasured on a GPU. Its memory-efficient kernels read rows of the added scores 
 the rows are padded to that in memory, or torch copies them.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

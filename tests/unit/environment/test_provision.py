@@ -1,8 +1,6 @@
 """The steps of a set-up: what is run, what is refused, and how it goes on after a failure."""
 
-import ctypes
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -143,26 +141,6 @@ def test_indexes_are_those_of_pip_unless_uv_has_its_own(made):
     made.environ.update(UV_DEFAULT_INDEX='https://uv', MAX_JOBS='3', CXX='clang++')
     env = provision.installer_environment(made, RecordingShell(settings=settings))
     assert (env['UV_DEFAULT_INDEX'], env['MAX_JOBS'], env['CXX']) == ('https://uv', '3', 'clang++')
-
-
-@pytest.mark.skipif(shutil.which('c++') is None, reason='needs a C++ compiler')
-def test_what_is_in_front_of_the_ops_is_compiled_as_one(tmp_path):
-    folder = tmp_path / 'ops/csrc/pytorch'
-    names = ('pybind', 'nms', 'roi_align', 'cpu/nms')
-    for number, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        function = f'extern "C" int {name.replace("/", "_")}() {{ return {number}; }}'
-        (folder / f'{name}.cpp').write_text(f'#include <vector>\n{function}\n')
-    objects = [folder / f'{name}.o' for name in names]
-    for path in objects:
-        words = ['-MMD', '-MF', f'{path}.d', '-fPIC', '-c', path.with_suffix('.cpp'), '-o', path]
-        subprocess.run([ROOT / 'tools/_compile_mmcv.sh', *words], check=True)
-    assert objects[1].stat().st_size < objects[3].stat().st_size  # empty
-    assert str(folder / 'roi_align.cpp') in (folder / 'pybind.o.d').read_text().split()  # its changes are seen
-    library = tmp_path / 'ops.so'
-    subprocess.run([ROOT / 'tools/_compile_mmcv.sh', '-shared', *objects, '-o', library], check=True)
-    ops = ctypes.CDLL(str(library))
-    assert [ops[name.replace('/', '_')]() for name in names] == [0, 1, 2, 3]
 
 
 def test_the_build_shows_how_far_it_is(tmp_path):

@@ -4,8 +4,6 @@ Networks are tiny and random, with weights so large that scores differ; how many
 threshold and of the picture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

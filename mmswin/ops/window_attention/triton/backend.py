@@ -21,8 +21,6 @@ not run on a GPU. Whoever has one, in this order:
 4. Windows 12 and 16: their backward pass computes the scores four times.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import warnings
 from functools import lru_cache

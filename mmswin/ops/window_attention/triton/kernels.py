@@ -9,8 +9,6 @@ Heads vary fastest over programs: neighbours read the same lines of the map at t
 :mod:`mmswin.ops.window_attention.triton.tiled`.
 """
 
-from __future__ import annotations
-
 import triton
 import triton.language as tl
 

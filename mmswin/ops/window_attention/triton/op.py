@@ -4,8 +4,6 @@ torch.compile, torch.export, autograd and torch.utils.flop_counter see one opera
 (:mod:`mmswin.ops.window_attention.triton.backend`). Only importable where triton and a torch with custom operators are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache

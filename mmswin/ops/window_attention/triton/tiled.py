@@ -5,8 +5,6 @@ of both for the bias) and loops over the other tiles. Tiles vary next to heads, 
 and share the cache.
 """
 
-from __future__ import annotations
-
 import triton
 import triton.language as tl
 

@@ -5,8 +5,6 @@ process may take a gigabyte of addresses, an input five seconds of computing, an
 connect to anything. Ends with a line of counts; with status 1 at the first input that got more.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
