@@ -108,7 +108,7 @@ class _Program:
             deployed.with_features = features  # where int8 ends
             batch = 2 if 0 in deployed.dynamic else 1
             program = record(deployed, torch.zeros(batch, 3, *EXAMPLE), deployed.dynamic)
-            onnx_file.write_onnx(program, self.graph, deployed.output_names, deployed.dynamic, file)
+            onnx_file.write_onnx(program, deployed, deployed.output_names, deployed.dynamic, file)
             onnx_file.write_metadata(file, metadata)
         if library == 'openvino':
             from mmswin.export import openvino_file

@@ -1,5 +1,6 @@
 """Checks and defaults of the backbones' arguments, and the layers that configs name."""
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -142,7 +143,6 @@ def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArgume
         raise ArgumentError(
             f'strides[0]={strides[0]} must equal patch_size={patch_size}: patches do not overlap; set both alike'
         )
-    height, width = positive_pair('pretrain_img_size', given['pretrain_img_size'])
     rates = torch.linspace(0, given['drop_path_rate'], sum(depths), device='cpu').tolist()
     return SwinArguments(
         depths=depths,
@@ -150,7 +150,7 @@ def resolve_swin(variants: dict[str, dict], given: dict[str, Any]) -> SwinArgume
         num_features=[embed_dims * 2**i for i in range(num_stages)],
         windows=stage_windows('window_size', given['window_size'], num_stages),
         patch_size=patch,
-        position_grid=(height // patch[0], width // patch[1]),
+        position_grid=patch_grid(given['pretrain_img_size'], patch),
         out_indices=resolve_out_indices(given['out_indices'], num_stages),
         frozen_stages=check_frozen_stages(given['frozen_stages'], num_stages),
         with_cp=checkpointing(given['with_cp'], num_stages),
@@ -193,8 +193,13 @@ def _resolve_variant(variants: dict[str, dict], given: dict[str, Any]) -> tuple[
     return embed_dims, _positive_ints('depths', values['depths']), _positive_ints('num_heads', values['num_heads'])
 
 
-def _check_mlp(embed_dims: int, mlp_ratio: float) -> None:
-    if not isinstance(mlp_ratio, Real) or int(embed_dims * mlp_ratio) < 1:
+def check_mlp(embed_dims: int, mlp_ratio: float) -> None:
+    """Check that an MLP has a hidden channel.
+
+    Raises:
+        ValueError: It has none, or endlessly many.
+    """
+    if not isinstance(mlp_ratio, Real) or not 1 <= embed_dims * mlp_ratio < math.inf:
         raise ArgumentError(f'mlp_ratio={mlp_ratio!r} must be a positive number')
 
 
@@ -220,7 +225,7 @@ def _check_structure(
                 f'num_heads[{i}]={heads} does not divide the width of stage {i}, {embed_dims * 2**i} '
                 f'(embed_dims={embed_dims} doubled at each stage)'
             )
-    _check_mlp(embed_dims, given['mlp_ratio'])
+    check_mlp(embed_dims, given['mlp_ratio'])
     positive_int('in_channels', given['in_channels'])
 
 
@@ -234,22 +239,22 @@ def check_plain_structure(embed_dims: int, patch_size: int, num_heads: int, mlp_
         raise ArgumentError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}')
     if patch_size < 4 or patch_size & (patch_size - 1):
         raise ArgumentError(f'patch_size={patch_size} must be a power of two from 4 on: 8, 16, 32')
-    _check_mlp(embed_dims, mlp_ratio)
+    check_mlp(embed_dims, mlp_ratio)
     positive_int('in_channels', in_channels)
 
 
-def patch_grid(pretrain_img_size: object, patch_size: int) -> tuple[int, int]:
+def patch_grid(pretrain_img_size: object, patch: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of whole patches in an image.
 
     Raises:
         ValueError: There is none, or the size is no positive integer or pair of them.
     """
     height, width = positive_pair('pretrain_img_size', pretrain_img_size)
-    if min(height, width) < patch_size:
+    if height < patch[0] or width < patch[1]:
         raise ArgumentError(
-            f'pretrain_img_size={pretrain_img_size!r} must cover at least one patch of {patch_size} pixels'
+            f'pretrain_img_size={pretrain_img_size!r} must cover at least one patch of {patch[0]} x {patch[1]} pixels'
         )
-    return height // patch_size, width // patch_size
+    return height // patch[0], width // patch[1]
 
 
 def check_rates(**rates: float) -> None:

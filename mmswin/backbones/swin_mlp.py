@@ -4,7 +4,7 @@ In place of attention each head mixes the tokens of a window by one learned matr
 by a cyclic shift, so that nothing needs a mask. Parameters bear the authors' names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,8 +55,8 @@ class SwinMLPBlock(nn.Module):
         x = x + drop_path(self.mix_tokens(self.norm1(x)), self.drop_path, self.training)
         return x + drop_path(self.mlp(self.norm2(x)), self.drop_path, self.training)
 
-    def mix_tokens(self, x: Tensor) -> Tensor:
-        """``B x H x W x C`` to the same.
+    def mix_tokens(self, x: Tensor, mix: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """``B x H x W x C`` to the same, by ``spatial_mlp`` or what is given in its place.
 
         Windows are displaced by zeros at the top and left, and filled up with zeros at the bottom and right. As in the
         authors' code they are not on maps no larger than a window.
@@ -66,7 +66,7 @@ class SwinMLPBlock(nn.Module):
         top, left = ((side - step) % side * larger for side, step in zip(self.window, self.shift))
         plan = window_plan(height + top, width + left, self.window)
         windows = to_heads(F.pad(x, (0, 0, left, 0, top, 0)), plan, self.num_heads, parts=1)
-        mixed = self.spatial_mlp(windows[0].flatten(1, 2)).view(windows.shape)
+        mixed = (mix or self.spatial_mlp)(windows[0].flatten(1, 2)).view(windows.shape)
         return from_heads(mixed, plan)[:, top:, left:]
 
 
@@ -93,6 +93,7 @@ class SwinMLP(SwinTransformer):
     def __init__(self, *, window_size: int | Sequence[int | tuple[int, int]] = 8, **swin) -> None:
         attention = ('qkv_bias', 'qk_scale', 'attn_drop_rate', 'use_rel_pos_bias', 'use_content_term', 'attn_backend')
         arguments.refuse(swin, attention, 'is no argument of SwinMLP, which has no attention')
+        arguments.refuse(swin, ('shift_small_maps',), 'is no argument of SwinMLP, which never shifts small maps')
         super().__init__(window_size=window_size, **swin)
 
     def _init_own(self) -> None:

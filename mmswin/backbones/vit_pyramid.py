@@ -231,7 +231,7 @@ class ViTPyramid(Backbone):
         act_cfg = act_cfg or dict(type='GELU')
 
         self.patch_embed = self._build_embedding(in_channels, dim, patch)
-        self.grid = arguments.patch_grid(pretrain_img_size, patch)
+        self.grid = arguments.patch_grid(pretrain_img_size, (patch, patch))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         # As in the files: the class token's, then the patches' row by row.
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))

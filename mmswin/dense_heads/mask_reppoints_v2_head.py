@@ -139,11 +139,16 @@ class AuxiliaryMaskHead(CondInstMaskHead):
     Args:
         auxiliary_weight: Weight of the loss of the first layer's mask.
         max_masks_to_train: At most so many objects of a batch, at random; -1 for all.
-        kwargs: As for mmdet's ``CondInstMaskHead``.
+        kwargs: As for mmdet's ``CondInstMaskHead``, without ``topk_masks_per_img``.
+
+    Raises:
+        ValueError: ``topk_masks_per_img`` is given, which would choose by scores that this head does not have.
     """
 
     def __init__(self, *, auxiliary_weight: float = 0.6, max_masks_to_train: int = 500, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if self.topk_masks_per_img != -1:
+            raise ValueError(f'topk_masks_per_img={self.topk_masks_per_img}: leave it out, and give max_masks_to_train')
         self.auxiliary_weight = auxiliary_weight
         self.max_in_batch = max_masks_to_train
 
@@ -162,7 +167,7 @@ class AuxiliaryMaskHead(CondInstMaskHead):
     def dynamic_conv_forward(
         self, features: Tensor, weights: list[Tensor], biases: list[Tensor], num_insts: int
     ) -> Tensor:
-        """Logits 1 x N x H x W; in training 1 x 2N x H x W, the first N those of the first layer."""
+        """Logits 1 x N x H x W; in training, and for a loss, 1 x 2N x H x W, the first N those of the first layer."""
         with autocast_to(features.device.type, None):  # coordinates need more than 8 bits
             *weights, weight = weights
             *biases, bias = biases
@@ -186,7 +191,11 @@ class AuxiliaryMaskHead(CondInstMaskHead):
             kept[torch.randperm(len(kept))[: self.max_in_batch]] = True
             device = positive_infos[0].param_preds.device
             positive_infos = [info[part.to(device)] for info, part in zip(positive_infos, kept.split(counts))]
-        return super().loss(x, batch_data_samples, positive_infos=positive_infos, **kwargs)
+        training, self.training = self.training, True  # so that there are both kinds of masks
+        try:
+            return super().loss(x, batch_data_samples, positive_infos=positive_infos, **kwargs)
+        finally:
+            self.training = training
 
     def loss_by_feat(
         self,

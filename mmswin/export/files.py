@@ -255,7 +255,8 @@ class _Writing:
             self._save = partial(_save_torch, program)
         else:
             written = self.path.with_suffix('.onnx')
-            onnx_file.write_onnx(program, self.graph, deployed.output_names, dynamic, written, self.request.opset)
+            names = deployed.output_names
+            onnx_file.write_onnx(program, deployed, names, dynamic, written, self.request.opset)
             self.metadata['opset'] = self.request.opset
             self._save = onnx_file.write_metadata
             if self.kind == '.xml':

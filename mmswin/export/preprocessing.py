@@ -135,6 +135,9 @@ class Deployed(nn.Module):
         inside = self.preprocessing.inside
         return {axis - 1 if axis and inside else axis: name for axis, name in self.network.dynamic.items()}
 
+    def onnx_operators(self) -> dict:
+        return self.network.onnx_operators()
+
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """``B x H x W x 3`` uint8 in BGR, or ``B x 3 x H x W`` float32, to the graph's outputs."""
         if self.preprocessing.inside:

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmswin.backbones import arguments
 from mmswin.backbones.vit_pyramid import Block
 from mmswin.registry import MODELS
 
@@ -33,7 +34,7 @@ class GlobalBlock(BaseModule):
         init_cfg: How weights are initialised.
 
     Raises:
-        ValueError: The heads do not divide the width.
+        ValueError: The heads do not divide the width, or a rate or ratio is out of range.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class GlobalBlock(BaseModule):
         super().__init__(init_cfg)
         if num_heads < 1 or channels % num_heads:
             raise ValueError(f'num_heads={num_heads} does not divide channels={channels}')
+        arguments.check_mlp(channels, mlp_ratio)
+        arguments.check_rates(drop_path_rate=drop_path_rate)
         self.channels = channels
         self.block = Block(channels, num_heads, mlp_ratio, drop_path_rate, act_cfg, norm_cfg)
 

@@ -31,14 +31,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmswin.ops import recompute
-from mmswin.ops.caches import is_functorch
 from mmswin.ops.cpu import inference, products
 from mmswin.ops.merging import neighbours
-from mmswin.ops.windows import is_plain
+from mmswin.ops.windows import in_transform, is_plain
 
 SELECTIVE = 'selective'
-# Classes whose forward is known here; own ones are added by `register`.
-_KNOWN: set[type[nn.Module]] = {nn.LayerNorm, nn.Linear, nn.GELU, nn.Dropout}
+# Classes whose forward is known here, and that forward; own ones are added by `register`.
+_KNOWN = {kind: kind.forward for kind in (nn.LayerNorm, nn.Linear, nn.GELU, nn.Dropout)}
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
@@ -50,7 +49,7 @@ def register(*classes: type[nn.Module]) -> None:
     has a true ``norm_after`` normalises what the branch, or the reduction, returns and not what it is given; ``ls1``
     and ``ls2`` scale what the branches return.
     """
-    _KNOWN.update(classes)
+    _KNOWN.update((kind, kind.forward) for kind in classes)
 
 
 def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
@@ -63,7 +62,7 @@ def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
             :mod:`mmswin.ops.recompute` says.
     """
     if torch.is_grad_enabled():
-        if with_cp is True:
+        if with_cp is True and not in_transform():
             return checkpoint(module, x, use_reentrant=False)
         if with_cp == SELECTIVE and _may_replace(module, x):
             return (_run_merging if hasattr(module, 'reduction') else _run_block)(module, x)
@@ -77,7 +76,9 @@ def run(module: nn.Module, x: Tensor, with_cp: bool | str = False) -> Tensor:
 def is_unmodified(module: nn.Module) -> bool:
     """Whether a module and its parts are of classes known here, with their own forward and without hooks."""
     return not any(getattr(nn.modules.module, '_global' + name, None) for name in _HOOKS) and all(
-        type(part) in _KNOWN and 'forward' not in vars(part) and not any(getattr(part, name) for name in _HOOKS)
+        _KNOWN.get(type(part)) is type(part).forward
+        and 'forward' not in vars(part)
+        and not any(getattr(part, name) for name in _HOOKS)
         for part in module.modules()
     )
 
@@ -90,7 +91,7 @@ def _may_replace(module: nn.Module, x: Tensor) -> bool:
         _say_once()
         return False
     return not _drops_inside(module) and all(
-        type(p) in (nn.Parameter, Tensor) and p.device == x.device and not is_functorch(p) for p in module.parameters()
+        type(p) in (nn.Parameter, Tensor) and p.device == x.device for p in module.parameters()
     )
 
 
@@ -128,7 +129,14 @@ def _run_block(block: nn.Module, x: Tensor) -> Tensor:
 
 def _attention(block: nn.Module, x: Tensor) -> Tensor:
     if not hasattr(block, 'attn'):  # Swin-MLP mixes tokens by a grouped convolution
-        return checkpoint(lambda x: block.mix_tokens(block.norm1(x)), x, use_reentrant=False)
+        norm, conv = block.norm1, block.spatial_mlp
+
+        def mix(x: Tensor, weight: Tensor | None, bias: Tensor | None, *own: Tensor) -> Tensor:
+            x = _layer_norm(norm.eps, x, weight, bias)
+            return block.mix_tokens(x, lambda windows: F.conv1d(windows, *own, groups=conv.groups))
+
+        # Their parameters are arguments, for functional_call has put others back by the time of backward.
+        return checkpoint(mix, x, norm.weight, norm.bias, conv.weight, conv.bias, use_reentrant=False)
     attn = block.attn
     return _branch(block, 1, x, attn.qkv, attn.proj, attn.mix, attn.mix_parameters())
 

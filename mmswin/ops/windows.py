@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from mmswin.ops.caches import is_functorch, lru_cache_tensors, register_cache
+from mmswin.ops.caches import lru_cache_tensors, register_cache
 
 # The score added between tokens that were no neighbours before the shift. Not -inf: a value of the reference,
 # and results must agree with it to rounding.
@@ -68,10 +68,15 @@ def is_recording() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
+def in_transform() -> bool:
+    """Whether a transform of torch.func is at work, on whatever tensors, and no program is recorded."""
+    return not is_recording() and getattr(torch._C, '_are_functorch_transforms_active', lambda: False)()  # private
+
+
 def is_plain(x: Tensor) -> bool:
     """Whether a tensor is one of torch's own, and nothing records, transforms or differentiates forward."""
     forward_level = getattr(forward_ad, '_current_level', -1)  # private
-    return type(x) is Tensor and not is_recording() and not is_functorch(x) and forward_level < 0
+    return type(x) is Tensor and not is_recording() and not in_transform() and forward_level < 0
 
 
 def _is_abstract(x: Tensor) -> bool:
@@ -213,7 +218,7 @@ class _ToHeads(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         places = ctx.saved_tensors  # once: checkpointing gives them once
-        grad_value = grad[places[2]].sum(1).flatten() if ctx.needs_input_grad[1] else None
+        grad_value = grad[places[2]].sum(1).reshape(-1) if ctx.needs_input_grad[1] else None
         return _FromHeads.apply(grad, *places), grad_value, None, None, None
 
     @staticmethod

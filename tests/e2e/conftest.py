@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -250,14 +249,14 @@ class Workplace:
         """Run a tool, and send it a signal as soon as ``text`` is in its output."""
         process = self.start(*command)
         lines = []
-        deadline = time.monotonic() + 600
+        timer = threading.Timer(600, process.kill)
+        timer.start()
         for line in process.stdout:
             lines.append(line)
             if text in line:
                 process.send_signal(signum)
                 break
-            if time.monotonic() > deadline:
-                process.kill()
+        timer.cancel()
         output, _ = process.communicate(timeout=600)
         return Finished(process.returncode, ''.join(lines) + output)
 

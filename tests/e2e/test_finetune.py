@@ -36,5 +36,5 @@ def test_ones_own_data_and_a_checkpoint_with_other_classes(workplace) -> None:
     )
     assert done.status == 0, done.output
     # Data, the rate for two images, layers of the classes, the decay of the rate towards the image, and an evaluation.
-    for text in ('2 classes', '1.25e-05', 'roi_head.bbox_head.fc_cls.weight', ' 0.8', 'coco/bbox_mAP'):
+    for text in ('2 classes', '1.25e-05', 'roi_head.bbox_head.fc_cls.weight', 'decay 0.8', 'coco/bbox_mAP'):
         assert text in done.output, text

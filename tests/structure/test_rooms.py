@@ -21,7 +21,7 @@ LEVELS = [
     {'ops'},
     {'checkpoints'},
     {'backbones'},
-    {'necks', 'dense_heads', 'roi_heads', 'detectors', 'losses', 'assigners'},
+    {'necks', 'dense_heads', 'detectors', 'losses', 'assigners'},
     {'data'},
     {'engine'},
     {'inference'},
@@ -34,24 +34,24 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_765  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
+PACKAGE_LINES = 24_802  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
     'analysis': 868,  # with classifiers
     'assigners': 97,
     'atomic': 125,
-    'backbones': 1_654,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
+    'backbones': 1_660,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
     'checkpoints': 4_078,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
     'cli': 962,  # with errors of options in words
     'data': 2_596,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
-    'dense_heads': 735,
+    'dense_heads': 744,
     'detectors': 267,
     'engine': 3_893,  # with Muon, and samplers, intervals and averages that a run resumes with
     'environment': 1_037,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
-    'export': 1_750,  # with classifiers, what exporters print, and shapes that differ
+    'export': 1_754,  # with classifiers, what exporters print, and shapes that differ
     'inference': 2_078,  # with classification, exported programs, pictures of SimMIM and names of any kind
-    'necks': 217,
-    'ops': 2_287,
+    'necks': 220,
+    'ops': 2_302,
     'upgrade': 1_711,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.
@@ -78,7 +78,6 @@ WITHOUT_MODULE = {
     'backbones/test_content_term.py',
     'backbones/test_mmdet_faults.py',
     'backbones/test_ways_of_backward.py',
-    'backbones/test_whole_blocks.py',
     'checkpoints/test_fitting.py',
     'checkpoints/test_wrong_files.py',
     'checkpoints/untrusted/test_fuzz.py',
@@ -179,8 +178,8 @@ def test_unit_tests_mirror_the_package() -> None:
             strays.add(relative(test, UNIT))
     untested = {relative(path) for path in MODULES if path not in tested and lines_of(path) > UNTESTED_LINES}
     untested = {name for name in untested if not name.startswith('cli/')}  # tests/e2e calls them
-    assert not strays - WITHOUT_MODULE, sorted(strays - WITHOUT_MODULE)
-    assert not untested - WITHOUT_UNIT_TEST, sorted(untested - WITHOUT_UNIT_TEST)
+    assert strays == WITHOUT_MODULE, sorted(strays ^ WITHOUT_MODULE)
+    assert untested == WITHOUT_UNIT_TEST, sorted(untested ^ WITHOUT_UNIT_TEST)
 
 
 def test_unit_tests_start_no_process() -> None:
@@ -191,4 +190,4 @@ def test_unit_tests_start_no_process() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in starts
     }
-    assert not starting - STARTING_PROCESSES, sorted(starting - STARTING_PROCESSES)
+    assert starting == STARTING_PROCESSES, sorted(starting ^ STARTING_PROCESSES)

@@ -5,8 +5,11 @@ import os
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+import mmswin
 from mmswin import cli, shipped
 from mmswin.cli import parsing, predict, upgrade
 
@@ -108,3 +111,33 @@ def test_words_too_many_are_named(capsys):
     with pytest.raises(SystemExit):
         cli.main(['train', 'mask_rcnn_swin_t_coco', 'mask_rcnn_swin_s_coco'])
     assert 'mask_rcnn_swin_s_coco' in capsys.readouterr().err
+
+
+def test_predict_hands_its_options_on_and_ends_a_camera_by_ctrl_c(tmp_path, monkeypatch, capsys):
+    from mmswin.inference import Result
+
+    given = []
+
+    class Results:
+        total, skipped = None, ()
+
+        def __iter__(self):
+            for number in range(2):
+                labels = np.array([[0, 1, 1]], np.uint8)
+                yield Result(np.zeros((1, 3, 3), np.uint8), str(number), ('a', 'b'), [(9, 9, 9)] * 2, label_map=labels)
+            raise KeyboardInterrupt
+
+    def load(*options):
+        given.append(options)
+        return lambda *options: (given.append(options), Results())[1]
+
+    monkeypatch.setattr(mmswin, 'load', load, raising=False)
+    out = str(tmp_path / 'out')
+    options = {'out': out, 'device': 'cpu', 'batch': 3, 'tile': 64, 'overlap': 0.4, 'score': 0.6, 'classes': 'b'}
+    words = [f'--{name}={value}' for name, value in options.items()]
+    assert cli.main(['predict', 'a.py', 'a.pth', '0', '--save-json', *words]) == 130
+    assert given == [('a.py', 'a.pth', 'cpu', None, False), (['0'], 3, None, 64, 0.4, 0.6, out)]
+    assert '2 pictures' in capsys.readouterr().out
+    for number in range(2):
+        kept = cv2.imread(f'{out}/labels/{number}.png', cv2.IMREAD_UNCHANGED)
+        assert kept.tolist() == [[255, 1, 1]]

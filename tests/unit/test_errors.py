@@ -8,7 +8,16 @@ import time
 import pytest
 
 from mmswin import errors
-from mmswin.errors import CheckpointError, NonFiniteLossError, RunError, plain_message, printable, run_tool
+from mmswin.errors import (
+    BadImageError,
+    CheckpointError,
+    NonFiniteLossError,
+    RunError,
+    SavingError,
+    plain_message,
+    printable,
+    run_tool,
+)
 
 
 def raising(error: BaseException):
@@ -19,7 +28,14 @@ def raising(error: BaseException):
 
 
 @pytest.mark.parametrize(
-    ('error', 'status'), [(RunError('no such key'), 2), (CheckpointError('cut off'), 2), (NonFiniteLossError('nan'), 1)]
+    ('error', 'status'),
+    [
+        (RunError('no such key'), 2),
+        (CheckpointError('cut off'), 2),
+        (NonFiniteLossError('nan'), 1),
+        (SavingError('no room'), 1),
+        (BadImageError('cut off'), 1),
+    ],
 )
 def test_known_errors_are_one_line(capsys, monkeypatch, error, status):
     monkeypatch.delenv('LOCAL_RANK', raising=False)
@@ -40,7 +56,7 @@ def first_to_end(children: list[int]) -> tuple[int, int]:
 @pytest.mark.parametrize('slow', [0, 1])
 def test_one_process_of_several_says_it(tmp_path, slow, monkeypatch):
     """A launcher ends all processes as soon as one has ended, and the first one may be the slower."""
-    monkeypatch.setattr(errors, '_PATIENCE', 60)  # however busy the machine is
+    monkeypatch.setattr(errors, '_PATIENCE', 600)  # however busy the machine is
     said, children = tmp_path / 'stderr', []
     for rank in range(2):
         pid = os.fork()
@@ -76,6 +92,10 @@ def test_other_errors_pass_through():
 
 def test_success():
     assert run_tool(lambda: None) == 0
+
+
+def test_ctrl_c():
+    assert run_tool(raising(KeyboardInterrupt())) == 130
 
 
 def test_registrys_chain_of_classes_is_cut():

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmswin.ops.cpu.products import unsafe_view
-from mmswin.ops.windows import WindowPlan, from_heads, is_recording, region_mask, to_heads
+from mmswin.ops.windows import WindowPlan, from_heads, in_transform, is_recording, region_mask, to_heads
 
 
 def attend(
@@ -51,11 +51,13 @@ def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None, mask: Tensor | 
     scores = torch.baddbmm(q.new_zeros(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=scale)  # no pass for the factor
     # float16 and bfloat16 scores are summed in float32, as autocast does.
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    # Under vmap the bias may be of many models, where the scores are of one.
+    add = torch.add if in_transform() else Tensor.add_
     if bias is not None:
-        scores = _unshared(scores, (count, heads, tokens, tokens)).add_(bias)
+        scores = add(_unshared(scores, (count, heads, tokens, tokens)), bias)
     if mask is not None:
         windows = mask.shape[0]
-        scores = _unshared(scores, (count // windows, windows, heads, tokens, tokens)).add_(mask[:, None])
+        scores = add(_unshared(scores, (count // windows, windows, heads, tokens, tokens)), mask[:, None])
     return F.softmax(scores, dim=-1).view(count * heads, tokens, tokens)
 
 

@@ -83,12 +83,14 @@ def test_b4_frozen_from_construction(tiny_args, frozen_stages):
     assert all(layer.training == (i >= frozen_stages) for i, layer in enumerate(model.layers))
 
 
+FROZEN = [((0, 1, 2, 3), (-1, 0, 1, 2, 3)), ((1, 3), (-1, 2, 3)), ((2,), (-1, 1, 2)), ((0, 1), (-1, 0, 1))]
+
+
 @pytest.mark.parametrize('with_cp', [False, True])
-@pytest.mark.parametrize('out_indices', [(0, 1, 2, 3), (1, 3), (2,), (0, 1)])
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 2, 3])
+@pytest.mark.parametrize(
+    ('out_indices', 'frozen_stages'), [(outs, frozen) for outs, several in FROZEN for frozen in several]
+)
 def test_b4_ddp_without_find_unused_parameters(process_group, tiny_args, frozen_stages, out_indices, with_cp):
-    if frozen_stages > max(out_indices):
-        frozen_stages = max(out_indices)  # something must be left to train
     model = SwinTransformer(**tiny_args, frozen_stages=frozen_stages, out_indices=out_indices, with_cp=with_cp)
     _steps(model)
 
@@ -119,13 +121,6 @@ def test_b6_any_prefix(tiny_args, tiny_swin, tmp_path, wrap, openmmlab):
         model.init_weights()
         for name, value in source.state_dict().items():
             torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=0)
-
-
-def test_b7_deeper_checkpoint_is_refused_with_the_reason(tmp_path):
-    deep = SwinTransformer(arch='small')
-    model = SwinTransformer(arch='tiny', init_cfg=_pretrained(_saved(tmp_path, deep.state_dict())))
-    with pytest.raises(CheckpointError, match="the file is Swin-S, the config says Swin-T: set arch='small'"):
-        model.init_weights()
 
 
 @pytest.mark.parametrize('convert_weights', [False, True])
@@ -271,5 +266,5 @@ def test_b17_layer_wise_decay_knows_swin(tiny_swin):
             paramwise_cfg=dict(decay_rate=0.5),
         ),
     )
-    rates = {group['lr'] for group in wrapper.optimizer.param_groups}
-    assert len(rates) > 8  # eight blocks, and what lies before and behind them
+    rates = sorted({group['lr'] for group in wrapper.optimizer.param_groups})
+    assert rates == [0.5**i for i in range(len(rates) - 1, -1, -1)] and len(rates) == 10  # eight blocks, before, behind

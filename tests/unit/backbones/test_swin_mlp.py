@@ -102,6 +102,19 @@ def test_training_keeps_less_and_has_the_same_gradients():
     assert kept[1] <= 0.6 * kept[0]
 
 
+def test_gradients_are_those_of_the_parameters_that_a_call_was_given():
+    x, found = torch.randn(1, 3, 33, 47, dtype=torch.float64), []
+    for with_cp in (False, 'selective'):
+        net = _net(with_cp=with_cp).double()
+        given = {name: (1.5 * value.detach()).requires_grad_() for name, value in net.named_parameters()}
+        out = torch.func.functional_call(net, given, (x,))[-1]
+        found.append(torch.autograd.grad(out.square().sum(), list(given.values()), allow_unused=True))
+    for mine, expected in zip(*found, strict=True):
+        assert (mine is None) == (expected is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, expected)
+
+
 @pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.'])
 def test_files_load_and_are_written(prefix):
     weights = _net().state_dict()
@@ -126,3 +139,5 @@ def test_other_networks_and_windows_are_refused():
         SwinTransformer(**{**TINY, 'num_heads': (1, 2, 3, 4)}).load_state_dict(net.state_dict(), strict=False)
     with pytest.raises(ValueError, match='attn_drop_rate'):
         SwinMLP(**TINY, attn_drop_rate=0.1)
+    with pytest.raises(ValueError, match='shift_small_maps'):
+        SwinMLP(**TINY, shift_small_maps=True)

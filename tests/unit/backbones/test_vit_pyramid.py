@@ -205,7 +205,7 @@ def test_builds_from_a_config_alone() -> None:
         (dict(frozen_stages=4), 'frozen_stages=4 must be an integer between -1 (nothing frozen) and 3'),
         (dict(drop_path_rate=2), 'drop_path_rate=2 must be a probability'),
         (dict(mlp_ratio=0), 'mlp_ratio=0 must be a positive number'),
-        (dict(pretrain_img_size=8), 'pretrain_img_size=8 must cover at least one patch of 16 pixels'),
+        (dict(pretrain_img_size=8), 'pretrain_img_size=8 must cover at least one patch of 16 x 16 pixels'),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict, message: str) -> None:

@@ -1,10 +1,12 @@
 """Weights for another window, number of input channels or depth: fitted by a rule that the report names, or refused."""
 
+import logging
+
 import pytest
 import torch
 
 from mmswin.backbones import SwinTransformer
-from mmswin.checkpoints import CheckpointError
+from mmswin.checkpoints import CheckpointError, loading
 from mmswin.checkpoints.resize import resize_channels, table_window
 from mmswin.ops.windows import relative_position_bias, relative_position_index
 
@@ -150,11 +152,13 @@ def test_surplus_blocks_are_left_out_when_asked_for():
     assert {name[:17] for name in model.load_report.unused} == {'layers.2.blocks.2', 'layers.2.blocks.3'}
 
 
-def test_a_few_new_blocks_load_with_a_warning(tmp_path, capsys):
+def test_a_few_new_blocks_load_with_a_warning(tmp_path, monkeypatch):
+    levels = []
+    monkeypatch.setattr(loading, 'log', lambda text, level=logging.INFO: levels.append(level))
     weights = _swin(depths=(2, 2, 6, 2)).state_dict()
     torch.save(weights, tmp_path / 'a.pth')
     model = _swin(depths=(2, 2, 7, 2), init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth')))
-    assert model.load_report.new_blocks == ['layers.2.blocks.6']
+    assert model.load_report.new_blocks == ['layers.2.blocks.6'] and logging.WARNING in levels
 
 
 @pytest.mark.parametrize(

@@ -287,11 +287,9 @@ def test_advice_names_keys_that_can_be_set(data) -> None:
     data.dataset['metainfo'] = {'classes': ('cat', 'dog', 'bird')}
     data.cfg['model']['roi_head']['mask_head']['num_classes'] = 5
     assert '--cfg-options train_dataloader.dataset.metainfo.classes=' in data.only()[1]
-    part = data.train['categories']
     del data.dataset['metainfo'], data.dataset['data_root']
     data.dataset['ann_file'] = 'nowhere.json'
     assert '--cfg-options +train_dataloader.dataset.data_root=DIRECTORY' in data.check()[0].message
-    assert part
 
 
 def test_what_files_and_configurations_say_is_shown_escaped(data, capsys):

@@ -105,8 +105,9 @@ def test_every_parameter_learns_with_and_without_objects() -> None:
         assert not without
 
 
-def test_at_most_so_many_objects_of_a_batch_are_trained() -> None:
-    head, seen = mask_head().train(), []
+@pytest.mark.parametrize('training', [True, False])
+def test_at_most_so_many_objects_of_a_batch_are_trained(training: bool) -> None:
+    head, seen = mask_head().train(training), []
     head.max_in_batch = 3
     head.register_forward_hook(lambda _, inputs, output: seen.append([len(info.points) for info in inputs[1]]))
     maps = [torch.randn(2, 16, 96 // stride, 128 // stride) for stride in (8, 16, 32)]
@@ -122,8 +123,16 @@ def test_at_most_so_many_objects_of_a_batch_are_trained() -> None:
     samples = [sample((16, 16, 80, 64)), sample((16, 16, 80, 64))]
     for one in samples:
         one.set_metainfo(dict(batch_input_shape=(96, 128)))
-    head.loss(maps, samples, positive_infos=infos)
-    assert sum(seen[0]) == 3
+    losses = head.loss(maps, samples, positive_infos=infos)
+    assert sum(seen[0]) == 3 and head.training == training
+    # Masks of 0.5 everywhere: of one loss as well as the other, in either mode.
+    assert losses['loss_mask_auxiliary'].item() == pytest.approx(0.6 * losses['loss_mask'].item())
+    assert losses['loss_mask'] > 0
+
+
+def test_objects_are_not_chosen_by_scores() -> None:
+    with pytest.raises(ValueError, match='topk_masks_per_img=64'):
+        MODELS.build(ConfigDict(mask_reppointsv2()['mask_head'], topk_masks_per_img=64))
 
 
 def test_objects_lie_in_the_middle_of_their_points() -> None:

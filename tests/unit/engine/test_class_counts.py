@@ -77,17 +77,18 @@ def test_things_and_stuff():
 
 def test_more_boxes_than_queries_can_give():
     head = nn.Module()
-    head.num_queries, head.num_classes = 100, 1
-    class_counts.check(Config({'model': {'test_cfg': {'max_per_img': 100}}}), head)
+    head.num_queries, head.num_classes = 100, 2  # each query may be found once for each class
+    class_counts.check(Config({'model': {'test_cfg': {'max_per_img': 200}}}), head)
     with pytest.raises(RunError, match=r'max_per_img=300.*100 queries'):
         class_counts.check(Config({'model': {'test_cfg': {'max_per_img': 300}}}), head)
 
 
 @pytest.mark.parametrize(('topk', 'fits'), [((1, 5), False), (5, False), ((1, 3), True), (1, True)])
-def test_no_accuracy_among_more_than_the_classes(topk, fits):
-    cfg = Config({'model': {}, 'val_evaluator': {'type': 'Accuracy', 'topk': topk}})
+@pytest.mark.parametrize('part', ['val_evaluator', 'test_evaluator'])
+def test_no_accuracy_among_more_than_the_classes(topk, fits, part):
+    cfg = Config({'model': {}, part: {'type': 'Accuracy', 'topk': topk}})
     if fits:
         class_counts.check(cfg, model(None, False))
         return
-    with pytest.raises(RunError, match=r'val_evaluator\.topk.*num_classes=3'):
+    with pytest.raises(RunError, match=rf'{part}\.topk.*num_classes=3'):
         class_counts.check(cfg, model(None, False))

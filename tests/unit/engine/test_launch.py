@@ -117,10 +117,10 @@ def test_the_other_processes_of_a_run_leave_the_lock_to_the_first(tmp_path, conf
     monkeypatch.setenv('SLURM_PROCID', '1')
     seen = []
     monkeypatch.setattr(lock, 'check', lambda work_dir, ignore: seen.append(ignore))
-    for launcher in ('slurm', 'none'):
+    for launcher, ignore in (('slurm', False), ('none', False), ('none', True)):
         with pytest.raises(RunError, match='further'):
-            launch.train(str(config), work_dir=str(tmp_path / 'run'), launcher=launcher)
-    assert seen == [True, False]
+            launch.train(str(config), work_dir=str(tmp_path / 'run'), launcher=launcher, ignore_lock=ignore)
+    assert seen == [True, False, True]
 
 
 def test_signals_are_given_back_when_training_ends_by_an_error(tmp_path, config, monkeypatch) -> None:

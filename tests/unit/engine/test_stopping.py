@@ -40,12 +40,15 @@ def runner(tmp_path):
 
 @pytest.fixture(autouse=True)
 def handlers_are_restored():
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as those of nohup ignore this one
-    before = signal.getsignal(signal.SIGTERM)
+    # A shell's background processes ignore the first one, those of nohup the second.
+    outside = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    assert signal.getsignal(signal.SIGTERM) is before
-    signal.signal(signal.SIGTERM, before)
+    after = signal.getsignal(signal.SIGTERM)
+    for number, before in outside:
+        signal.signal(number, before)
+    assert after is outside[-1][1]
 
 
 def step(runner) -> None:
@@ -79,14 +82,15 @@ def test_signal_saves_and_ends_after_the_iteration(runner, tmp_path):
     assert '--resume' in runner.warnings[0]
 
 
-@pytest.mark.parametrize('name', ['SIGINT', 'SIGHUP'])
-def test_a_terminal_stops_it_as_well(runner, tmp_path, name):
+@pytest.mark.parametrize(('name', 'status'), [('SIGINT', 130), ('SIGHUP', 129)])
+def test_a_terminal_stops_it_as_well(runner, tmp_path, name, status):
     hook = StopOnSignalHook()
     hook.before_train(runner)
     signal.raise_signal(signal.Signals[name])
     step(runner)
-    with pytest.raises(TrainingStopped):
+    with pytest.raises(TrainingStopped) as caught:
         hook.after_train_iter(runner, 0)
+    assert caught.value.code == status
     assert (tmp_path / 'iter_7.pth').exists()
 
 

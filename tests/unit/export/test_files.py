@@ -160,6 +160,6 @@ def test_labels_are_of_segmentation_alone(tmp_path):
 
 def test_what_cannot_be_exported_is_named(tmp_path):
     config, weights = write(tmp_path, detection())
-    with pytest.raises(RunError):
+    with pytest.raises(RunError, match=r'model\.pt2.*\.onnx'):
         export_file(config, weights, Request(tmp_path / 'model.pt2'), say=lambda _: None)
     assert not (tmp_path / 'model.pt2').exists()

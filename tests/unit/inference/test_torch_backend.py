@@ -68,9 +68,10 @@ def test_tiles_are_mmsegs_sliding_windows(tmp_path, image, out_channels):
     (slid,) = mmswin.load(*files, device='cpu')(image)
     whole = mmswin.load(*files, device='cpu', cfg_options=['model.test_cfg.mode=whole'])
     (tiled,) = whole(image, tile=40, overlap=0.1)
+    assert (tiled.label_map == slid.label_map).mean() > 0.99
     if out_channels == 3:
         (plain,) = whole(image)
-        assert (tiled.label_map == slid.label_map).mean() > 0.99 > (tiled.label_map == plain.label_map).mean()
+        assert (tiled.label_map == plain.label_map).mean() < 0.99
     assert len(tiled) > 1
 
 

@@ -141,7 +141,7 @@ def test_masked_patches_are_grey_then_the_networks_then_the_pictures(with_networ
     )
     shown = _side_by_side(inputs, types.SimpleNamespace(mask=mask), network if with_network else None)
     parts = shown.split(8, dim=2)
-    assert len(parts) == 3 if with_network else 2
+    assert len(parts) == (3 if with_network else 2)
     hidden = torch.zeros(8, 8, dtype=torch.bool)
     hidden[:4, :4] = True
     assert torch.equal(parts[0], torch.where(hidden, torch.tensor(128, dtype=torch.uint8), inputs))

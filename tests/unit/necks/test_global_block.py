@@ -45,5 +45,9 @@ def test_what_does_not_fit_is_named() -> None:
         GlobalBlock(8, 3)
     with pytest.raises(ValueError, match='num_heads=0'):
         GlobalBlock(8, 0)
+    with pytest.raises(ValueError, match='mlp_ratio=-1'):
+        GlobalBlock(8, 2, mlp_ratio=-1)
+    with pytest.raises(ValueError, match='drop_path_rate=2'):
+        GlobalBlock(8, 2, drop_path_rate=2)
     with pytest.raises(ValueError, match='4 channels'):
         GlobalBlock(8, 2)([torch.zeros(1, 4, 3, 3)])

@@ -175,6 +175,26 @@ def test_forward_derivatives_and_batches_of_calls(way):
     )
 
 
+@pytest.mark.parametrize('way', [PLAIN, LEAN, dict(with_cp=True)], ids=['plain', 'lean', 'recomputed'])
+@pytest.mark.parametrize('part', ['.norm1.', 'relative_position_bias_table'])
+def test_networks_that_differ_in_some_parameters_are_computed_at_once(way, part):
+    (net,) = nets(ways=(way,), drop_path_rate=0.0)
+    x = torch.randn(2, 3, 30, 34, dtype=torch.float64)
+    own = {name: value.detach() for name, value in net.named_parameters() if part in name}
+    given = {name: torch.stack([value, 2 * value + 0.1]) for name, value in own.items()}
+
+    def last(parameters):
+        return torch.func.functional_call(net, parameters, (x,))[-1]
+
+    both = torch.func.vmap(last)(given)
+    grads = torch.func.grad(lambda parameters: last(parameters).square().sum())(own)
+    for i in range(2):
+        torch.testing.assert_close(both[i], last({name: value[i] for name, value in given.items()}))
+    expected = torch.autograd.grad(net(x)[-1].square().sum(), [net.get_parameter(name) for name in own])
+    for mine, grad in zip(grads.values(), expected, strict=True):
+        torch.testing.assert_close(mine, grad)
+
+
 @pytest.mark.parametrize('rates', [dict(drop_rate=0.2), dict(attn_drop_rate=0.2), dict(drop_path_rate=0.2)], ids=str)
 def test_without_gradients_a_network_in_training_mode_still_drops(rates):
     x = torch.randn(2, 3, 64, 64)

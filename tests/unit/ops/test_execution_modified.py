@@ -9,6 +9,7 @@ from models import LEAN, nets
 from mmswin import SwinTransformer
 from mmswin.backbones.swin import SwinBlock
 from mmswin.ops import execution
+from mmswin.ops.cpu import inference
 
 
 def _parts(block):
@@ -119,23 +120,31 @@ def _hook(block):
 
 
 @pytest.mark.parametrize('change', [_reparametrise, _replace_forward, _subclass, _other_norm, _hook])
-def test_a_changed_block_is_called(change, caplog):
+def test_a_changed_block_is_called(change, caplog, monkeypatch):
     (net,) = nets(torch.float32, (LEAN,), drop_path_rate=0.0)
     block = net.layers[0].blocks[0]
     assert execution.is_unmodified(block)
     change(block)
     assert not execution.is_unmodified(block)
-    called = []
-    forward = type(block).forward
-    type(block).forward = lambda self, x: (called.append(self), forward(self, x))[1]
+    replaced = []
+    for room, name in ((execution, '_run_block'), (inference, 'run_block')):
+        way = getattr(room, name)
+        monkeypatch.setattr(room, name, lambda block, x, way=way: (replaced.append(block), way(block, x))[1])
     execution._say_once.cache_clear()
-    try:
-        with caplog.at_level(logging.WARNING, 'mmswin'):
-            for training in (True, False):
-                with torch.set_grad_enabled(training):
-                    net.train(training)(torch.randn(1, 3, 30, 30))
-    finally:
-        type(block).forward = forward
-    assert called == [block, block]
+    with caplog.at_level(logging.WARNING, 'mmswin'):
+        for training in (True, False):
+            with torch.set_grad_enabled(training):
+                net.train(training)(torch.randn(1, 3, 30, 30))
+    assert len(replaced) == 2 * 5 and block not in replaced
     assert len(caplog.records) == 1
     assert 'hooks' in caplog.text
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_a_forward_that_a_class_is_given_later_is_called(training, monkeypatch):
+    (net,) = nets(ways=(LEAN,), drop_path_rate=0.0)
+    x = torch.randn(1, 3, 30, 30, dtype=torch.float64)
+    forward = SwinBlock.forward
+    monkeypatch.setattr(SwinBlock, 'forward', lambda self, x: 0 * forward(self, x))
+    with torch.set_grad_enabled(training):
+        assert torch.equal(net.train(training)(x)[-1], net(-x)[-1])
