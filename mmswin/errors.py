@@ -54,6 +54,8 @@ _LONGEST_LINE = 4000
 
 _CONTAINERS = (list, tuple, dict, set, frozenset, bytes, bytearray)
 _SHORT = reprlib.Repr()
+for _kind in ('OrderedDict', 'Counter'):  # known by name: what is not known is written in full
+    setattr(_SHORT, f'repr_{_kind}', _SHORT.repr_dict)
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlevel, _SHORT.maxtuple, _SHORT.maxlist, _SHORT.maxdict = 4, 20, 20, 20
 

@@ -93,7 +93,8 @@ class SwinMLP(SwinTransformer):
     def __init__(self, *, window_size: int | Sequence[int | tuple[int, int]] = 8, **swin) -> None:
         attention = ('qkv_bias', 'qk_scale', 'attn_drop_rate', 'use_rel_pos_bias', 'use_content_term', 'attn_backend')
         arguments.refuse(swin, attention, 'is no argument of SwinMLP, which has no attention')
-        arguments.refuse(swin, ('shift_small_maps',), 'is no argument of SwinMLP, which never shifts small maps')
+        if swin.get('shift_small_maps'):
+            arguments.refuse(swin, ('shift_small_maps',), 'is never true of SwinMLP')
         super().__init__(window_size=window_size, **swin)
 
     def _init_own(self) -> None:

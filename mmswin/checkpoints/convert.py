@@ -264,6 +264,8 @@ def translate(state_dict: Mapping[str, Any]) -> Translation:
     except (RuntimeError, IndexError) as error:
         raise CheckpointError('the weights have parts whose shapes do not fit each other, as no Swin has') from error
     for name, tensor in parts['tensors'].items():
+        if tensor.is_complex():
+            raise CheckpointError(f'the weights have complex numbers in {printable(name, 100)}, as no Swin has')
         known = _DIMENSIONS.search(name)
         if known and str(tensor.dim()) not in (known.lastgroup or '')[1:]:
             shape = printable(tuple(tensor.shape), 40)

@@ -12,7 +12,7 @@ from mmswin.checkpoints import convert, load_file, proof
 from mmswin.checkpoints.convert import Translation
 from mmswin.checkpoints.export import TARGETS, Export, export
 from mmswin.checkpoints.reference_libraries import LIBRARIES
-from mmswin.errors import CheckpointError, RunError, nearest
+from mmswin.errors import CheckpointError, RunError, nearest, say
 
 
 def _contents(exported: Export, as_safetensors: bool) -> bytes:
@@ -58,11 +58,7 @@ def _prove(target: str, translation: Translation, exported: Export, say: Callabl
 
 
 def convert_file(
-    source: str,
-    destination: str | os.PathLike,
-    target: str,
-    overwrite: bool = False,
-    say: Callable[[str], None] = print,
+    source: str, destination: str | os.PathLike, target: str, overwrite: bool = False, say: Callable[[str], None] = say
 ) -> Export:
     """Write a checkpoint as a file of another library.
 

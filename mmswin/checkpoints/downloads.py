@@ -88,7 +88,7 @@ def _target(url: str) -> Path:
     name = os.path.basename(urlsplit(url).path) or 'checkpoint'
     plain = folder / name
     origin = beside(plain, '.origin')
-    if origin.is_file() and origin.read_text(encoding='utf-8').strip() != url:
+    if origin.is_file() and origin.read_text(encoding='utf-8', errors='replace').strip() != url:
         return folder / hashlib.sha256(url.encode()).hexdigest()[:12] / name
     return plain
 
@@ -153,12 +153,14 @@ def _download(url: str, target: Path, wanted: str) -> None:
 
 def _problem(part: Path, wanted: str) -> str | None:
     """What is wrong with a whole download, if anything; without a length and a checksum its end may be missing."""
-    from mmswin.checkpoints.untrusted import load_file
+    from mmswin.checkpoints.untrusted import load_file, safetensors_file
 
     with part.open('rb') as file:
-        other = kind_of_other(file.read(512), part.stat().st_size)
-    if other:
-        return f'what came {other}'
+        head = file.read(512)
+    other = kind_of_other(head, part.stat().st_size)
+    known = head.startswith((b'PK\3\4', b'\x80')) or safetensors_file.recognised(head)
+    if other or not known:
+        return f'what came {other or "is no checkpoint"}'
     if wanted:
         found = sha256(part)
         fault = f'what came has the SHA-256 {found}, and it should begin with {wanted}: the file was damaged on its way'

@@ -18,6 +18,7 @@ from mmswin.errors import CheckpointError, printable
 
 _MAX_LEVELS = 20
 _MAX_COUNT = 2**53
+_MAX_LOGS = 4096
 _NUMBERS = (bool, int, float, type(None), np.number, np.bool_, np.ndarray, Tensor, torch.Size)
 
 
@@ -43,7 +44,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value.isprintable() and len(value) < 1000
+    return isinstance(value, str) and len(value) < 1000 and value.isprintable()
 
 
 _META: dict[str, Callable[[Any], bool]] = {
@@ -126,14 +127,14 @@ def _weights(value: Any) -> Any:
     """A tensor, or a state dict's tensors and numbers, without the attributes that torch would obey (``_metadata``)."""
     if isinstance(value, Tensor):
         return value
-    for key in value:
-        if not isinstance(key, str) and isinstance(value[key], Tensor):
+    kept: OrderedDict[str, Any] = OrderedDict()
+    for key, item in value.items():
+        if not isinstance(key, str) and isinstance(item, Tensor):
             raise CheckpointError(f'names a tensor {printable(key, 40)}, a {type(key).__name__}: names are strings')
-    return OrderedDict(
-        (_name(key), _weights(item) if isinstance(item, Mapping) else item)
-        for key, item in value.items()
-        if isinstance(key, str) and (_is_numbers(item) or holds_tensors(item))
-    )
+        inner = _weights(item) if isinstance(item, Mapping) else item
+        if isinstance(key, str) and (bool(inner) or not item if inner is not item else _is_numbers(item)):
+            kept[_name(key)] = inner
+    return kept
 
 
 def _hub(hub: Any, directory: str | os.PathLike | None) -> dict[str, Any] | None:
@@ -144,8 +145,10 @@ def _hub(hub: Any, directory: str | os.PathLike | None) -> dict[str, Any] | None
         return None
     parts = (hub.get(name) for name in ('log_scalars', 'runtime_info', 'resumed_keys'))
     scalars, infos, resumed = (part if isinstance(part, Mapping) else {} for part in parts)
-    scalars = OrderedDict((k, v) for k, v in scalars.items() if isinstance(k, str) and type(v) is HistoryBuffer)
-    infos = OrderedDict((k, v) for k, v in infos.items() if isinstance(k, str) and _is_info(k, v, directory))
+    scalars = OrderedDict((k, v) for k, v in scalars.items() if _is_text(k) and type(v) is HistoryBuffer)
+    infos = OrderedDict((k, v) for k, v in infos.items() if _is_text(k) and _is_info(k, v, directory))
+    if len(resumed) > _MAX_LOGS:  # mmengine goes through all of them for each
+        raise CheckpointError(f'has a log of {len(resumed)} names, and {_MAX_LOGS} are the most that is read')
     return {
         'log_scalars': scalars,
         'runtime_info': infos,

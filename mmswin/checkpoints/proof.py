@@ -125,7 +125,9 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         stage_outputs(theirs, LIBRARIES[library][1], image),
     )
     named = f'{library} {import_module(library).__version__}'
-    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(expected, found, strict=True))
+    worst = max(
+        float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in zip(expected, found, strict=True)
+    )
     if not worst <= TOLERANCE:
         raise CheckpointError(
             f'{named} computes other features from what was converted: they differ by '

@@ -126,6 +126,8 @@ def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
         ValueError: Fewer channels, but more than one.
     """
     have = weight.shape[1]
+    # Whole numbers have no mean, and those of eight bits no sum.
+    weight = weight if weight.is_floating_point() and weight.dtype.itemsize > 1 else weight.float()
     if channels == 1:
         return weight.sum(dim=1, keepdim=True)
     if channels < have:
@@ -137,6 +139,5 @@ def resize_channels(weight: Tensor, channels: int, policy: str) -> Tensor:
         return weight.expand(-1, channels, -1, -1) / channels
     if policy == 'repeat':
         return weight.repeat(1, -(-channels // have), 1, 1)[:, :channels] * (have / channels)
-    weight = weight if weight.is_floating_point() else weight.float()  # whole numbers have no mean
     new = weight.mean(dim=1, keepdim=True) if policy == 'mean' else weight.new_zeros(())
     return torch.cat([weight, new.expand(weight.shape[0], channels - have, *weight.shape[2:])], dim=1)

@@ -192,5 +192,5 @@ def _explain_network(error: Exception, url: str) -> None:
         ) from error
     if isinstance(cause, socket.gaierror):
         raise Failed(f'the name {host} (or that of the proxy) is not known here ({cause.strerror})') from error
-    reason = f'no answer within {SILENCE:.0f} s' if isinstance(cause, TimeoutError) else str(cause)
+    reason = f'no answer within {SILENCE:.0f} s' if isinstance(cause, TimeoutError) else printable(cause, 200)
     raise Interrupted(f'{host} cannot be reached ({reason})') from error

@@ -160,7 +160,9 @@ def match_weights(model: nn.Module, weights: Mapping[str, Any]) -> Match:
         load(model)
     # Modules judge only the names under their own prefix; a name of no module at all is found here.
     expected = model.state_dict()
-    mismatched = [match.group(1) for match in (re.search(r'size mismatch for (\S+):', e) for e in errors) if match]
+    # The second: what is no tensor, or cannot be copied.
+    told = (re.search(r'size mismatch for (\S+):|parameter named "([^"]+)"', error) for error in errors)
+    mismatched = [match[1] or match[2] for match in told if match and not match[0].endswith('num_batches_tracked"')]
     unknown = [name for name, value in state.items() if name not in expected and torch.is_tensor(value)]
     unexpected = list(dict.fromkeys([*unexpected, *unknown]))
     missing = [name for name in dict.fromkeys(missing) if name in expected and not name.endswith('num_batches_tracked')]

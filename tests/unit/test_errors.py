@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter, OrderedDict
 
 import pytest
 
@@ -114,3 +115,11 @@ def test_what_strangers_say_is_escaped(capsys):
 def test_what_is_said_is_escaped_line_by_line(capsys):
     errors.say('a\x1b[2J\nb\r', sys.stderr)
     assert capsys.readouterr().err == 'a\\x1b[2J\nb\\r\n'
+
+
+def test_what_is_endless_when_written_in_full_is_cut():
+    nested = []
+    for _ in range(60):
+        nested = [nested, nested]
+    for kind in (dict, OrderedDict, Counter):
+        assert len(printable(kind(a=nested))) <= 400

@@ -5,9 +5,11 @@ what was looked at is what is returned, and torch's own readers are not asked.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import torch
 
@@ -21,9 +23,13 @@ __all__ = ['load_file', 'local_path', 'read_file']
 
 def local_path(source: str) -> Path:
     """The file behind a path or URL; a URL is downloaded once, into torch's own cache."""
-    if urlparse(source).scheme not in ('http', 'https'):
-        return Path(source.removeprefix('file://')).expanduser()
-    return downloads.fetch(source)
+    parts = urlparse(source)
+    if parts.scheme in ('http', 'https'):
+        return downloads.fetch(source)
+    path = Path(url2pathname(parts.path) if parts.scheme == 'file' else source)
+    with suppress(RuntimeError):  # a file whose name begins with ~
+        return path.expanduser()
+    return path
 
 
 class Checkpoint(NamedTuple):
@@ -70,7 +76,7 @@ def read_file(source: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoin
                 loaded, tensors = torch_files.read(file)
     except FileUnsafe as error:
         raise UnsafeCheckpointError(f'{name} {printable(error)}') from error
-    except (FileRefused, OSError) as error:
+    except (FileRefused, OSError, ValueError) as error:
         raise CheckpointError(f'{name} {printable(error)}') from error
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error

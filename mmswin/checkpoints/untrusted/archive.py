@@ -92,6 +92,9 @@ def records(source: Source) -> dict[str, Record]:
     """
     place, size, count = _contents(source)
     entries = sorted(_entries(source, source.at(place, size), count), key=lambda record: record.start)
+    total = sum(record.size for record in entries)
+    swells = f'would swell from {source.size} to {total} bytes when it is unpacked'
+    need(total <= _MAX_RATIO * source.size + 4096, swells)
     ends = [record.start for record in entries[1:]] + [place]
     _one_way(entries[0].start == 0, 'there is something before its first record')
     return _below_folder([_located(source, record, end) for record, end in zip(entries, ends)])
@@ -156,8 +159,6 @@ def _entries(source: Source, listed: bytes, count: int) -> Iterator[Record]:
             name = ''
         _one_way(bool(name), 'the name of a record')
         source.need(method == _DEFLATED or packed == size, f'two sizes of {name}')
-        swells = f'would swell from {packed} to {size} bytes when it is unpacked ({name})'
-        need(method == _STORED or size <= _MAX_RATIO * packed + 4096, swells)
         yield Record(name, raw, flags, offset, packed, size, crc, method)
     _one_way(at == len(listed), 'its list of contents')
 

@@ -24,7 +24,7 @@ MAX_INSTRUCTIONS = 2_000_000
 _FREE_BYTES = 1 << 27
 _OBJECT_BYTES = 512
 _MAX_NAME = 1000
-_MAX_LEVELS, _MAX_ENTRIES = 100, 3_000_000
+_MAX_LEVELS, _MAX_ENTRIES = 100, 1_000_000
 _MAPPINGS = (dict, OrderedDict, Counter)
 _SHORT = 'is damaged: its list of tensors ends too early'
 
@@ -49,6 +49,7 @@ class Machine(pickle._Unpickler):
         self.append = self.stack.append
         self.left = _FREE_BYTES + 16 * (size if whole is None else whole)
         self.tensors: list[Tensor] = []
+        self.numbers = names.MAX_NUMBERS
         self.made: dict[int, tuple[Any, str]] = {}  # what was made empty, and for which name
 
     def load(self) -> Any:
@@ -118,8 +119,12 @@ class Machine(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> Storage:
         """The storage of a tensor."""
-        proper = type(pid) is tuple and len(pid) >= 5 and pid[0] == 'storage'
-        need(proper, 'is damaged: a reference to what is no storage of a tensor')
+        proper = type(pid) is tuple and 5 <= len(pid) <= 6 and pid[0] == 'storage'
+        # A short text: the key is looked up, and of nested tuples hash and str have no bound.
+        need(
+            proper and type(pid[2]) is str and len(pid[2]) <= 100,
+            'is damaged: a reference to what is no storage of a tensor',
+        )
         return self.storage_of(pid)
 
     # ------------------------------------------------------------------ instructions of ours
@@ -137,14 +142,14 @@ class Machine(pickle._Unpickler):
 
     def extend_set(self, items: list[Any]) -> None:
         need(type(self.stack[-1]) is set, 'is damaged: it adds to what is no set')
-        names.check_keys(items)
+        names.check_keys(self, items)
         self.stack[-1].update(items)
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         need(type(target) in _MAPPINGS, 'is damaged: it sets entries of what is no dictionary')
         need(len(items) % 2 == 0, 'is damaged: a dictionary has a key without a value')
-        names.check_keys(items[::2])
+        names.check_keys(self, items[::2])
         for key, value in zip(items[::2], items[1::2]):
             target[key] = value
 
@@ -170,7 +175,7 @@ class Machine(pickle._Unpickler):
         build = CALLS.get(function) if type(function) is Name else None
         if build is None:
             raise unsafe(function if isinstance(function, Name) else 'something other than a known function')
-        need(type(arguments) is tuple, 'is damaged: a call without arguments')
+        need(type(arguments) is tuple and len(arguments) <= 20, 'is damaged: a call without arguments')
         self.spend(_OBJECT_BYTES)
         self.append(build(self, *arguments))
 
@@ -236,7 +241,7 @@ def check_structure(loaded: Any) -> None:
         fits = len(around) <= _MAX_LEVELS and count <= _MAX_ENTRIES
         need(fits, f'nests {len(around)} levels and {count} entries, which no file of weights does')
         for child in container.values() if isinstance(container, dict) else container:
-            if isinstance(child, (dict, list, tuple)):
+            if isinstance(child, (dict, list, tuple, set)):
                 walk(child)
         around.remove(id(container))
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmswin.checkpoints.untrusted.other_files import need, unsafe
+from mmswin.checkpoints.untrusted.other_files import FileRefused, need, unsafe
 from mmswin.errors import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Hashes of larger integers repeat, and a dictionary full of equal hashes takes hours to fill.
 _MAX_KEY = 2**61 - 1
 MAX_DIMS = 64
+MAX_NAME, MAX_NUMBERS = 1000, 20_000
 
 ARRAY = 'numpy.ndarray'
 HISTORY_BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
@@ -82,11 +83,16 @@ def are_counts(values: Any) -> bool:
     return isinstance(values, tuple) and len(values) <= MAX_DIMS and all(map(is_count, values))
 
 
-def check_keys(keys: Any = ()) -> None:
-    """Make sure that keys are ones whose hashes cannot be made equal."""
+def check_keys(machine: Machine, keys: Any = ()) -> None:
+    """Make sure that keys are ones whose hashes cannot be made equal, nor places in a table be chosen for many."""
     for key in keys:
-        plain = isinstance(key, (str, float, bytes, type(None))) or (isinstance(key, int) and abs(key) < _MAX_KEY)
+        if isinstance(key, (str, bytes)):
+            need(len(key) <= MAX_NAME, 'has a name that is too long for one')
+            continue
+        plain = isinstance(key, (float, type(None))) or (isinstance(key, int) and abs(key) < _MAX_KEY)
         need(plain, 'has a dictionary whose keys are neither names nor numbers')
+        machine.numbers -= 1
+        need(machine.numbers >= 0, f'has more than {MAX_NUMBERS} numbers for keys, which no file of weights has')
 
 
 # ------------------------------------------------------------------ tensors
@@ -105,10 +111,11 @@ def _tensor(
     if 0 not in size:
         there = storage.memory.numel()
         last = offset + sum((extent - 1) * step for extent, step in zip(size, stride))
-        shape = printable(tuple(size), 80)
-        fits = (last + 1) * dtype.itemsize <= there
-        need(fits, f'is damaged: a tensor of size {shape} does not fit into its {there} bytes')
-        machine.spend(prod(size) * dtype.itemsize)
+        if (last + 1) * dtype.itemsize > there:
+            raise FileRefused(
+                f'is damaged: a tensor of size {printable(tuple(size), 80)} does not fit into its {there} bytes'
+            )
+        machine.spend(prod(size) * dtype.itemsize + 100 * len(size))
         tensor.set_(storage.memory.untyped_storage(), offset, size, stride)
         machine.tensors.append(tensor)
     return tensor.requires_grad_(grad is True and (dtype.is_floating_point or dtype.is_complex))
@@ -131,19 +138,19 @@ def _value(make: Callable[..., Any], *types: type, check: Callable[..., Any] = l
     def build(machine: Machine, *arguments: Any) -> Any:
         if not all(type(argument) in types for argument in arguments):
             raise unsafe(f'{make.__name__} of something else')
-        check(*arguments)
+        check(machine, *arguments)
         machine.spend(sum(100 * len(argument) for argument in arguments if hasattr(argument, '__len__')))
         return make(*arguments)
 
     return build
 
 
-def _check_pairs(items: Any = ()) -> None:
+def _check_pairs(machine: Machine, items: Any = ()) -> None:
     """Make sure that items are what a dictionary can be made of."""
     if type(items) is not dict:  # whose keys were looked at when it was filled
         pairs = all(type(pair) in (list, tuple) and len(pair) == 2 for pair in items)
         need(pairs, 'is damaged: a dictionary without keys')
-        check_keys(pair[0] for pair in items)
+        check_keys(machine, (pair[0] for pair in items))
 
 
 def _encode(machine: Machine, text: Any, encoding: Any = None) -> bytes:

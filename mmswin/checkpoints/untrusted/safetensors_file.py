@@ -3,7 +3,7 @@
 import struct
 from typing import Any
 
-from mmswin.checkpoints.untrusted.names import MAX_DIMS
+from mmswin.checkpoints.untrusted.names import DTYPES, MAX_DIMS, MAX_NAME
 from mmswin.checkpoints.untrusted.other_files import FileRefused, need
 from mmswin.errors import printable
 
@@ -38,6 +38,8 @@ def read(path: str, head: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     except Exception as error:  # the library's own, or torch's for numbers and dimensions that it does not have
         fault = f'is damaged, truncated or of numbers that torch cannot read: {printable(error, 200)}'
         raise FileRefused(fault) from error
+    known = all(tensor.dtype in DTYPES.values() and len(name) <= MAX_NAME for name, tensor in tensors.items())
+    need(known, 'holds numbers of less than a byte, or a name that is too long for one')
     few = all(tensor.dim() <= MAX_DIMS for tensor in tensors.values())
     need(few, f'is damaged: a tensor of more than {MAX_DIMS} dimensions')
     return tensors, told

@@ -41,7 +41,7 @@ def read(file: BinaryIO) -> tuple[Any, list[Tensor]]:
 def _set_aside(known: dict[str, Storage], identity: tuple, limit: int) -> Storage:
     """The storage that a tensor names, with memory for it."""
     _, kind, key, _location, numel = identity[:5]
-    proper = type(kind) is Name and kind in KINDS and isinstance(key, str) and is_count(numel)
+    proper = type(kind) is Name and kind in KINDS and is_count(numel)
     need(proper, 'is damaged: a tensor with an unknown kind of storage')
     dtype = KINDS[kind]
     count, shown = numel * dtype.itemsize, printable(key, 40)
@@ -84,7 +84,7 @@ def _archive(source: Source) -> tuple[Any, list[Tensor]]:
     places: dict[str, Record] = {}
 
     def storage_of(identity: tuple) -> Storage:
-        key = str(identity[2])
+        key = identity[2]
         record = found.get(f'data/{key}'.lower())
         there = record.size if record and record.name.endswith(f'/data/{key}') else 0
         storage = _set_aside(known, identity, there)

@@ -141,3 +141,4 @@ def test_other_networks_and_windows_are_refused():
         SwinMLP(**TINY, attn_drop_rate=0.1)
     with pytest.raises(ValueError, match='shift_small_maps'):
         SwinMLP(**TINY, shift_small_maps=True)
+    SwinMLP(**TINY, shift_small_maps=False)

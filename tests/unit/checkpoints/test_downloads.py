@@ -13,7 +13,7 @@ import torch
 
 from mmswin.checkpoints import CheckpointError, downloads, load_file, transfer
 
-CONTENT = os.urandom(300_000)
+CONTENT = b'\x80' + os.urandom(299_998) + b'\x80'
 SUM = hashlib.sha256(CONTENT).hexdigest()
 
 

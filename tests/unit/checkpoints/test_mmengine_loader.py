@@ -37,6 +37,8 @@ def test_any_load_of_mmengine_is_ours(tmp_path):
     model = nn.Linear(1, 1)
     load_checkpoint(model, 'file://' + str(file))
     assert torch.equal(model.weight, weights['weight'])
+    spaced = file.rename(tmp_path / 'a file.pth')
+    load_checkpoint(nn.Linear(1, 1), spaced.as_uri())  # with %20
 
 
 def test_a_whole_model_under_another_name_is_loaded_by_a_runner(tmp_path):

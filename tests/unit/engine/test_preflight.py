@@ -50,6 +50,12 @@ def test_missing_mismatched_and_unexpected_are_told_apart():
     )
 
 
+def test_arrays_in_place_of_tensors_are_no_match():
+    state = {name: value.numpy() for name, value in model().state_dict().items()}
+    match = match_weights(model(), state)
+    assert (match.matched, len(match.mismatched)) == (0, match.total)
+
+
 def test_names_of_a_file_are_shown_escaped():
     state = {**model().state_dict(), 'neck\x1b[2J': torch.zeros(1)}
     assert match_weights(model(), state).summary().endswith(r'1 in the file only (neck\x1b[2J)')

@@ -47,7 +47,8 @@ def _call(name, *arguments):
 
 
 def _storage(numel, key='0', kind='FloatStorage'):
-    return _tuple(_text('storage'), f'ctorch\n{kind}\n'.encode(), _text(key), _text('cpu'), _number(numel)) + b'Q'
+    key = key if isinstance(key, bytes) else _text(key)
+    return _tuple(_text('storage'), f'ctorch\n{kind}\n'.encode(), key, _text('cpu'), _number(numel)) + b'Q'
 
 
 def _tensor(storage, size, stride, offset=0):
@@ -148,6 +149,15 @@ PICKLES = {
     'deep lists': (_file(b']' * 100000 + b'a' * 99999), ONE, 'nests'),
     'deep tuples': (_file(b')' + b'\x85' * 100000), ONE, 'nests'),
     'billion laughs': (_file(_laughs()), ONE, 'nests'),
+    'key of nested tuples': (_file(_storage(1, b')' + b'\x85' * 200000)), ONE, 'no storage'),
+    'key without end': (_file(_storage(1, _laughs())), ONE, 'no storage'),
+    'key that is long': (_file(_storage(1, 'a' * 10**5)), ONE, 'no storage'),
+    'call with many arguments': (_file(_call('collections OrderedDict', *[b'N'] * 30)), ONE, 'is damaged'),
+    'many numbers for keys': (
+        _file(b'}(' + b''.join(_number(i) + b'N' for i in range(30000)) + b'u'),
+        ONE,
+        'more than 20000 numbers for keys',
+    ),
     'circle': (b'\x80\x02}q\x00' + _text('state_dict') + b'h\x00s.', ONE, 'refers to itself in a circle'),
     'endless instructions': (_file(b'(' + b'N' * 2_100_000 + b't'), ONE, 'more than 2000000 entries'),
     'numpy dtype that lies': (_file(_lying_dtype()), ONE, 'needs the type numpy.dtype(O)'),
@@ -211,6 +221,7 @@ def _write(path, kind):
         'web page': (b'\n<!DOCTYPE html><title>404</title>', 'is a web page, not a checkpoint'),
         'git-lfs': (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n', 'run git lfs pull'),
         'json': (b'{"error": "not found"}', 'is a JSON text'),
+        'index': (b'{"metadata": {}, "weight_map": {}}', 'several files'),
         'gzip': (b'\x1f\x8b\x08' + b'1' * 50, 'unpack it and give the checkpoint inside'),
         'text': (b'weights', 'is not a PyTorch checkpoint, or is damaged (7 bytes): give a file that torch.save wrote'),
         'zeros': (bytes(10**6), 'holds nothing but zeros at its beginning (1000000 bytes)'),
@@ -227,7 +238,7 @@ def _write(path, kind):
 
 
 OTHERS = ['zip bomb', 'bomb of a pickle', 'two of a name', 'names apart by case', 'other zip', 'TorchScript',
-          'code beside the weights', 'tar', 'tar of links', 'empty', 'web page', 'git-lfs', 'json', 'gzip', 'text',
+          'code beside the weights', 'tar', 'tar of links', 'empty', 'web page', 'git-lfs', 'json', 'index', 'gzip', 'text',
           'zeros', 'start of a zip', 'two pickles', 'list', 'number', 'name', 'tensor']  # fmt: skip
 
 
