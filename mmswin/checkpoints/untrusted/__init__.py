@@ -26,7 +26,8 @@ def local_path(source: str) -> Path:
     parts = urlparse(source)
     if parts.scheme in ('http', 'https'):
         return downloads.fetch(source)
-    path = Path(url2pathname(parts.path) if parts.scheme == 'file' else source)
+    place = parts.path if parts.netloc == 'localhost' else parts.netloc + parts.path  # file://FOLDER/FILE is relative
+    path = Path(url2pathname(place) if parts.scheme == 'file' else source)
     with suppress(RuntimeError):  # a file whose name begins with ~
         return path.expanduser()
     return path

@@ -29,7 +29,7 @@ class Running:
         return os.mkdir, (str(self.marker),)
 
 
-def test_any_load_of_mmengine_is_ours(tmp_path):
+def test_any_load_of_mmengine_is_ours(tmp_path, monkeypatch):
     file = tmp_path / 'file.pth'
     weights = nn.Linear(1, 1).state_dict()
     torch.save({'state_dict': weights, 'meta': {'config': 'x', 'iter': 1}}, file)
@@ -39,6 +39,8 @@ def test_any_load_of_mmengine_is_ours(tmp_path):
     assert torch.equal(model.weight, weights['weight'])
     spaced = file.rename(tmp_path / 'a file.pth')
     load_checkpoint(nn.Linear(1, 1), spaced.as_uri())  # with %20
+    monkeypatch.chdir(tmp_path.parent)
+    load_checkpoint(nn.Linear(1, 1), f'file://{tmp_path.name}/a file.pth')
 
 
 def test_a_whole_model_under_another_name_is_loaded_by_a_runner(tmp_path):
