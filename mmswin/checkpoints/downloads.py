@@ -153,13 +153,12 @@ def _download(url: str, target: Path, wanted: str) -> None:
 
 def _problem(part: Path, wanted: str) -> str | None:
     """What is wrong with a whole download, if anything; without a length and a checksum its end may be missing."""
-    from mmswin.checkpoints.untrusted import load_file, safetensors_file
+    from mmswin.checkpoints.untrusted import load_file, safetensors_file, torch_files
 
     with part.open('rb') as file:
         head = file.read(512)
     other = kind_of_other(head, part.stat().st_size)
-    known = head.startswith((b'PK\3\4', b'\x80')) or safetensors_file.recognised(head)
-    if other or not known:
+    if other or not (torch_files.recognised(head) or safetensors_file.recognised(head)):
         return f'what came {other or "is no checkpoint"}'
     if wanted:
         found = sha256(part)

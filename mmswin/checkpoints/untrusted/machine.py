@@ -23,7 +23,6 @@ MAX_INSTRUCTIONS = 2_000_000
 # What may be built: so many bytes and 16 times the file's own. Objects count more than they take.
 _FREE_BYTES = 1 << 27
 _OBJECT_BYTES = 512
-_MAX_NAME = 1000
 _MAX_LEVELS, _MAX_ENTRIES = 100, 1_000_000
 _MAPPINGS = (dict, OrderedDict, Counter)
 _SHORT = 'is damaged: its list of tensors ends too early'
@@ -108,7 +107,7 @@ class Machine(pickle._Unpickler):
 
     def readline(self) -> bytes:
         """The rest of a line, such as a name."""
-        return self.file.readline(_MAX_NAME)
+        return self.file.readline(names.MAX_NAME)
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a type or function that the file names."""

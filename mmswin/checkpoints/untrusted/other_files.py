@@ -44,9 +44,9 @@ def kind_of_other(head: bytes, size: int) -> str | None:
         return 'is a web page, not a checkpoint: the download went to an error or login page'
     if start.startswith(b'version https://git-lfs'):
         return 'is a git-lfs pointer, not the weights: run git lfs pull in the clone, or download the file itself'
-    if b'"weight_map"' in head:
-        return 'is the list of a checkpoint in several files, which are not put together here: save its weights as one file'
     if start.startswith((b'{"', b'{\n')):
+        if b'"weight_map"' in head:
+            return 'is the list of a checkpoint in several files, which are not put together here: save it as one file'
         return 'is a JSON text, not a checkpoint: perhaps the answer of a server that refused the download'
     if head.startswith((b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'7z\xbc\xaf', b'Rar!')):
         return 'is a compressed archive: unpack it and give the checkpoint inside'

@@ -25,6 +25,11 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # torch's, of files without a zip archive
 _LEGACY_VERSION = 1001
 
 
+def recognised(head: bytes) -> bool:
+    """Whether a file that begins with these bytes may be one: a zip archive, or a pickle."""
+    return head.startswith((b'PK\3\4', b'\x80'))
+
+
 def read(file: BinaryIO) -> tuple[Any, list[Tensor]]:
     """What an open file, at its beginning, holds, and the tensors in it.
 
@@ -120,7 +125,7 @@ def _stream(source: Source, head: bytes) -> tuple[Any, list[Tensor]]:
     if other:
         raise FileRefused(other)
     fault = f'is not a PyTorch checkpoint, or is damaged ({source.size} bytes): give a file that torch.save wrote'
-    need(head.startswith(b'\x80'), fault)
+    need(recognised(head), fault)
     if _MAGIC.to_bytes(10, 'little') in head[:24]:
         return _legacy(source)
     loaded = Machine(source.file, source.size, _no_storage).load()

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmswin.checkpoints import CheckpointError, load_file
-from mmswin.checkpoints.untrusted import read_file
+from mmswin.checkpoints.untrusted import read_file, safetensors_file
+from mmswin.checkpoints.untrusted.other_files import kind_of_other
 
 safetensors = pytest.importorskip('safetensors.torch')
 
@@ -22,6 +23,11 @@ def _spoilt(path, change=None, keep=None, text=None, more=b''):
     text = text or json.dumps(header).encode()
     path.write_bytes((struct.pack('<Q', len(text)) + text + content[end:] + more)[:keep])
     return path
+
+
+def test_a_tensor_of_any_name_is_no_list_of_files():
+    content = safetensors.save({'weight_map': torch.zeros(4)})
+    assert safetensors_file.recognised(content[:16]) and kind_of_other(content[:512], len(content)) is None
 
 
 def test_tensors_come_back(tmp_path):
