@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import metafile as metafiles
@@ -43,31 +44,16 @@ def render(
 def _block(table: Table, comparisons: Sequence[Comparison], links: str) -> str:
     """One table with its title and, below it, what is to be said of single rows."""
     shown = [name for name in _SHOWN if any(name in one.row.accuracy for one in comparisons)]
-    heads = [
-        'method',
-        'backbone',
-        'configuration',
-        *(ACCURACIES[name] for name in shown),
-        'params M',
-        'FLOPs G',
-        'reproduced',
-    ]
+    heads = ['method', 'backbone', 'configuration', *map(ACCURACIES.get, shown), 'params M', 'FLOPs G', 'reproduced']
     lines = [heads, ['---'] * len(heads)]
     notes: dict[str, int] = {}
     for one in comparisons:
         row = one.row
         marks = ''.join(f'<sup>{notes.setdefault(note, len(notes) + 1)}</sup>' for note in _notes(one))
-        lines.append(
-            [
-                row.method,
-                row.backbone,
-                (_link(row.config, links) if row.config else 'none') + marks,
-                *(_percentage(row.accuracy.get(name)) for name in shown),
-                _pair(row.params, one.params, 1),
-                _pair(row.flops, one.flops, 1),
-                'yes' if row.reproduced else 'no',
-            ]
-        )
+        link = (_link(row.config, links) if row.config else 'none') + marks
+        accuracy = [_percentage(row.accuracy.get(name)) for name in shown]
+        costs = [_pair(row.params, one.params), _pair(row.flops, one.flops)]
+        lines.append([row.method, row.backbone, link, *accuracy, *costs, 'yes' if row.reproduced else 'no'])
     text = [f'**{table.title}** ({table.source})', '', *map(_line, lines)]
     if notes:
         text += ['', *(f'<sup>{number}</sup> {note}.<br>' for note, number in notes.items())]
@@ -97,9 +83,9 @@ def _percentage(value: float | None) -> str:
     return '' if value is None else f'{value:.1f}' if round(value, 1) == value else f'{value:.2f}'
 
 
-def _pair(published: float | None, counted: float | None, digits: int) -> str:
+def _pair(published: float | None, counted: float | None) -> str:
     """``86 (85.6)``: published, and counted in brackets."""
-    digits += counted is not None and counted < 10**-digits
+    digits = 1 if counted is None or counted >= 0.1 else 2
     parts = ['' if published is None else f'{published:g}', '' if counted is None else f'({counted:.{digits}f})']
     return ' '.join(filter(None, parts))
 
@@ -118,12 +104,8 @@ def _others(listed: set[str | None], directory: Path, links: str) -> str:
 
 def first_sentence(path: Path) -> str:
     """The first sentence of the comment that a configuration starts with, without its full stop."""
-    comment = []
-    for line in path.read_text(encoding='utf-8').splitlines():
-        if not line.startswith('#'):
-            break
-        comment.append(line.lstrip('# '))
-    return ' '.join(comment).split('. ')[0].rstrip('.')
+    lines = takewhile(lambda line: line.startswith('#'), path.read_text(encoding='utf-8').splitlines())
+    return ' '.join(line.lstrip('# ') for line in lines).split('. ')[0].rstrip('.')
 
 
 def replace_tables(text: str, tables: str) -> str:

@@ -140,22 +140,19 @@ class _ONNXRuntime:
     def __init__(self, model: nn.Module, case: Case, threads: int) -> None:
         if case.precision != 'float32':
             raise NotImplementedError('on CPUs it computes in float32')
-        import onnxruntime
-
         from mmswin.export import onnx_file, program
+        from mmswin.inference.program_file import open_program
 
         graph = program.BackboneGraph(model)
         recorded = program.record(graph, torch.zeros(2, 3, 200, 264), graph.dynamic)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'backbone.onnx')
             onnx_file.write_onnx(recorded, graph, graph.output_names, graph.dynamic, path)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+            onnx_file.write_metadata(path, {'outputs': list(graph.output_names)})
+            self._run = open_program(str(path), threads)[1]
 
     def __call__(self, image: Tensor) -> list[Tensor]:
-        return [torch.from_numpy(value) for value in self._session.run(None, {'image': image.numpy()})]
+        return [torch.from_numpy(value) for value in self._run(image.numpy())]
 
 
 def build(name: str, case: Case, weights: Mapping[str, Tensor], threads: int, file: Path) -> Network:

@@ -4,13 +4,15 @@ import datetime
 import os
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+_QUARTILES = (25, 50, 75)
 _PACKAGES = ('mmswin', 'torch', 'triton', 'mmengine', 'onedl-mmengine', 'mmcv', 'mmcv-lite', 'onedl-mmcv', 'mmdet',
              'onedl-mmdetection', 'transformers', 'timm', 'torchvision', 'openvino', 'onnxruntime', 'nncf', 'mmsegmentation', 'numpy')  # fmt: skip
 _INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_bf16', 'avx512_vnni', 'amx_bf16', 'asimd', 'sve', 'bf16')
@@ -38,11 +40,6 @@ def machine(device: str) -> dict[str, Any]:
     return facts
 
 
-def _summary(values: Sequence[float]) -> list[float]:
-    """Quartiles of some values."""
-    return statistics.quantiles(values, n=4, method='inclusive') if len(values) > 1 else [values[0]] * 3
-
-
 def table(result: Mapping[str, Any]) -> str:
     """One case as a Markdown table, the fastest implementation first."""
     every, baseline = result['implementations'], result['baseline']
@@ -52,11 +49,12 @@ def table(result: Mapping[str, Any]) -> str:
              f'| | median | quartiles | times faster than {baseline} | peak memory | error |',
              '|---|---|---|---|---|---|']  # fmt: skip
     for name, rounds in sorted(ran.items(), key=lambda item: statistics.median(item[1])):
-        low, median, high = (f'{1e3 * value:.4g} ms' for value in _summary(rounds))
-        faster = _summary([slow / fast for slow, fast in zip(ran.get(baseline, ()), rounds)] or [float('nan')])
+        low, median, high = (f'{1e3 * value:.4g} ms' for value in np.percentile(rounds, _QUARTILES))
+        ratios = [slow / fast for slow, fast in zip(ran.get(baseline, ()), rounds)] or float('nan')
+        least, usual, most = np.percentile(ratios, _QUARTILES)
         found = every[name]
         lines.append(
-            f'| {name} | {median} | {low} to {high} | {faster[1]:.2f} ({faster[0]:.2f} to {faster[2]:.2f}) '
+            f'| {name} | {median} | {low} to {high} | {usual:.2f} ({least:.2f} to {most:.2f}) '
             f'| {(found["peak_bytes"] or 0) / 1e6:.0f} MB | {found["error"]:.1e} |'
         )
     lines += [f'\nLeft out: {name}: {one["left_out"]}.' for name, one in every.items() if 'left_out' in one]

@@ -130,7 +130,8 @@ def _classifier(cfg: Config) -> nn.Module | None:
 
 def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
     """Count a model that is on the meta device and in evaluation mode; see :func:`measure`."""
-    image = torch.empty(1, _image_channels(model), *shape, device=META)
+    first = next((layer for layer in model.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
+    image = torch.empty(1, 3 if first is None else first.in_channels, *shape, device=META)
     costs: dict[str, MultiplyAdds | None] = {}
     features, costs['backbone'] = count(model.backbone, image)
     if getattr(model, 'neck', None) is not None:
@@ -198,11 +199,6 @@ def _stages(roi_head: nn.Module, kind: str, regions: int, *more: Tensor) -> Mult
 
 def _listed(modules: nn.Module) -> list[nn.Module]:
     return list(modules) if isinstance(modules, nn.ModuleList) else [modules]
-
-
-def _image_channels(model: nn.Module) -> int:
-    first = next((layer for layer in model.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
-    return first.in_channels if first is not None else 3
 
 
 def _parts(model: nn.Module, costs: dict[str, MultiplyAdds | None]) -> list[Part]:

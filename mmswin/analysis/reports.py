@@ -13,13 +13,8 @@ from mmswin.analysis.scaling import Sweep
 
 def columns(lines: Sequence[Sequence[str]], left: int = 1) -> str:
     """Align cells into columns, the first ``left`` of them to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return '\n'.join(
-        '  '.join(
-            cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
+    form = '  '.join(f'{{:{"<" if i < left else ">"}{max(map(len, cells))}}}' for i, cells in enumerate(zip(*lines)))
+    return '\n'.join(form.format(*line).rstrip() for line in lines)
 
 
 def _number(value: float | None, form: str) -> str:
@@ -31,26 +26,16 @@ def paper_text(comparisons: Sequence[Comparison]) -> str:
     lines = [('table', 'method, backbone', 'params M', 'counted', 'diff', 'FLOPs G', 'counted', 'diff %', 'verdict')]
     for one in comparisons:
         row, relative = one.row, one.flops_difference
-        lines.append(
-            (
-                row.table,
-                row.label,
-                _number(row.params, 'g'),
-                _number(one.params, '.2f'),
-                _number(one.params_difference, '+.2f'),
-                _number(row.flops, 'g'),
-                _number(one.flops, '.1f'),
-                _number(None if relative is None else 100 * relative, '+.2f'),
-                one.verdict,
-            )
-        )
+        params = _number(row.params, 'g'), _number(one.params, '.2f'), _number(one.params_difference, '+.2f')
+        flops = _number(row.flops, 'g'), _number(one.flops, '.1f'), _number(relative and 100 * relative, '+.2f')
+        lines.append((row.table, row.label, *params, *flops, one.verdict))
     text = [columns(lines, left=2)]
-    remarks: dict[str, list[str]] = {}
+    remarks: dict[str, dict[str, None]] = {}  # to the rows' labels, each once
     for one in comparisons:
-        for remark in _remarks(one):
-            names = remarks.setdefault(remark, [])
-            if one.row.label not in names:
-                names.append(one.row.label)
+        known = [f'{name}: {reason}' for name, reason in one.row.known.items()]
+        none = [f'no configuration: {one.row.why_none}'] if one.row.why_none else []
+        for remark in (*one.problems, *known, *none):
+            remarks.setdefault(remark, {})[one.row.label] = None
     text += [
         textwrap.fill(f'{"; ".join(names)}: {remark}', 118, subsequent_indent='  ') for remark, names in remarks.items()
     ]
@@ -58,12 +43,6 @@ def paper_text(comparisons: Sequence[Comparison]) -> str:
     numbers = f'{sum(one.verdict == "ok" for one in comparisons)} rows agree, '
     numbers += f'{sum(one.verdict == "known" for one in comparisons)} are off for a known reason, {len(off)} are off'
     return '\n'.join([*text, numbers])
-
-
-def _remarks(one: Comparison) -> list[str]:
-    known = [f'{name}: {reason}' for name, reason in one.row.known.items()]
-    none = [f'no configuration: {one.row.why_none}'] if one.row.why_none else []
-    return [*one.problems, *known, *none]
 
 
 def paper_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
@@ -94,11 +73,8 @@ def complexity_text(found: Complexity) -> str:
             'layers: convolutions and linear layers. products: of two activations (attention, dynamic convolutions).',
             'padding: projections of tokens that pad a map to whole windows, which reference implementations compute and',
             "mmswin does not. elementwise: biases, norms, rectifiers, poolings, as the authors' counter has them.",
-            *(
-                ['-: runs in training alone, or is not in published figures (masks of CondInst).']
-                if any(part.cost is None for part in found.parts)
-                else []
-            ),
+            *['-: runs in training alone, or is not in published figures (masks of CondInst).']
+            * any(part.cost is None for part in found.parts),
             f"By the authors' way of counting {found.cost.published / 1e9:.1f} G; "
             f'in matrix products as computed here {found.cost.computed / 1e9:.1f} G.',
         ]

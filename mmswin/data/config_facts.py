@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -88,15 +89,12 @@ def build_dataset(dataset: Mapping[str, Any], scope: str | None) -> Any:
 
 def build_step(dataset: Mapping[str, Any], scope: str | None, name: str) -> Any:
     """The first transform of a dataset's pipeline whose type has this name; None if it has none or fails."""
-    for step in dicts_in(dataset.get('pipeline')):
-        if short_name(step.get('type')) == name:
-            try:
-                from mmengine.registry import TRANSFORMS
+    step = next((step for step in dicts_in(dataset.get('pipeline')) if short_name(step.get('type')) == name), None)
+    with suppress(Exception):  # the run says why, when it builds its pipelines
+        from mmengine.registry import TRANSFORMS
 
-                with TRANSFORMS.switch_scope_and_registry(scope) as registry:
-                    return registry.build(copy.deepcopy(dict(step)))
-            except Exception:  # the run says why, when it builds its pipelines
-                return None
+        with TRANSFORMS.switch_scope_and_registry(scope) as registry:
+            return step and registry.build(copy.deepcopy(dict(step)))
     return None
 
 

@@ -233,6 +233,4 @@ def _check_test(cfg: Config, skip_data_check: bool) -> list[str]:
 
 
 def _build_runner(cfg: Config) -> Runner:
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

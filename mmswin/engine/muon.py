@@ -64,12 +64,10 @@ class Muon(Optimizer):
         """Add a group of parameters, or two where it holds both kinds."""
         params = param_group['params']
         params = [params] if isinstance(params, Tensor) else list(params)
-        matrices = [p for p in params if p.dim() == 2 and min(p.shape) >= self.smallest_side]
-        chosen = {id(p) for p in matrices}
-        rest = [p for p in params if id(p) not in chosen]
-        for some, are_matrices in ((matrices, True), (rest, False)):
+        for matrices in (True, False):
+            some = [p for p in params if (p.dim() == 2 and min(p.shape) >= self.smallest_side) is matrices]
             if some or not params:
-                super().add_param_group({**param_group, 'params': some, 'matrices': are_matrices})
+                super().add_param_group({**param_group, 'params': some, 'matrices': matrices})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

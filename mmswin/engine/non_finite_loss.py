@@ -111,11 +111,8 @@ def image_ids(data_batch: Any) -> list[str]:
 def _samples(batch: Any) -> Iterator[Any]:
     if hasattr(batch, 'metainfo'):
         yield batch
-        return
-    if isinstance(batch, dict):
-        batch = batch['data_samples'] if 'data_samples' in batch else list(batch.values())
-    if isinstance(batch, dict):
-        batch = list(batch.values())
-    if isinstance(batch, (list, tuple)):
+    elif isinstance(batch, dict):
+        yield from _samples(batch['data_samples'] if 'data_samples' in batch else list(batch.values()))
+    elif isinstance(batch, (list, tuple)):
         for value in batch:
             yield from _samples(value)

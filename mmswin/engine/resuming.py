@@ -102,11 +102,9 @@ def forgotten(cfg: Config, checkpoint: dict[str, Any]) -> list[str]:
     Returns:
         Lines for the banner.
     """
-    notes = []
     types = {short_name(node.get('type')) for part in ('train_dataloader', 'model') for node in dicts_in(cfg.get(part))}
-    for name, what in _MEMORIES.items():
-        if name in types:
-            notes.append(f'{name} {what}: this run goes on, but not to the bit as if it had not been stopped')
+    effect = 'this run goes on, but not to the bit as if it had not been stopped'
+    notes = [f'{name} {what}: {effect}' for name, what in _MEMORIES.items() if name in types]
     counts, iteration = cfg.optim_wrapper.get('accumulative_counts', 1), checkpoint['meta']['iter']
     if iteration % counts:
         notes.append(

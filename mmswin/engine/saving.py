@@ -115,12 +115,9 @@ class Runner(ShardingRunner):
         meta = dict(meta or {})
         iteration = meta.get('iter', self.iter if by_epoch else self.iter + 1)
         meta['random_state'] = describe(self.seed, iteration)
-        if file_client_args is None and '://' not in str(out_dir) and _is_local(backend_args):
+        local = '://' not in str(out_dir) and (backend_args or {}).get('backend', 'local') == 'local'
+        if file_client_args is None and local:
             backend_args = {'backend': BACKEND}
         super().save_checkpoint(
             out_dir, filename, file_client_args, meta=meta, by_epoch=by_epoch, backend_args=backend_args, **kwargs
         )
-
-
-def _is_local(backend_args: dict[str, Any] | None) -> bool:
-    return (backend_args or {}).get('backend', 'local') == 'local'

@@ -65,9 +65,6 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
     def facts(name: str) -> Facts:
         return report.get(name, {}).get('facts') or {}
 
-    def says(name: str, word: str) -> bool:
-        return word in report.get(name, {}).get('error', '')
-
     def link(name: str, remedy: str, describe: Callable[[Facts], Result] = _version, label: str = '') -> Line:
         error = report.get(name, {'error': 'not reached'}).get('error')
         return Line(label or name, FAIL, error, remedy) if error else Line(label or name, *describe(facts(name)))
@@ -90,7 +87,8 @@ def judge(report: Report, gpus: list[Gpu], nvcc: str | None) -> list[Line]:
     )
 
     def cure(name: str, usual: str) -> str:
-        return torchvision if says(name, 'torchvision') else build if says(name, 'MMCV') else usual
+        error = report.get(name, {}).get('error', '')
+        return torchvision if 'torchvision' in error else build if 'MMCV' in error else usual
 
     mmcv = link('mmcv', build)
     if 'mmcv-lite' in installed:

@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
@@ -54,18 +56,21 @@ class Explanation:
         zoom = _SIDE / max(height, width)
         size = max(1, round(width * zoom)), max(1, round(height * zoom))
         image = cv2.resize(drawing.canvas(self.result.image)[0], size, interpolation=cv2.INTER_AREA)
-        panels = [_titled(self.title, cv2.resize(self.result.draw(), size, interpolation=cv2.INTER_AREA))]
-        for name, values in self.maps.items():
-            colours = cv2.applyColorMap((255 * cv2.resize(values, size)).astype(np.uint8), cv2.COLORMAP_TURBO)
-            mixed = cv2.addWeighted(image, 0.45, colours, 0.55, 0)
-            panels.append(_titled(name if values.any() else f'{name}: nothing', _with_bar(mixed)))
-        columns = min(3, len(panels))
-        side = tuple(max(panel.shape[axis] for panel in panels) + 6 for axis in (0, 1))
-        sheet = np.full((-(-len(panels) // columns) * side[0], columns * side[1], 3), 255, np.uint8)
-        for i, panel in enumerate(panels):
-            top, left = i // columns * side[0], i % columns * side[1]
-            sheet[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
-        return sheet
+        rows, columns = -(-(1 + len(self.maps)) // 3), min(3, 1 + len(self.maps))
+        figure = Figure((columns * (size[0] / 100 + 0.5), rows * (size[1] / 100 + 0.4)), layout='constrained')
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels:
+            panel.set_axis_off()
+        panels[0].imshow(cv2.resize(self.result.draw(), size, interpolation=cv2.INTER_AREA)[..., ::-1])
+        panels[0].set_title(self.title, loc='left', parse_math=False)
+        for panel, (name, values) in zip(panels[1:], self.maps.items()):
+            panel.imshow(image[..., ::-1])
+            colours = panel.imshow(cv2.resize(values, size), 'turbo', vmin=0, vmax=1, alpha=0.55)
+            figure.colorbar(colours, ax=panel, ticks=(0, 1))
+            panel.set_title(name if values.any() else f'{name}: nothing', loc='left', parse_math=False)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., 2::-1].copy()
 
 
 def explain(
@@ -238,20 +243,3 @@ def _fit(values: np.ndarray, padded: Sequence[int], shape: Sequence[int], size: 
     values = cv2.resize(values, (width, height))[: shape[0], : shape[1]]
     values = cv2.resize(values, (size[1], size[0])).clip(0)
     return values / values.max() if values.max() > 0 else values
-
-
-def _titled(text: str, panel: np.ndarray) -> np.ndarray:
-    strip = np.full((24, panel.shape[1], 3), 255, np.uint8)
-    name = drawing.tag(text, 15, (255, 255, 255))[:24, : strip.shape[1]]
-    strip[: name.shape[0], : name.shape[1]] = name
-    return np.concatenate([strip, panel])
-
-
-def _with_bar(panel: np.ndarray) -> np.ndarray:
-    bar = np.full((panel.shape[0], 34, 3), 255, np.uint8)
-    ramp = np.linspace(255, 0, len(bar)).astype(np.uint8)[:, None].repeat(12, 1)
-    bar[:, 4:16] = cv2.applyColorMap(ramp, cv2.COLORMAP_TURBO)
-    for text, top in (('1', 0), ('0', len(bar) - 16)):
-        name = drawing.tag(text, 12, (255, 255, 255))[: len(bar), :16]
-        bar[max(0, top) : max(0, top) + name.shape[0], 17 : 17 + name.shape[1]] = name[: len(bar) - max(0, top)]
-    return np.concatenate([panel, bar], axis=1)

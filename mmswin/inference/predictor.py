@@ -133,7 +133,8 @@ class Predictor:
     def _in_tiles(self, image: np.ndarray, batch, amp, tile, overlap, score) -> Found:
         places = tiles.windows(*image.shape[:2], tile, overlap)
         pieces = (image[top:bottom, left:right] for top, left, bottom, right in places)
-        found = self._in_batches(pieces, batch, amp)
+        batches = iter(lambda: list(itertools.islice(pieces, batch)), [])
+        found = (one for group in batches for one in self.backend(group, amp, scores=self.backend.segments))
         first = next(found)
         if isinstance(first, Scores):
             raise RunError(f'tile={tile}: a classifier takes a picture as a whole; leave it out')
@@ -141,10 +142,6 @@ class Predictor:
         if self.backend.segments:
             return tiles.label_map(*image.shape[:2], tile, overlap, found)
         return tiles.merge(places, [one[one.scores >= score] for one in found])
-
-    def _in_batches(self, pieces: Iterator[np.ndarray], batch: int, amp: str | None) -> Iterator[Any]:
-        while group := list(itertools.islice(pieces, batch)):
-            yield from self.backend(group, amp, scores=self.backend.segments)
 
     def _result(self, frame: sources.Frame, found: Found, score: float) -> Result:
         where = {'path': frame.path, 'video': frame.video, 'fps': frame.fps}

@@ -117,8 +117,7 @@ def _find(source: Any, results: str | os.PathLike | None) -> list[Item]:
     if found:
         root = os.path.commonpath([os.path.dirname(name) for name in found]) or '.'
         return [_file(name, os.path.relpath(name, root)) for name in found]
-    pattern = any(sign in path for sign in '*?[')
-    raise RunError(f'{source} matches no file' if pattern else f'{source} does not exist')
+    raise RunError(f'{source} matches no file' if glob.has_magic(path) else f'{source} does not exist')
 
 
 def _file(path: str, name: str) -> Item:
@@ -130,16 +129,13 @@ def count(items: Sequence[Item]) -> int | None:
     """How many frames there are; None for a camera, or where a video does not say."""
     total = 0
     for item in items:
-        if item.kind == 'camera':
-            return None
+        frames = 0 if item.kind == 'camera' else 1
         if item.kind == 'video':
             with _capture(item) as video:
                 frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
-            if frames <= 0:
-                return None
-            total += frames
-        else:
-            total += 1
+        if frames <= 0:
+            return None
+        total += frames
     return total
 
 
@@ -198,11 +194,8 @@ def _video(item: Item, skipped: list) -> Iterator[Frame]:
             return
         fps, promised = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
         number = 0
-        while True:
-            there, image = video.read()
-            if not there:
-                break
-            yield Frame(image, f'{item.name}/{number:06}', path, item.name, fps)
+        while (shot := video.read())[0]:
+            yield Frame(shot[1], f'{item.name}/{number:06}', path, item.name, fps)
             number += 1
         if path is None:
             skipped.append((item.name, f'the camera gave no more pictures after {number}'))

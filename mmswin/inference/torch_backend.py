@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -91,11 +92,8 @@ class TorchBackend:
         with torch.no_grad(), DefaultScope.overwrite_default_scope(self.scope):
             for group in self._groups(self.prepare(images)):
                 data = pseudo_collate(group)
-                if dtype is None:
+                with mixed_precision(self.model, dtype) if dtype else nullcontext():
                     samples = self.model.test_step(data)
-                else:
-                    with mixed_precision(self.model, dtype):
-                        samples = self.model.test_step(data)
                 found += [self._found(one, scores) for one in samples]
         return found
 
@@ -122,8 +120,7 @@ class TorchBackend:
 
     def _labels(self, sample: Any, scores: bool) -> np.ndarray:
         if not scores:
-            kind = np.uint8 if len(self.classes) <= 255 else np.uint16
-            return sample.pred_sem_seg.data[0].cpu().numpy().astype(kind)
+            return sample.pred_sem_seg.data[0].cpu().numpy().astype(np.min_scalar_type(len(self.classes)))
         values = sample.seg_logits.data.float().cpu()
         if len(values) == 1:  # a probability, which mmseg compares with a threshold
             head = self.model.decode_head

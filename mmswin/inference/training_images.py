@@ -40,11 +40,10 @@ def training_images(
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
         raise RunError(f'the config has no {split}_dataloader')
-    scope = cfg.get('default_scope') or 'mmengine'
     model = None if checkpoint is None else _pretrained(cfg, checkpoint)
     random.seed(seed)
     np.random.seed(seed)
-    with DefaultScope.overwrite_default_scope(scope):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         try:
             dataset = DATASETS.build(loader.dataset)
             dataset.full_init()
