@@ -27,7 +27,13 @@ class CentroidPointAssigner(PointAssigner):
 
 @TASK_UTILS.register_module()
 class CentroidATSSAssigner(MultiLevelATSSAssigner):
-    """ATSS whose candidates are the priors nearest to the centroid; all else goes by the box."""
+    """ATSS whose candidates are the priors nearest to the centroid; all else goes by the box.
+
+    It has neither DDOD's costs (``alpha``) nor ignored regions (``ignore_iof_thr``).
+    """
+
+    def __init__(self, topk: int, iou_calculator: dict | None = None) -> None:
+        super().__init__(topk, iou_calculator=iou_calculator or dict(type='BboxOverlaps2D'))
 
     def assign(
         self, pred_instances: InstanceData, gt_instances: InstanceData, *args: object, **kwargs: object

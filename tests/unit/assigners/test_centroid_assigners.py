@@ -63,3 +63,9 @@ def test_images_without_objects() -> None:
     nothing = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long(), centers=torch.zeros(0, 2))
     assert not CentroidATSSAssigner(topk=9).assign(InstanceData(priors=boxes_around_points()), nothing).gt_inds.any()
     assert not CentroidPointAssigner(pos_num=1).assign(InstanceData(priors=points()), nothing).gt_inds.any()
+
+
+@pytest.mark.parametrize('name', ['alpha', 'ignore_iof_thr'])
+def test_what_it_does_not_read_it_does_not_take(name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        CentroidATSSAssigner(topk=9, **{name: 0.5})

@@ -116,7 +116,7 @@ def test_names_that_a_log_would_show_are_escaped():
 @pytest.mark.parametrize('part', ['meta', 'message_hub', 'optimizer', 'param_schedulers', 'state_dict'])
 def test_states_that_are_none(tmp_path, part, value):
     kept = facts({**_run(tmp_path), part: value}, tmp_path)
-    assert part not in kept or part == 'state_dict'
+    assert (part in kept) == (part == 'state_dict' and value in (None, 3, [1]))  # numbers, which nothing obeys
 
 
 @pytest.mark.parametrize('place', ['state_dict', ''])

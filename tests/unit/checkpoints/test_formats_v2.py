@@ -1,5 +1,7 @@
 """A Swin V2 under the names of every library that has one, and what a load of it must not overlook."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -125,10 +127,9 @@ def test_offsets_of_other_windows_are_refused_until_the_config_says_them(form, w
 def test_offsets_that_are_none_are_told_or_refused(odd, weights):
     file = weights | {f'layers.0.blocks.0.attn.{name}': value for name, value in odd.items()}
     assert 'window' in dict(inspect(file, dict(SwinTransformerV2=VARIANTS)))
-    try:
+    refused = pytest.raises(CheckpointError, match='pretrained_window_sizes')
+    with refused if any(value.numel() and value.max() > 1e20 for value in odd.values()) else nullcontext():
         SwinTransformerV2(**TINY).load_state_dict(file, strict=False)
-    except CheckpointError as error:
-        assert 'pretrained_window_sizes' in str(error)
 
 
 def test_inspect_says_class_and_windows(weights):
