@@ -13,8 +13,10 @@ model = dict(
     head=dict(type='SimMIMHead', patch_size=4, loss=dict(type='PixelReconstructionLoss', criterion='L1', channel=3)),
 )
 mask = dict(type='SimMIMMaskGenerator', input_size=64, mask_patch_size=8, model_patch_size=4, mask_ratio=0.6)
-pipeline = [*_base_.train_pipeline[:-1], mask, _base_.train_pipeline[-1]]
-train_dataloader = dict(collate_fn=dict(type='default_collate'), dataset=dict(with_label=False, pipeline=pipeline))
+train_pipeline = [*_base_.train_pipeline[:-1], mask, _base_.train_pipeline[-1]]
+train_dataloader = dict(
+    collate_fn=dict(type='default_collate'), dataset=dict(with_label=False, pipeline=train_pipeline)
+)
 param_scheduler = [_base_.warm_up, dict(_base_.decay, end=epochs, T_max=epochs - _base_.warm_up['end'])]
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)
 default_hooks = dict(checkpoint=dict(interval=20, save_best=None, rule=None))

@@ -138,7 +138,13 @@ def _hint_of_classes(part: CheckedDataset) -> str:
 def _check_num_classes(part: CheckedDataset, classes: Sequence[str]) -> None:
     if not classes or getattr(part.built, 'return_classes', False):
         return  # a model that is told the names
-    heads = model_num_classes(part.cfg.get('model') or {}, NOT_SEGMENTING if part.format == 'maps' else NOT_LABELLING)
+    model = part.cfg.get('model') or {}
+    heads = model_num_classes(model, NOT_SEGMENTING if part.format == 'maps' else NOT_LABELLING)
+    place = 'model.data_preprocessor' if model.get('data_preprocessor') else 'data_preprocessor'
+    preprocessor = model.get('data_preprocessor') or part.cfg.get('data_preprocessor') or {}
+    spreads = preprocessor.get('to_onehot') or (model.get('train_cfg') or {}).get('augments')
+    if part.format == 'classes' and spreads and isinstance(preprocessor.get('num_classes'), int):
+        heads[f'{place}.num_classes'] = preprocessor['num_classes']  # it makes a row of them of each label
     # An auxiliary head with one or two outputs sees edges (STDC), not classes.
     wrong = {
         path: number
@@ -148,9 +154,11 @@ def _check_num_classes(part: CheckedDataset, classes: Sequence[str]) -> None:
     if wrong:
         options = ' '.join(f'{path}={len(classes)}' for path in wrong)
         names = part.option('metainfo.classes', '"(...)"')
+        remedy = f'name the classes in metainfo of every data set: {names}'
+        if part.format == 'classes' and not part.built.ann_file:
+            remedy = f'take away the folders in {part.built.img_prefix!r} that are no classes'
         part.error(
             f'{part.where} has {len(classes)} classes ({listing(classes)}), and the model expects another number: '
             + listing(f'{path}={number}' for path, number in wrong.items())
-            + f'. If the classes are right, set the heads: --cfg-options {options}; if the heads are right, name the '
-            f'classes in metainfo of every data set: {names}'
+            + f'. If the classes are right, set the heads: --cfg-options {options}; if the heads are right, {remedy}'
         )

@@ -1,13 +1,15 @@
 """Faults of data sets of mmpretrain that give each picture one class: folders that bear classes' names, or a list."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mmswin.data.checked_dataset import CheckedDataset
 from mmswin.data.config_facts import build_dataset, leaf_datasets
-from mmswin.data.pictures import folder_entries, listing, missing_files
+from mmswin.data.pictures import PICTURES, files_below, folder_entries, listing, missing_files
 
 
 def check(part: CheckedDataset) -> list[str]:
@@ -39,6 +41,9 @@ def check(part: CheckedDataset) -> list[str]:
     classes = list(names or map(str, range(max(labels, default=-1) + 1))) if built.with_label else []
     if built.with_label and not built.ann_file:
         _check_empty(part, labels)
+        _check_order(part, classes)
+    if not built.ann_file:
+        _check_endings(part)
     _check_indices(part, labels)
     paths = [record['img_path'] for record in part.taken(records)]
     part.look_at(paths, missing_files(paths) if built.ann_file else (), source)
@@ -120,6 +125,31 @@ def _check_empty(part: CheckedDataset, labels: Sequence[int]) -> None:
         part.warning(
             f'{len(empty)} of {len(folders)} classes in {built.img_prefix!r} have no picture: {listing(empty)}{hidden}; files '
             f'that count end with {listing(sorted(built.extensions))}'
+        )
+
+
+def _check_order(part: CheckedDataset, classes: Sequence[str]) -> None:
+    """Names that are those of the folders in another order, and would be laid over the wrong ones."""
+    folders = _folders(part.built.img_prefix)
+    if list(classes) != folders and sorted(classes) == folders:
+        part.error(
+            f'{part.where}.metainfo.classes has the names of the folders in {part.built.img_prefix!r} in another order '
+            f'({listing(classes)}): the first name would be given to the folder {folders[0]!r}, as folders are numbered in '
+            'the order of the alphabet. Leave metainfo out, or name the classes in that order'
+        )
+
+
+def _check_endings(part: CheckedDataset) -> None:
+    """Pictures that the data set passes over for how their names end."""
+    root, built = part.built.img_prefix, part.built
+    endings = [Path(name).suffix.lower() for name in files_below(root) if not built.is_valid_file(name)]
+    passed = Counter(ending for ending in endings if ending in PICTURES)
+    if passed:
+        told = listing(f'{number} of {ending}' for ending, number in sorted(passed.items()))
+        more = part.option('extensions', f'"{(*sorted(built.extensions), *sorted(passed))}"'.replace("'", ''))
+        part.warning(
+            f'{passed.total()} pictures in {root!r} are passed over, as their names end otherwise ({told}) than with '
+            f'{listing(sorted(built.extensions))}. To take them, too: {more}'
         )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 # Those that training data come in. Pillow guesses by content and would start a program for some others.
 FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000')
 _EXIF_ORIENTATION = 0x0112
+# How names of pictures end.
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.jp2')
 # Of a file that none of these formats is.
 NO_IMAGE = 'not an image'
 # Those that OpenCV loads; Pillow on its own refuses a satellite's picture of 179 million.

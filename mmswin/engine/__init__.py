@@ -2,6 +2,7 @@
 
 from mmswin.engine.banner import RunBannerHook
 from mmswin.engine.checkpoint_hook import CheckpointHook
+from mmswin.engine.class_pictures import ClassPicturesHook
 from mmswin.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from mmswin.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmswin.engine.muon import Muon
@@ -12,6 +13,7 @@ from mmswin.engine.stopping import StopOnSignalHook, TrainingStopped
 __all__ = [
     'BFloat16OptimWrapper',
     'CheckpointHook',
+    'ClassPicturesHook',
     'EpochBasedTrainLoop',
     'IterBasedTrainLoop',
     'LayerDecayOptimWrapperConstructor',

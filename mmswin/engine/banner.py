@@ -1,11 +1,13 @@
 """A few lines at the start of training: what will train on what, and what about it may surprise."""
 
+from itertools import chain
 from typing import Any
 
 import mmengine
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.optim.scheduler.param_scheduler import INF
 from mmengine.runner import Runner
 from torch import nn
 
@@ -44,7 +46,7 @@ class RunBannerHook(Hook):
             ('precision', self.precision or f'that of {type(runner.optim_wrapper).__name__}'),
             ('norm', _norm_row(runner)),
             ('pretrained', _pretrained_row(runner, warnings)),
-            ('schedule', _schedule_row(runner)),
+            ('schedule', _schedule_row(runner, warnings)),
             ('results', runner.work_dir),
         ]
         versions = f'mmswin {mmswin.__version__}, mmengine {mmengine.__version__}, torch {torch.__version__}'
@@ -169,9 +171,19 @@ def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
     return f'{named[0]} (this backbone does not report what it loaded)'
 
 
-def _schedule_row(runner: Runner) -> str:
+def _schedule_row(runner: Runner, warnings: list[str]) -> str:
     by_epoch = runner.train_loop._max_epochs > 1 or hasattr(runner.train_loop, 'run_epoch')
     length = f'{runner.max_iters} iterations' + (f' in {runner.max_epochs} epochs' if by_epoch else '')
     if runner.iter > 0:
         length += f', resumed after iteration {runner.iter}'
+    given = runner.param_schedulers
+    for scheduler in chain.from_iterable(given.values()) if isinstance(given, dict) else given or ():
+        end, last, unit = scheduler.end, runner.max_iters, 'iteration'
+        if scheduler.by_epoch:
+            last, unit = runner.max_epochs, 'epoch'
+        if last < end < INF:
+            warnings.append(
+                f'{type(scheduler).__name__} of param_scheduler goes on to {unit} {end}, and the run ends with {unit} {last}: '
+                'what it sets stays where it is then. For a shorter run set its end (and T_max), too.'
+            )
     return length

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import MMLogger
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmswin import shipped
@@ -194,13 +195,21 @@ def replace_sync_norm(cfg: Config) -> int:
 def quiet() -> Iterator[None]:
     """Log errors alone: the Runner will say the rest again where it belongs, into the log file of the run."""
     previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    _disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        logging.disable(previous)
+        _disable(previous)
+
+
+def _disable(level: int) -> None:
+    logging.disable(level)
+    current = MMLogger.get_current_instance()
+    current.setLevel(
+        current.level
+    )  # mmengine's loggers keep what they may pass, and the first line does not reach them
 
 
 def add_hooks(cfg: Config, *hook_types: str) -> None:

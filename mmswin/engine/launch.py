@@ -138,7 +138,7 @@ def _check_training(cfg: Config, overwrite: bool, skip_data_check: bool, skip_pr
         strategies.check_model(cfg, model)
         if checkpoint is not None:
             match = preflight.check_weights(model, checkpoint, source, 'resume' if cfg.get('resume') else 'load')
-            notes.append(f'{source}: {match.summary()}')
+            notes.append(f'{source}: {match.outcome()}')
         splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
         return notes + _check_parts(cfg, model, splits, skip_data_check, checkpoint if cfg.get('resume') else None)
 
@@ -229,7 +229,7 @@ def _check_test(cfg: Config, skip_data_check: bool) -> list[str]:
         dry_build.check_work_dir(cfg.work_dir)
         model = preflight.build_model(cfg)
         match = preflight.check_weights(model, loaded, cfg.load_from, 'test')
-        return [f'{cfg.load_from}: {match.summary()}', *_check_parts(cfg, model, ('test',), skip_data_check)]
+        return [f'{cfg.load_from}: {match.outcome()}', *_check_parts(cfg, model, ('test',), skip_data_check)]
 
 
 def _build_runner(cfg: Config) -> Runner:

@@ -61,6 +61,10 @@ class Match:
                 parts.append(f'{len(tensors)} {what} ({", ".join(listed)})')
         return ', '.join(parts)
 
+    def outcome(self) -> str:
+        """The summary, of weights that are taken all the same."""
+        return self.summary() + '; what is missing stays random' * bool(self.missing)
+
 
 def _by_module(names: list[str]) -> list[str]:
     """Tensor names with those of one module in one entry: ``head.fc.weight/bias``."""

@@ -53,7 +53,8 @@ def show_into(cfg: Config, show_dir: str) -> None:
         )
     target = str(Path(show_dir).absolute())
     if cfg.get('default_scope') == 'mmpretrain':
-        hook.update(enable=True, interval=1, out_dir=target)
+        own = {name: value for name, value in hook.items() if name not in ('type', 'enable', 'interval', 'out_dir')}
+        cfg.default_hooks.visualization = dict(type='mmswin.ClassPicturesHook', **{**own, 'out_dir': target})
         return
     hook.draw = True
     if cfg.get('default_scope') == 'mmseg':

@@ -15,10 +15,9 @@ import cv2
 import mmcv
 import numpy as np
 
-from mmswin.data.pictures import NO_IMAGE, files_below, look
+from mmswin.data.pictures import NO_IMAGE, PICTURES, files_below, look
 from mmswin.errors import RunError
 
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm', '.jp2')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv')
 # A video whose header promises more frames than this part of them is said to be broken; headers are seldom exact.
 _WHOLE = 0.9

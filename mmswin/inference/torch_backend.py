@@ -67,7 +67,7 @@ class TorchBackend:
         model = preflight.build_model(cfg)
         match = preflight.check_weights(model, loaded, str(checkpoint), 'test')
         if match.missing:
-            say(f'{checkpoint}: {match.summary()}; what is missing stays random', sys.stderr)
+            say(f'{checkpoint}: {match.outcome()}', sys.stderr)
         device = device or get_device()
         try:
             model = revert_sync_batchnorm(model).to(device).eval()

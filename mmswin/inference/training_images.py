@@ -1,6 +1,7 @@
 """Pictures of a data set as training gets them, with their truth, so that wrong labels are seen before a run."""
 
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.data.config_facts import model_num_classes
 from mmswin.engine import preflight
-from mmswin.errors import RunError, plain_message
+from mmswin.errors import RunError, plain_message, say
 from mmswin.inference import drawing
 from mmswin.inference.results import Instances, Mask, Result
 
@@ -74,7 +75,9 @@ def training_images(
 
 def _pretrained(cfg: Config, checkpoint: str) -> nn.Module:
     model = preflight.build_model(cfg)
-    preflight.check_weights(model, load_from_mmswin(checkpoint), checkpoint, 'test')
+    match = preflight.check_weights(model, load_from_mmswin(checkpoint), checkpoint, 'test')
+    if match.missing:
+        say(f'{checkpoint}: {match.outcome()}', sys.stderr)
     return model.eval()
 
 

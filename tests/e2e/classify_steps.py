@@ -170,6 +170,10 @@ def faults(directory: Path) -> dict[str, Any]:
     listed = ('+train_dataloader.dataset.ann_file=list.txt', 'train_dataloader.dataset.data_prefix=')
     found['list'] = check(root[0], *listed)
     found['heads'] = check('model.head.num_classes=4')
+    found['rows of labels'] = check('model.data_preprocessor.num_classes=4')
+    found['order'] = check('+train_dataloader.dataset.metainfo.classes=("square", "bar", "cross")')
+    (broken / 'train' / 'cross' / '0.png').rename(broken / 'train' / 'cross' / '0.WEBP')
+    found['endings'] = check(*root)
     train = ('train', 'config.py', '--work-dir', 'not_begun', '--cfg-options')
     found['top 5'] = call(*train, 'val_evaluator.topk=(1,5)')
     cifar = ('train_dataloader.dataset.type=CIFAR100', '+train_dataloader.dataset.split=train')
@@ -206,7 +210,7 @@ def main() -> None:
         'train': lambda: call('train', *run, 'whole'),
         'stopped': lambda: call('train', *run, 'parts', '--cfg-options', 'train_cfg.max_epochs=1'),
         'resumed': lambda: call('train', *run, 'parts', '--resume'),
-        'test': lambda: call('test', *trained),
+        'test': lambda: call('test', *trained, '--show-dir', 'shown'),
         'predict': lambda: call('predict', *trained, 'data/test', '--out', 'found', '--save-json'),
         'export': lambda: call('export', *trained, 'classifier.onnx', '--images', 'data/test'),
         'predict by program': lambda: call(

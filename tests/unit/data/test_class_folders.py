@@ -99,6 +99,32 @@ def test_a_class_without_pictures(root: Path) -> None:
     assert level == 'warning' and '1 of 2' in message and 'cat' in message
 
 
+def test_names_in_another_order_than_the_folders(root: Path) -> None:
+    built = Folders(root / 'train')
+    part = part_of({}, built)
+    built.load_data_list = lambda: [{'img_path': str(root / 'train/cat/0.png'), 'gt_label': 0}]
+    for names, wrong in ((('dog', 'cat'), 1), (('cat', 'dog'), 0), (('Katze', 'Hund'), 0)):
+        part.report.findings.clear()
+        built.CLASSES = names
+        class_folders.check(part)
+        found = [finding for finding in part.report.findings if 'another order' in finding.message]
+        assert [finding.level for finding in found] == ['error'] * wrong
+
+
+def test_pictures_whose_names_end_otherwise(root: Path) -> None:
+    for name in ('2.webp', '3.WebP', '4.gif', 'notes.txt', '.5.webp'):
+        (root / 'train' / 'cat' / name).write_bytes(b'')
+    part = part_of({}, Folders(root / 'train'))
+    part.built.load_data_list = lambda: [
+        {'img_path': str(root / f'train/{name}/0.png'), 'gt_label': i} for i, name in enumerate(('cat', 'dog'))
+    ]
+    part.built.CLASSES = ('cat', 'dog')
+    class_folders.check(part)
+    (found,) = part.report.findings
+    assert found.level == 'warning' and '2 of .webp' in found.message and '1 of .gif' in found.message
+    assert '+x.dataset.extensions="(.jpg, .png, .gif, .webp)"' in found.message
+
+
 def test_no_folders(root: Path) -> None:
     ((level, message),) = faults(root, 'train/cat')
     assert level == 'error' and '0.png' in message and 'ann_file' in message

@@ -5,7 +5,9 @@ pretrained weights that were not loaded.
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.optim import ConstantLR, MultiStepLR
 from torch import nn
 
 from mmswin.engine import RunBannerHook
@@ -48,6 +50,7 @@ def runner():
         work_dir='w',
         train_dataloader=SimpleNamespace(dataset=Data(range(80)), batch_size=2),
         train_loop=SimpleNamespace(_max_epochs=3),
+        param_schedulers=None,
         optim_wrapper=SimpleNamespace(_accumulative_counts=1),
         warnings=warnings,
         log=log,
@@ -135,3 +138,21 @@ def test_resumed_run(runner):
     text = banner(runner)
     assert 'resumed after iteration 40' in text
     assert "the weights are the checkpoint's" in text
+
+
+@pytest.mark.parametrize(
+    ('by_epoch', 'end', 'warned'),
+    [(True, 3, ''), (True, 12, 'epoch 12'), (False, 120, ''), (False, 160, 'iteration 160')],
+)
+@pytest.mark.parametrize('several', [False, True])
+def test_a_schedule_that_is_longer_than_the_run(runner, by_epoch, end, warned, several):
+    runner.cfg.auto_scale_lr = None
+    parameter = nn.Parameter(torch.zeros(1))
+    made = [
+        MultiStepLR(torch.optim.SGD([parameter], 0.1), milestones=[2], by_epoch=by_epoch, end=end),
+        ConstantLR(torch.optim.SGD([parameter], 0.1)),  # without an end
+    ]
+    runner.param_schedulers = {'backbone': made[:1], 'head': made[1:]} if several else made
+    banner(runner)
+    assert len(runner.warnings) == bool(warned)
+    assert all('MultiStepLR' in text and warned in text for text in runner.warnings)

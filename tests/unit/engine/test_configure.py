@@ -1,7 +1,10 @@
 """From config file and command line to the Runner's config: work dir, randomness, hooks, loops, processes."""
 
+import logging
+
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from mmswin.engine import configure
 from mmswin.errors import RunError
@@ -148,3 +151,18 @@ def test_a_config_that_cannot_be_read_is_one_line(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
     with pytest.raises(RunError, match=said):
         configure.load_config(str(tmp_path / name), None, None)
+
+
+def test_quiet_is_heard_by_loggers_that_have_spoken():
+    heard, logger, handler = [], MMLogger.get_current_instance(), logging.Handler()
+    handler.emit = heard.append
+    logger.addHandler(handler)
+    try:
+        logger.info('before')
+        with configure.quiet():
+            logger.info('within')
+            logger.error('error')
+        logger.info('after')
+    finally:
+        logger.removeHandler(handler)
+    assert [record.getMessage() for record in heard] == ['before', 'error', 'after']

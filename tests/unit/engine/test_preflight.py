@@ -48,6 +48,7 @@ def test_missing_mismatched_and_unexpected_are_told_apart():
         '5 of 8 tensors of the model match, 1 missing (backbone.0.weight), 2 of another shape, which keep their random initialisation '
         '(head.weight/bias), 1 in the file only (neck.weight)'
     )
+    assert match.outcome() == match.summary() + '; what is missing stays random'
 
 
 def test_arrays_in_place_of_tensors_are_no_match():

@@ -167,9 +167,10 @@ def test_pictures_go_where_they_were_asked_for(monkeypatch, tmp_path):
     show_into(cfg, 'shown')
     assert cfg.default_hooks.visualization.interval == 1
     assert cfg.visualizer.save_dir == str(tmp_path / 'shown')
-    cfg = Config({'default_scope': 'mmpretrain', 'default_hooks': {'visualization': {'type': 'VisualizationHook'}}})
+    hook = {'type': 'VisualizationHook', 'enable': False, 'draw_gt': False}
+    cfg = Config({'default_scope': 'mmpretrain', 'default_hooks': {'visualization': hook}})
     show_into(cfg, 'shown')
-    expected = {'type': 'VisualizationHook', 'enable': True, 'interval': 1, 'out_dir': str(tmp_path / 'shown')}
+    expected = {'type': 'mmswin.ClassPicturesHook', 'draw_gt': False, 'out_dir': str(tmp_path / 'shown')}
     assert cfg.default_hooks.visualization == expected
     with pytest.raises(RunError, match='default_hooks.visualization'):
         show_into(Config({'default_scope': 'mmdet'}), 'shown')
