@@ -87,9 +87,7 @@ def checkpointing(value: object, stages: int) -> tuple[bool | str, ...]:
         ValueError: Anything else than a bool, 'selective', or a list of these, one for each stage.
     """
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * stages
-    if len(values) != stages or not all(
-        v == SELECTIVE or isinstance(v, (bool, Integral)) and v in (0, 1) for v in values
-    ):
+    if len(values) != stages or not all(v == SELECTIVE or isinstance(v, Integral) and v in (0, 1) for v in values):
         raise ArgumentError(
             f"with_cp={value!r} must be True, False, 'selective', or a list of one for each of the {stages} stages"
         )
@@ -324,11 +322,8 @@ def _merge_pretrained(pretrained: str | None, init_cfg: dict | list[dict] | None
         raise TypeError(f'pretrained={pretrained!r} must be a path or URL')
     if init_cfg:
         raise ArgumentError(f'give either pretrained={pretrained!r} or init_cfg={init_cfg!r}, not both')
-    warnings.warn(
-        "'pretrained' is the old spelling of init_cfg=dict(type='Pretrained', checkpoint=...)",
-        DeprecationWarning,
-        stacklevel=3,
-    )
+    message = "'pretrained' is the old spelling of init_cfg=dict(type='Pretrained', checkpoint=...)"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
     return dict(type='Pretrained', checkpoint=pretrained)
 
 

@@ -15,11 +15,8 @@ from mmswin.ops.windows import is_recording
 def pad_to_multiple(x: Tensor, rows: int, columns: int) -> Tensor:
     """Append zeros at the bottom and right of the last two axes up to multiples of ``rows`` and ``columns``."""
     # Not -side % rows: OpenVINO has no remainder of symbols, and that of ONNX may have another sign.
-    bottom = (x.shape[-2] + rows - 1) // rows * rows - x.shape[-2]
-    right = (x.shape[-1] + columns - 1) // columns * columns - x.shape[-1]
-    if not is_recording() and not bottom and not right:
-        return x
-    return F.pad(x, (0, right, 0, bottom))
+    bottom, right = ((side + step - 1) // step * step - side for side, step in zip(x.shape[-2:], (rows, columns)))
+    return F.pad(x, (0, right, 0, bottom)) if is_recording() or bottom or right else x
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -81,11 +78,8 @@ class Backbone(BaseModule):
 
     load_report: LoadReport | None = None
 
-    def _frozen_modules(self) -> list[nn.Module]:
-        raise NotImplementedError
-
-    def _frozen_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the backbone itself that are frozen."""
+    def _frozen(self) -> list[nn.Module | nn.Parameter]:
+        """Modules, and parameters of the backbone itself, that are frozen."""
         raise NotImplementedError
 
     def _init_own(self) -> None:
@@ -97,16 +91,17 @@ class Backbone(BaseModule):
         return replace_part(self, state_dict, prefix, loading.fit)
 
     def _freeze(self) -> None:
-        for module in self._frozen_modules():
-            module.eval().requires_grad_(False)
-        for parameter in self._frozen_parameters():
-            parameter.requires_grad_(False)
+        for part in self._frozen():
+            part.requires_grad_(False)
+            if isinstance(part, nn.Module):
+                part.eval()
 
     def train(self, mode: bool = True) -> 'Backbone':
         """Set training mode, frozen parts staying in evaluation mode; returns self."""
         super().train(mode)
-        for module in self._frozen_modules():
-            module.eval()
+        for part in self._frozen():
+            if isinstance(part, nn.Module):
+                part.eval()
         return self
 
     def init_weights(self) -> None:

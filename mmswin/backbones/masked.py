@@ -48,9 +48,9 @@ class Masked(SwinTransformer):
         super()._init_own()
         trunc_normal_(self.mask_token, std=0.02)
 
-    def _frozen_parameters(self) -> list[nn.Parameter]:
+    def _frozen(self) -> list[nn.Module | nn.Parameter]:
         token = [self.mask_token] if self.frozen_stages >= 0 and hasattr(self, 'mask_token') else []
-        return super()._frozen_parameters() + token
+        return super()._frozen() + token
 
 
 @MODELS.register_module()

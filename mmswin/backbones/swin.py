@@ -318,11 +318,9 @@ class SwinTransformer(Backbone):
             if parameter is not None:
                 trunc_normal_(parameter, std=0.02)
 
-    def _frozen_modules(self) -> list[nn.Module]:
+    def _frozen(self) -> list[nn.Module | nn.Parameter]:
         if self.frozen_stages < 0:
             return []
-        frozen = [self.patch_embed, self.pos_drop, *self.layers[: self.frozen_stages]]
-        return frozen + [getattr(self, f'norm{i}') for i in self.out_indices if i < self.frozen_stages]
-
-    def _frozen_parameters(self) -> list[nn.Parameter]:
-        return [] if self.frozen_stages < 0 or self.absolute_pos_embed is None else [self.absolute_pos_embed]
+        norms = [getattr(self, f'norm{i}') for i in self.out_indices if i < self.frozen_stages]
+        position = [] if self.absolute_pos_embed is None else [self.absolute_pos_embed]
+        return [self.patch_embed, *position, self.pos_drop, *self.layers[: self.frozen_stages], *norms]

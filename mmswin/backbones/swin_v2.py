@@ -55,9 +55,7 @@ class WindowAttentionV2(WindowAttention):
 
     def mix_parameters(self) -> tuple[Tensor | None, ...]:
         """What :meth:`mix` takes besides q, k and v: their bias, the factor on cosines, the table of the position bias."""
-        bias = None
-        if self.q_bias is not None:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        bias = None if self.q_bias is None else torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         factor = self.logit_scale.clamp(max=math.log(LARGEST_FACTOR)).exp()
         offsets = log_spaced_offsets(self.window, self.pretrained_window, self.logit_scale)
         return bias, factor, self.cpb_mlp(offsets)
@@ -138,12 +136,11 @@ class SwinTransformerV2(SwinTransformer):
         fixed = ('qk_scale', 'use_rel_pos_bias', 'use_content_term')
         arguments.refuse(swin, fixed, 'is no argument of SwinTransformerV2, whose scores are cosines with a bias')
         super().__init__(window_size=window_size, **swin)
-        if pretrained_window_sizes is None:
-            return
-        windows = arguments.stage_windows('pretrained_window_sizes', pretrained_window_sizes, len(self.depths))
-        for layer, window in zip(self.layers, windows):
-            for block in layer.blocks:
-                block.attn.pretrained_window = window
+        if pretrained_window_sizes is not None:
+            windows = arguments.stage_windows('pretrained_window_sizes', pretrained_window_sizes, len(self.depths))
+            for layer, window in zip(self.layers, windows):
+                for block in layer.blocks:
+                    block.attn.pretrained_window = window
 
     def _init_own(self) -> None:
         super()._init_own()

@@ -4,6 +4,7 @@ The ResNet is that of BiT (Kolesnikov et al., arXiv 1912.11370) with norms behin
 norms, padding as TensorFlow's "SAME". It has no fourth stage, and nine blocks in the third. Parameters bear timm's names.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -55,19 +56,6 @@ class Stem(nn.Module):
         return F.max_pool2d(pad_same(x, 3, 2, -float('inf')), 3, 2)
 
 
-class Downsample(nn.Module):
-    """The shortcut where width or stride change."""
-
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv = StdConv2d(in_channels, width, 1, stride)
-        self.norm = nn.GroupNorm(GROUPS, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """To the shape that the block gives."""
-        return self.norm(self.conv(x))
-
-
 class Bottleneck(nn.Module):
     """1x1, 3x3 (with the stride) and 1x1 convolution, each normalised, beside the shortcut."""
 
@@ -77,7 +65,10 @@ class Bottleneck(nn.Module):
         self.conv1, self.norm1 = StdConv2d(in_channels, inner, 1), nn.GroupNorm(GROUPS, inner)
         self.conv2, self.norm2 = StdConv2d(inner, inner, 3, stride), nn.GroupNorm(GROUPS, inner)
         self.conv3, self.norm3 = StdConv2d(inner, width, 1), nn.GroupNorm(GROUPS, width)
-        self.downsample = Downsample(in_channels, width, stride) if in_channels != width else nn.Identity()
+        self.downsample = nn.Identity()
+        if in_channels != width:  # the shortcut where width or stride change
+            shortcut = OrderedDict(conv=StdConv2d(in_channels, width, 1, stride), norm=nn.GroupNorm(GROUPS, width))
+            self.downsample = nn.Sequential(shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x in x H x W`` to ``B x width x ceil(H / stride) x ceil(W / stride)``."""
@@ -86,18 +77,12 @@ class Bottleneck(nn.Module):
         return F.relu(self.norm3(self.conv3(y)) + self.downsample(x))
 
 
-class Stage(nn.Module):
+class Stage(nn.Sequential):
     """Blocks of one width, the first of them with the stride."""
 
     def __init__(self, in_channels: int, width: int, depth: int, stride: int) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(
-            *(Bottleneck(width if i else in_channels, width, 1 if i else stride) for i in range(depth))
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As a block."""
-        return self.blocks(x)
+        blocks = (Bottleneck(width if i else in_channels, width, 1 if i else stride) for i in range(depth))
+        super().__init__(OrderedDict(blocks=nn.Sequential(*blocks)))
 
 
 class ResNetV2(nn.Module):

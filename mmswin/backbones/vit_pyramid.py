@@ -293,13 +293,10 @@ class ViTPyramid(Backbone):
             if isinstance(module, Upsample):
                 module.init_bilinear()
 
-    def _frozen_modules(self) -> list[nn.Module]:
+    def _frozen(self) -> list[nn.Module | nn.Parameter]:
         if self.frozen_stages < 0:
             return []
-        return [self.patch_embed, self.pos_drop, *self.blocks[: self.frozen_stages]]
-
-    def _frozen_parameters(self) -> list[nn.Parameter]:
-        return [] if self.frozen_stages < 0 else [self.pos_embed, self.cls_token]
+        return [self.patch_embed, self.pos_embed, self.cls_token, self.pos_drop, *self.blocks[: self.frozen_stages]]
 
     def _translate(self, state_dict: dict, prefix: str) -> LoadReport | None:
         return replace_part(self, state_dict, prefix, vit.fit)

@@ -166,12 +166,9 @@ def join_bias(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
 
 
 def _fits(form: Format, prefix: str, known: set[str]) -> bool:
-    if prefix and not prefix.endswith('.'):
-        return False
-    groups = [form.attention, form.needs] if form.needs else [form.attention]
-    return all(any(prefix + name in known for name in group) for group in groups) and not (
-        form.lacks and prefix + form.lacks in known
-    )
+    groups = filter(None, (form.attention, form.needs))
+    there = all(any(prefix + name in known for name in group) for group in groups)
+    return there and prefix[-1:] in ('', '.') and not (form.lacks and prefix + form.lacks in known)
 
 
 def locate(names: Iterable[str], formats: Sequence[Format] = FORMATS) -> tuple[Format, str] | None:
@@ -196,10 +193,7 @@ def _to_ours(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
         tensors = fuse_qkv(tensors)
     second = network_of(tensors) == V2
     if form.channel_major:
-        tensors = {
-            name: channel_major_to_blocks(tensor) if _is_merged(name, second) else tensor
-            for name, tensor in tensors.items()
-        }
+        tensors = {name: channel_major_to_blocks(t) if _is_merged(name, second) else t for name, t in tensors.items()}
     return part_bias(tensors) if second else tensors
 
 
@@ -315,14 +309,11 @@ def windows_of(translation: Translation) -> dict[str, tuple[tuple[int, int] | No
 
 def to_format(tensors: Mapping[str, Tensor], form: Format) -> dict[str, Tensor]:
     """A backbone's tensors with the authors' names under those of another format, in its orders and shapes."""
-    ordered = {}
-    second = network_of(tensors) == V2
-    for name, tensor in tensors.items():
-        if form.channel_major and _is_merged(name, second):
-            tensor = blocks_to_channel_major(tensor)
-        elif form.flat_positions and name == 'absolute_pos_embed':
-            tensor = resize.flat(tensor)
-        ordered[name] = tensor
+    ordered, second = dict(tensors), network_of(tensors) == V2
+    if form.channel_major:
+        ordered = {name: blocks_to_channel_major(t) if _is_merged(name, second) else t for name, t in tensors.items()}
+    if form.flat_positions and 'absolute_pos_embed' in ordered:
+        ordered['absolute_pos_embed'] = resize.flat(ordered['absolute_pos_embed'])
     backward = reverse(form.templates)
     ordered = split_qkv(ordered) if form.separate_qkv else ordered
     return {rename(name, backward): tensor for name, tensor in join_bias(ordered, form).items()}
@@ -336,12 +327,8 @@ def unknown(names: Iterable[str], wanted: str) -> str:
     names = [printable(name, 200) for name in names]
     if not names:
         return 'is empty: there is no tensor in it'
-    swin = locate(names)
-    others = (
-        network
-        for network, fragments in OTHER_NETWORKS
-        if all(any(fragment in name for name in names) for fragment in fragments)
-    )
+    swin, text = locate(names), '\n'.join(names)  # which no name or fragment holds
+    others = (network for network, fragments in OTHER_NETWORKS if all(fragment in text for fragment in fragments))
     network = f'a Swin ({swin[0].name} format)' if swin else next(others, None)
     if network:
         return f'the weights are {network}, not a {wanted} of a known format'
@@ -349,7 +336,7 @@ def unknown(names: Iterable[str], wanted: str) -> str:
     if all(part in HEADS for part in parts):
         shown = ', '.join(parts[:4]) + (', ...' if len(parts) > 4 else '')
         return f'the weights are the parts beside a backbone ({shown}) without the backbone itself'
-    if any('flat_param' in name for name in names):
+    if 'flat_param' in text:
         return (
             'the weights are flattened shards of FSDP; gather them before saving: FSDP.state_dict_type(model, '
             'StateDictType.FULL_STATE_DICT)'

@@ -48,13 +48,10 @@ def _is_text(value: Any) -> bool:
 
 
 _META: dict[str, Callable[[Any], bool]] = {
-    'epoch': _is_count,
-    'iter': _is_count,
+    **dict.fromkeys(('epoch', 'iter'), _is_count),
     'seed': lambda value: value is None or _is_count(value),
     'random_state': _is_numbers,
-    'experiment_name': _is_text,
-    'exp_name': _is_text,
-    'time': _is_text,
+    **dict.fromkeys(('experiment_name', 'exp_name', 'time'), _is_text),
     'dataset_meta': lambda value: isinstance(value, Mapping) and _is_plain(value),
     **dict.fromkeys(
         ('CLASSES', 'PALETTE', 'classes', 'palette'),
@@ -63,8 +60,7 @@ _META: dict[str, Callable[[Any], bool]] = {
 }
 _RUNTIME: dict[str, Callable[[Any], bool]] = {
     **_META,
-    **dict.fromkeys(('loop_stage', 'task_name'), _is_text),
-    'last_ckpt': _is_text,
+    **dict.fromkeys(('loop_stage', 'task_name', 'last_ckpt'), _is_text),
     'keep_ckpt_ids': lambda value: type(value) is list and all(map(_is_count, value)),
     **dict.fromkeys(('images_per_iteration', 'iterations_per_epoch', 'max_epochs', 'max_iters'), _is_count),
 }
@@ -113,9 +109,7 @@ def _fits(known: Mapping[str, Callable[[Any], bool]], key: str, value: Any) -> b
 
 def holds_tensors(value: Any) -> bool:
     """Whether a value is a tensor, or a mapping with one in it at any depth."""
-    return isinstance(value, Tensor) or (
-        isinstance(value, Mapping) and any(holds_tensors(item) for item in value.values())
-    )
+    return isinstance(value, Tensor) or (isinstance(value, Mapping) and any(map(holds_tensors, value.values())))
 
 
 def _name(key: str) -> str:
@@ -149,13 +143,8 @@ def _hub(hub: Any, directory: str | os.PathLike | None) -> dict[str, Any] | None
     infos = OrderedDict((k, v) for k, v in infos.items() if _is_text(k) and _is_info(k, v, directory))
     if len(resumed) > _MAX_LOGS:  # mmengine goes through all of them for each
         raise CheckpointError(f'has a log of {len(resumed)} names, and {_MAX_LOGS} are the most that is read')
-    return {
-        'log_scalars': scalars,
-        'runtime_info': infos,
-        'resumed_keys': OrderedDict(
-            (k, v) for k, v in resumed.items() if type(v) is bool and (k in scalars or k in infos)
-        ),
-    }
+    resumed = OrderedDict((k, v) for k, v in resumed.items() if type(v) is bool and (k in scalars or k in infos))
+    return {'log_scalars': scalars, 'runtime_info': infos, 'resumed_keys': resumed}
 
 
 def _is_info(key: str, value: Any, directory: str | os.PathLike | None) -> bool:

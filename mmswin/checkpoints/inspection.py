@@ -76,9 +76,7 @@ def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
         (r'.*fc_cls\.weight', 0 if sigmoid else 1, 'classes of boxes'),
         (r'.*mask_head(?:\.\d+)?\.conv_logits\.weight', 0, 'classes of masks'),
     ):
-        rows = {
-            tensor.shape[0] - extra for name, tensor in tensors.items() if tensor.dim() and re.fullmatch(pattern, name)
-        }
+        rows = {t.shape[0] - extra for name, t in tensors.items() if t.dim() and re.fullmatch(pattern, name)}
         counts += [f'{row} {what}' for row in sorted(rows)]
     notes = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), Mapping) else meta
     named = notes.get('classes', notes.get('CLASSES'))
@@ -156,9 +154,8 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
             if isinstance(checkpoint.get(key), Mapping)]  # fmt: skip
     rows += [('besides', ', '.join(kept))] if kept else []
     if spoilt := not_finite(weights):
-        rows.append(
-            ('NOT FINITE', f'{len(spoilt)} tensors hold NaN or infinity, the first is {printable(spoilt[0], 100)}')
-        )
+        first = printable(spoilt[0], 100)
+        rows.append(('NOT FINITE', f'{len(spoilt)} tensors hold NaN or infinity, the first is {first}'))
     return rows
 
 

@@ -110,20 +110,13 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
         )
     except Exception as error:  # the library's own, of a structure that it does not have
         return _not_run(library, f'it cannot be run here: {str(error).partition(chr(10))[0]}')
-    ours = MODELS.build(
-        {
-            **arguments_of(structure),
-            'type': f'mmswin.{structure.network}',
-            'attn_backend': 'reference',
-            'shift_small_maps': _NO_SHIFT_ON_SMALL_MAPS.isdisjoint({library, model}),
-        }
-    )
+    own = {'type': f'mmswin.{structure.network}', 'attn_backend': 'reference'}
+    shifts = _NO_SHIFT_ON_SMALL_MAPS.isdisjoint({library, model})
+    ours = MODELS.build({**arguments_of(structure), **own, 'shift_small_maps': shifts})
     ours.load_state_dict({**translation.tensors, **translation.derived}, strict=False)
     image = torch.rand(1, structure.channels, *structure.image, generator=torch.Generator().manual_seed(0)) * 4 - 2
-    expected, found = (
-        stage_outputs(ours.float().eval(), OUR_BLOCKS, image),
-        stage_outputs(theirs, LIBRARIES[library][1], image),
-    )
+    expected = stage_outputs(ours.float().eval(), OUR_BLOCKS, image)
+    found = stage_outputs(theirs, LIBRARIES[library][1], image)
     named = f'{library} {import_module(library).__version__}'
     worst = max(
         float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in zip(expected, found, strict=True)
@@ -133,10 +126,9 @@ def compare(translation: Translation, library: str, tensors: Mapping[str, Tensor
             f'{named} computes other features from what was converted: they differ by '
             f'{worst:.1e} of the largest, {TOLERANCE:.0e} is allowed. Nothing is written; please report it'
         )
-    size = 'x'.join(map(str, structure.image))
     return (
         f'verified   {named} computes the same features as mmswin in all {len(found)} stages, on an image '
-        f'of {size} (they differ by {worst:.0e} of the largest value)'
+        f'of {resize.sides(structure.image)} (they differ by {worst:.0e} of the largest value)'
     )
 
 

@@ -28,6 +28,7 @@ SLOWEST, PATIENCE = 1000, 60.0
 # No checkpoint of any vision model is larger; a server that sends without an end is.
 MAX_SIZE = 1 << 36
 _CHUNK = 1 << 18
+_MAKE_ROOM = 'make room, or export TORCH_HOME=DIR to put the cache elsewhere'
 
 
 class Failed(Exception):
@@ -76,10 +77,8 @@ def transfer(url: str, part: Path) -> None:
     """
     have, version = state(url, part)
     headers = {'User-Agent': f'mmswin/{__version__}', 'Accept-Encoding': 'identity'}
+    headers |= {'Range': f'bytes={have}-', 'If-Range': version} if have else {}
     request = urllib.request.Request(url, headers=headers)
-    if have:
-        request.add_header('Range', f'bytes={have}-')
-        request.add_header('If-Range', version)
     try:
         # An opener of its own reads the proxies of today's environment.
         with urllib.request.build_opener(_NoDowngrade).open(request, timeout=SILENCE) as response:
@@ -123,10 +122,7 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
             raise Failed(f'it is said to have {total} bytes, and {MAX_SIZE} are the most that is fetched')
         needed, free = (total or 0) - start, shutil.disk_usage(part.parent).free
         if needed > free:
-            raise Failed(
-                f'it needs {needed} bytes, and {free} are free in {part.parent}; make room, or export '
-                'TORCH_HOME=DIR to put the cache elsewhere'
-            )
+            raise Failed(f'it needs {needed} bytes, and {free} are free in {part.parent}; {_MAKE_ROOM}')
         note = {'url': url, 'version': _version(response), 'told': total}
         beside(part, '.json').write_text(json.dumps(note), encoding='utf-8')
         shown = dict(total=total, initial=start, disable=not sys.stderr.isatty(), unit='B', unit_scale=True)
@@ -145,10 +141,7 @@ def _receive(response: Any, url: str, part: Path, start: int) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         reason = 'the disk is full' if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-        raise Failed(
-            f'{part.parent} cannot be written to: {reason}; make room, or export TORCH_HOME=DIR to put the '
-            'cache elsewhere'
-        ) from error
+        raise Failed(f'{part.parent} cannot be written to: {reason}; {_MAKE_ROOM}') from error
     if total is not None and part.stat().st_size < total:
         raise Interrupted(f'the connection ended after {part.stat().st_size} of {total} bytes')
 
@@ -157,11 +150,10 @@ def _next_chunk(response: Any) -> bytes:
     """The next bytes; trouble of the network becomes Interrupted, so that it is not taken for the disk's."""
     try:
         return response.read1(_CHUNK)
+    except TimeoutError as error:
+        raise Interrupted(f'no byte came for {SILENCE:.0f} s') from error
     except (OSError, http.client.HTTPException) as error:
-        silent = isinstance(error, TimeoutError)
-        raise Interrupted(
-            f'no byte came for {SILENCE:.0f} s' if silent else f'the connection broke ({error})'
-        ) from error
+        raise Interrupted(f'the connection broke ({error})') from error
 
 
 def _explain_status(error: urllib.error.HTTPError, part: Path, have: int) -> None:

@@ -1,8 +1,6 @@
 """What mmdet makes of a COCO annotation file: its own dataset and transform are given every record, and watched.
 
-The dataset's ``parse_data_info`` and the pipeline's ``LoadAnnotations`` decide what is usable; here stands only what to
-call it. Faults are ``(level, message)``: an ``'error'`` would stop the run or make its result wrong, a ``'warning'`` is
-what mmdet drops or survives.
+The dataset's ``parse_data_info`` and the pipeline's ``LoadAnnotations`` decide what is usable; here are words for it.
 """
 
 import contextlib
@@ -21,7 +19,6 @@ import numpy as np
 
 from mmswin.data.pictures import listing
 
-Fault = tuple[str, str]
 # What pycocotools' index and mmdet's list of categories read; parse_data_info is asked for the rest.
 _KEYS = {'images': ('id',), 'annotations': ('id', 'image_id', 'category_id'), 'categories': ('id', 'name')}
 # pycocotools is C: it takes a polygon or a run-length mask beyond these to be valid, and the process with it.

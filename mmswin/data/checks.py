@@ -37,10 +37,8 @@ def inspect_config(cfg: Mapping[str, Any], splits: Sequence[str] = ('train', 'va
         loader = cfg.get(f'{split}_dataloader')
         if not loader:
             continue
-        parts = [
-            CheckedDataset(cfg, split, where, dataset, decode, report)
-            for where, dataset in leaf_datasets(loader.get('dataset') or {}, f'{split}_dataloader.dataset')
-        ]
+        leaves = leaf_datasets(loader.get('dataset') or {}, f'{split}_dataloader.dataset')
+        parts = [CheckedDataset(cfg, split, where, dataset, decode, report) for where, dataset in leaves]
         for part in parts:
             _check(part)
         useless = [part.useless for part in parts if part.useless]
@@ -146,11 +144,7 @@ def _check_num_classes(part: CheckedDataset, classes: Sequence[str]) -> None:
     if part.format == 'classes' and spreads and isinstance(preprocessor.get('num_classes'), int):
         heads[f'{place}.num_classes'] = preprocessor['num_classes']  # it makes a row of them of each label
     # An auxiliary head with one or two outputs sees edges (STDC), not classes.
-    wrong = {
-        path: number
-        for path, number in heads.items()
-        if number != len(classes) and not (number <= 2 and 'auxiliary_head' in path)
-    }
+    wrong = {path: n for path, n in heads.items() if n != len(classes) and (n > 2 or 'auxiliary_head' not in path)}
     if wrong:
         options = ' '.join(f'{path}={len(classes)}' for path in wrong)
         names = part.option('metainfo.classes', '"(...)"')

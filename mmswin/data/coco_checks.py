@@ -128,13 +128,9 @@ def _check_judgement(part: CheckedDataset, path: str, data: Data, judgement: Jud
     files = {image['id']: image.get('file_name') for image in data['images']}
     for (reason, key), entries in judgement.stops.items():
         section = 'images' if 'image_id' not in entries[0] else 'annotations'
-        total = len(data[section])
+        bad, total = len(entries), len(data[section])
         shown = f'{key} {reprlib.repr(entries[0].get(key))}' + ('' if key == 'id' else f', id {entries[0]["id"]!r}')
-        number = (
-            f'none of the {total} {section} can'
-            if len(entries) == total
-            else f'{len(entries)} of {total} {section} cannot'
-        )
+        number = f'none of the {total} {section} can' if bad == total else f'{bad} of {total} {section} cannot'
         part.error(
             f'{path}: {number} be loaded by mmdet: {reason} (the first: {shown})' + _BOX_ONLY * ('masks' in reason)
         )

@@ -18,12 +18,9 @@ def leaf_datasets(dataset: Any, where: str) -> Iterator[tuple[str, Mapping[str, 
     if isinstance(dataset, list | tuple):
         for index, inner in enumerate(dataset):
             yield from leaf_datasets(inner, f'{where}.{index}')
-    elif isinstance(dataset, Mapping) and dataset.get('datasets') is not None:
-        yield from leaf_datasets(dataset['datasets'], f'{where}.datasets')
-    elif isinstance(dataset, Mapping) and dataset.get('dataset') is not None:
-        yield from leaf_datasets(dataset['dataset'], f'{where}.dataset')
     elif isinstance(dataset, Mapping):
-        yield where, dataset
+        key = next((key for key in ('datasets', 'dataset') if dataset.get(key) is not None), None)
+        yield from leaf_datasets(dataset[key], f'{where}.{key}') if key else [(where, dataset)]
 
 
 def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:

@@ -211,11 +211,8 @@ def _check_values(part: CheckedDataset, labels: Labels, table: np.ndarray) -> No
     beyond += [value for value in found if value > 255 and value != 65535 and value not in beyond]
     first, last = (1, len(classes)) if reduce else (0, len(classes) - 1)
     whole, level = labels.read == labels.total, 'error' if part.training else 'warning'  # no metric stops at a value
-    extent = (
-        f'all {labels.total} label maps'
-        if whole
-        else f'{labels.read} of {labels.total} label maps (--decode of mmswin check reads all)'
-    )
+    number = f'all {labels.total}' if whole else f'{labels.read} of {labels.total}'
+    extent = f'{number} label maps' + ('' if whole else ' (--decode of mmswin check reads all)')
     rule = (
         f'reduce_zero_label={reduce}, so the {len(classes)} classes are {first} ({classes[0]}) to {last} '
         f'({classes[-1]})' + (', 0 and 255 are ignored' if reduce else ' and 255 is ignored')
@@ -224,11 +221,8 @@ def _check_values(part: CheckedDataset, labels: Labels, table: np.ndarray) -> No
     if not used and not beyond:
         level = level if whole else 'warning'
         fault = f'every pixel is ignored (values: {listing(found)})'
-        remedy = (
-            f'If 0 is the class {classes[0]}: {not_reduced}'
-            if reduce and 0 in found
-            else 'Write the classes into the maps'
-        )
+        has_zero = reduce and 0 in found
+        remedy = f'If 0 is the class {classes[0]}: {not_reduced}' if has_zero else 'Write the classes into the maps'
     elif not reduce and set(found) == {0, 255}:
         level = level if whole and len(classes) > 1 else 'warning'
         fault = f'they hold only 0 and 255, so that nothing but {classes[0]} would be left'
@@ -273,9 +267,8 @@ def check_semantic_maps(part: CheckedDataset, records: Sequence[Mapping[str, Any
         names = listing(os.path.relpath(path, directory) for path in missing)
         part.error(f'{_missing(len(missing), len(maps))} in {directory!r}: {names}')
     chosen = sample([path for path in maps if path not in missing], part.decode)
-    labels = _look_at(
-        part, sizes, [(maps[path], path) for path in chosen], loader.imdecode_backend if loader else 'cv2'
-    )
+    backend = loader.imdecode_backend if loader else 'cv2'
+    labels = _look_at(part, sizes, [(maps[path], path) for path in chosen], backend)
     head = ((part.cfg.get('model') or {}).get('roi_head') or {}).get('semantic_head') or {}
     number, ignored = head.get('num_classes'), (head.get('loss_seg') or {}).get('ignore_index', 255)
     beyond = [value for value in sorted(labels.example) if number and value >= number and value != ignored]

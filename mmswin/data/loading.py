@@ -91,11 +91,8 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
                 'lists all of them.'
             ) from error
         if not known:
-            print_log(
-                f'Skipping image {path!r}, which cannot be loaded ({reason}). Bad images so far: {num_bad}.',
-                logger='current',
-                level=logging.WARNING,
-            )
+            text = f'Skipping image {path!r}, which cannot be loaded ({reason}). Bad images so far: {num_bad}.'
+            print_log(text, logger='current', level=logging.WARNING)
 
     def _num_images(self, again: bool) -> int | None:
         """Images to measure the bad ones against, or None while too little is known."""

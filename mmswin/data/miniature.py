@@ -209,21 +209,18 @@ def _annotation(thing: Thing, height: int, width: int) -> dict[str, Any]:
     """Polygon, area and box of a single object; of a group, the run lengths as COCO's files have them."""
     if len(thing.outlines) == 1:
         points = np.round(thing.outlines[0], 2)
-        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+        box: Sequence[float] = [*points.min(axis=0), *np.ptp(points, axis=0)]
         x, y = points.T
         area, crowd = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2, 0
         segmentation: Any = [points.ravel().tolist()]
     else:
         mask = np.max([_covered(outline, height, width) for outline in thing.outlines], axis=0) >= 0.5
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        area, crowd = mask.sum(), 1
+        area, crowd, box = mask.sum(), 1, cv2.boundingRect(mask.astype(np.uint8))
         # Column by column, beginning with zeros.
-        flat = np.concatenate([[False], mask.ravel(order='F')])
-        changes = np.flatnonzero(flat[1:] != flat[:-1])
-        counts = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+        changes = np.flatnonzero(np.diff(mask.ravel(order='F'), prepend=False))
+        counts = np.diff(changes, prepend=0, append=mask.size).tolist()
         segmentation = {'counts': counts, 'size': [height, width]}
-    box = [round(float(value), 2) for value in (left, top, right - left, bottom - top)]
+    box = [round(float(value), 2) for value in box]
     return {'segmentation': segmentation, 'area': round(float(area), 4), 'iscrowd': crowd, 'bbox': box}
 
 

@@ -35,10 +35,8 @@ def check_places(part: CheckedDataset) -> bool:
     no_file = bool(ann_file) and not os.path.exists(ann_file)
     if root and not os.path.isdir(root) and (gone or no_file or not prefixes):
         wanted = ann_file or next(iter(prefixes.values()), '')
-        note(
-            'error',
-            f'the data root {root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. {remedy}{set_root}',
-        )
+        text = f'the data root {root!r} does not exist: looked for {wanted!r} from {os.getcwd()}. {remedy}{set_root}'
+        note('error', text)
         return False
     before = part.report.num_errors
     if no_file:

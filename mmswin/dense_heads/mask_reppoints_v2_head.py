@@ -71,14 +71,11 @@ class MaskRepPointsV2Head(RepPointsV2Head):
         self._positive_infos = []
         places, strides = self._places(pts_preds_init)
         for image, (places_of, objects) in enumerate(self._samples):
-            params, points_of, strides_of = (
+            params, points, steps = (
                 torch.cat([x[image].flatten(1).t() for x in maps])[places_of] for maps in (param_preds, places, strides)
             )
-            self._positive_infos.append(
-                InstanceData(
-                    param_preds=params, points=points_of, strides=strides_of[:, 0], pos_assigned_gt_inds=objects
-                )
-            )
+            info = InstanceData(param_preds=params, points=points, strides=steps[:, 0], pos_assigned_gt_inds=objects)
+            self._positive_infos.append(info)
         return losses
 
     def _refine_targets(self, candidates: list, flags: list, *instances: Any) -> tuple:

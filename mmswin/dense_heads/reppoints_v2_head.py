@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmdet.models.dense_heads import RepPointsHead
 from mmdet.models.dense_heads.corner_head import BiCornerPool
+from mmdet.models.utils import select_single_mlvl
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.model import bias_init_with_prob, normal_init
@@ -194,11 +195,8 @@ class RepPointsV2Head(RepPointsHead):
         init, refine = (self.offset_to_pts(centers, preds) for preds in (pts_preds_init, pts_preds_refine))
         # The second stage assigns boxes of the first points, with the stride of their level.
         candidates = [
-            [
-                torch.cat([points[image, :, :4].detach(), center[:, 2:3]], 1)
-                for points, center in zip(init, centers[image])
-            ]
-            for image in range(len(batch_img_metas))
+            [torch.cat([points[image, :, :4].detach(), center[:, 2:3]], 1) for points, center in zip(init, levels)]
+            for image, levels in enumerate(centers)
         ]
         flags = [list(of_image) for of_image in valid]  # mmdet joins the levels of such lists in place
         instances = (batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
@@ -241,7 +239,7 @@ class RepPointsV2Head(RepPointsHead):
             targets.append([torch.stack(kind) for kind in zip(*found)])
             weights.append(weight)
         # Images x corners: positives of all levels, at least one.
-        counts = sum((heat == 1).sum((2, 3)) for heat, _ in targets).clamp(min=1).sum(0)
+        counts = sum((heat == 1).sum((2, 3)) for heat, _ in targets).clamp(min=1).sum(0).tolist()
         losses: dict[str, list[Tensor]] = {'loss_corner': [], 'loss_corner_offset': []}
         for level, ((heat, offset), weight) in enumerate(zip(targets, weights)):
             score_losses, offset_losses = [], []
@@ -249,12 +247,9 @@ class RepPointsV2Head(RepPointsHead):
                 positive = (heat[:, corner] == 1).to(weight)[:, None].expand(-1, 2, -1, -1)
                 both = slice(2 * corner, 2 * corner + 2)
                 probabilities = scores[level][:, corner].sigmoid()
-                score_losses.append(
-                    self.loss_corner(probabilities, heat[:, corner], weight=weight, avg_factor=count.item())
-                )
-                offset_losses.append(
-                    self.loss_corner_offset(offsets[level][:, both], offset[:, both], positive, avg_factor=count.item())
-                )
+                score_losses.append(self.loss_corner(probabilities, heat[:, corner], weight=weight, avg_factor=count))
+                pred = offsets[level][:, both]
+                offset_losses.append(self.loss_corner_offset(pred, offset[:, both], positive, avg_factor=count))
             losses['loss_corner'].append(sum(score_losses) / 2)
             losses['loss_corner_offset'].append(sum(offset_losses) / 2)
         return losses
@@ -310,11 +305,8 @@ class RepPointsV2Head(RepPointsHead):
         centers = self.prior_generator.grid_priors(sizes, dtype=pts_preds_refine[0].dtype, device=cls_scores[0].device)
         results = []
         for image, meta in enumerate(batch_img_metas):
-            maps = [
-                [x[image].detach() for x in of_levels]
-                for of_levels in (cls_scores, pts_preds_refine, corner_scores, corner_offsets)
-            ]
-            more = {name: [x[image] for x in of_levels] for name, of_levels in (fields or {}).items()}
+            maps = [select_single_mlvl(x, image) for x in (cls_scores, pts_preds_refine, corner_scores, corner_offsets)]
+            more = {name: select_single_mlvl(x, image, detach=False) for name, x in (fields or {}).items()}
             found = self._boxes_of_image(maps, centers, meta['img_shape'], cfg or self.test_cfg, more)
             results.append(self._bbox_post_process(found, cfg or self.test_cfg, rescale, with_nms, meta))
         return results
@@ -336,15 +328,8 @@ class RepPointsV2Head(RepPointsHead):
             box = (box * stride + centers[level][places].repeat(1, 2)).clamp(min=0).minimum(high)
             finer = self.corner_levels[level]
             if finer is not None:
-                box = torch.cat(
-                    [
-                        refine_corners(corners, of_corner, offset, self.point_strides[finer])
-                        for corners, of_corner, offset in zip(
-                            box.split(2, 1), corner_scores[finer], corner_offsets[finer].split(2)
-                        )
-                    ],
-                    1,
-                )
+                corners = zip(box.split(2, 1), corner_scores[finer], corner_offsets[finer].split(2))
+                box = torch.cat([refine_corners(*corner, self.point_strides[finer]) for corner in corners], 1)
                 box = box.clamp(min=0).minimum(high)
             boxes.append(box)
             scores.append(logits[places].sigmoid())

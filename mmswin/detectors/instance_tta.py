@@ -165,10 +165,8 @@ class InstanceTTAModel(BaseTTAModel):
             none = found[0].bboxes.new_zeros(0, 4)
             return InstanceData(bboxes=none, scores=none[:, 0], labels=none[:, 0].long())
         boxes, scores = (torch.cat([getattr(result, name) for result in some]) for name in ('bboxes', 'scores'))
-        rule = self.module.roi_head.test_cfg
-        scored, labels = multiclass_nms(
-            boxes, scores, rule.score_thr, dict(self.tta_cfg['nms']), self.tta_cfg['max_per_img']
-        )
+        lowest, nms = self.module.roi_head.test_cfg.score_thr, dict(self.tta_cfg['nms'])
+        scored, labels = multiclass_nms(boxes, scores, lowest, nms, self.tta_cfg['max_per_img'])
         return InstanceData(bboxes=scored[:, :4], scores=scored[:, 4], labels=labels)
 
     def _merge_boxes(self, found: Sequence[InstanceData]) -> InstanceData:
@@ -209,12 +207,11 @@ class InstanceTTAModel(BaseTTAModel):
             (logits if logits.shape[1] == 1 else logits[chosen, labels][:, None]).sigmoid() for logits in stages
         ) / len(stages)
         parts = probabilities.split([len(result) for result in results])
-        return torch.cat(
-            [
-                part.flip(_FLIPPED_AXES[meta['flip_direction']]) if meta.get('flip') else part
-                for part, meta in zip(parts, view.metas, strict=True)
-            ]
-        )
+        upright = [
+            part.flip(_FLIPPED_AXES[meta['flip_direction']]) if meta.get('flip') else part
+            for part, meta in zip(parts, view.metas, strict=True)
+        ]
+        return torch.cat(upright)
 
     def _mask_logits(self, view: _View, rois: Tensor) -> list[Tensor]:
         """Logits (N x C x h x w) of the stages whose mean is the mask."""

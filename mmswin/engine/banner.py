@@ -150,11 +150,8 @@ def _pretrained_row(runner: Runner, warnings: list[str]) -> str:
     if runner.cfg.get('resume') and runner.iter > 0:
         return "none needed: the weights are the checkpoint's"
     backbone = getattr(unwrapped(runner.model), 'backbone', None)
-    named = [
-        node.get('checkpoint')
-        for node in dicts_in(_model_cfg(runner).get('backbone') or {})
-        if is_pretrained(node.get('type'))
-    ]
+    nodes = dicts_in(_model_cfg(runner).get('backbone') or {})
+    named = [node.get('checkpoint') for node in nodes if is_pretrained(node.get('type'))]
     report: Any = getattr(backbone, 'load_report', None)
     if report is not None:
         return report.summary()

@@ -54,7 +54,10 @@ def _class_weights(model: nn.Module) -> Iterator[str]:
 
 
 def _things_and_stuff(cfg: Config) -> Iterator[str]:
-    counts, classes = {}, _training_classes(cfg)
+    nodes = dicts_in((cfg.get('train_dataloader') or {}).get('dataset'))
+    named = ((node.get('metainfo') or {}).get('classes') for node in nodes)
+    # None where the config leaves them to the data set's class.
+    counts, classes = {}, next((names for names in named if isinstance(names, (list, tuple))), None)
     for part, node in cfg.model.items():
         if isinstance(node, dict) and 'num_things_classes' in node:
             counts[f'model.{part}'] = (node.num_things_classes, node.get('num_stuff_classes', 0))
@@ -102,12 +105,3 @@ def _top_k(cfg: Config, model: nn.Module) -> Iterator[str]:
                 f'{place}.topk={given}, and model.head has num_classes={number}: the best {many} of {number} classes are '
                 f'all of them. Set it: --cfg-options {place}.topk="(1,)"'
             )
-
-
-def _training_classes(cfg: Config) -> tuple[str, ...] | None:
-    """The classes that the config names for its training data; None if it leaves them to the data set's class."""
-    for node in dicts_in((cfg.get('train_dataloader') or {}).get('dataset')):
-        classes = (node.get('metainfo') or {}).get('classes')
-        if isinstance(classes, (list, tuple)):
-            return tuple(classes)
-    return None

@@ -94,12 +94,9 @@ class _Resumable:
         hub.update_info_dict(now)
         if self._iter == 0:
             return
-        changed = [
-            f'{old} {name.replace("_", " ")} became {now[name]}' for name, old in before.items() if old != now[name]
-        ]
-        text = (
-            f'The run that is resumed had another batch size or other data{": " * bool(changed)}{", ".join(changed)}.'
-        )
+        changed = [f'{old} {key.replace("_", " ")} became {now[key]}' for key, old in before.items() if old != now[key]]
+        told = ': ' * bool(changed) + ', '.join(changed)
+        text = f'The run that is resumed had another batch size or other data{told}.'
         if hasattr(self, 'run_epoch'):
             length = len(self.dataloader)
             if self._epoch and self._iter % self._epoch == 0:  # saved after an epoch, also by mmengine

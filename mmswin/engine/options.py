@@ -164,14 +164,11 @@ def _check_index(key: str, path: str, node: list | tuple, part: str, last: bool)
     if int(part) >= len(node):
         raise RunError(f'--cfg-options {key}: {path} has {len(node)} entries (0 to {len(node) - 1}), not {part}')
     if last or not isinstance(node[int(part)], (dict, list)):
+        plain = all(isinstance(value, (int, float, str)) for value in node)
         raise RunError(
             f'--cfg-options {key}: one value inside the list {path} cannot be set alone; give the whole '
-            f'list, {path}="{list(node) if _plain(node) else "[...]"}"'
+            f'list, {path}="{list(node) if plain else "[...]"}"'
         )
-
-
-def _plain(values: list | tuple) -> bool:
-    return all(isinstance(value, (int, float, str, bool)) for value in values)
 
 
 def _refuse_helper_variable(cfg: Config, key: str, name: str) -> None:
@@ -243,13 +240,10 @@ def _entries(cfg: Config) -> Iterator[tuple[str, Any]]:
 
 def _unknown(cfg: Config, key: str, path: str, part: str, types: dict[str, Any]) -> str:
     known = [path for path, _ in _entries(cfg)]
-    siblings = [p for p in known if p.rpartition('.')[0] == path]
+    siblings = [p.rpartition('.')[2] for p in known if p.rpartition('.')[0] == path]
     arguments = [name for reader in _readers(cfg, path, types) or () for name in inspect.signature(reader).parameters]
-    names = [*(s.rpartition('.')[2] for s in siblings), *arguments]
-    close = [
-        f'{path}.{name}' if path else name
-        for name in difflib.get_close_matches(part, list(dict.fromkeys(names)), n=3, cutoff=0.6)
-    ]
+    alike = difflib.get_close_matches(part, list(dict.fromkeys([*siblings, *arguments])), n=3, cutoff=0.6)
+    close = [f'{path}.{name}' if path else name for name in alike]
     # The right name in the wrong place is the commonest slip after a typing error.
     leaf = key.rpartition('.')[2]
     close += [p for p in known if p.rpartition('.')[2] == leaf][:3]
@@ -259,5 +253,5 @@ def _unknown(cfg: Config, key: str, path: str, part: str, types: dict[str, Any])
     where = f'{path} has no entry {part!r}' if path else f'the config has no key {part!r}'
     hint = f'; nearest: {", ".join(nearest)}' if nearest else ''
     if not hint and siblings:
-        hint = f'; it has: {", ".join(s.rpartition(".")[2] for s in siblings[:12])}'
+        hint = f'; it has: {", ".join(siblings[:12])}'
     return f'--cfg-options {key}: {where} and nothing would read it{hint} (to add it all the same write +{key}=VALUE)'

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.logging import print_log
 from torch import distributed as dist
 
@@ -34,11 +35,6 @@ _GONE = re.compile(
 )
 
 
-def several() -> bool:
-    """Whether the run has several processes."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
 def is_first_process(launcher: str) -> bool:
     """Whether this process is the first of its run, before mmengine has joined what the launcher started."""
     return os.environ.get(_RANKS.get(launcher, ''), '0') == '0'
@@ -46,7 +42,7 @@ def is_first_process(launcher: str) -> bool:
 
 def cpu_group() -> Any:
     """The gloo group of all processes, made on the first call, which all of them must make. None: one process."""
-    if not several():
+    if get_world_size() == 1:
         return None
     world = dist.group.WORLD
     if id(world) not in _groups:
@@ -56,22 +52,14 @@ def cpu_group() -> Any:
 
 def any_process(flag: bool) -> bool:
     """Whether ``flag`` is true in any process; all must call."""
-    group = cpu_group()
-    if group is None:
-        return flag
     votes = torch.tensor(int(flag), dtype=torch.int32)
-    dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=group)
-    return bool(votes.item())
+    all_reduce(votes, 'max', cpu_group())
+    return bool(votes)
 
 
 def gather(value: Any) -> list[Any]:
     """The ``value`` of every process, in the order of their ranks; all must call, and none returns before all have."""
-    group = cpu_group()
-    if group is None:
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value, group=group)
-    return values
+    return all_gather_object(value, cpu_group())
 
 
 def follow_launcher() -> None:
@@ -109,10 +97,10 @@ def explained_loss_of_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not several() or not _GONE.search(str(error)):
+        if get_world_size() == 1 or not _GONE.search(str(error)):
             raise
         raise LostProcessError(
-            f'process {dist.get_rank()} of {dist.get_world_size()} stops because another one is gone (killed, out of '
+            f'process {get_rank()} of {get_world_size()} stops because another one is gone (killed, out of '
             'memory, or ended by an error: look for its message above, and for the signal or exit status that the '
             'launcher reports below). To go on from the last complete checkpoint, repeat the command with --resume'
         ) from error

@@ -62,15 +62,8 @@ def batches(dataloader: DataLoader) -> Iterator[Any]:
 
 
 def _explained(loading: Iterator[Any]) -> Iterator[Any]:
-    while True:
-        with explained_loss_of_worker(loading):
-            batch = next(loading, _END)
-        if batch is _END:
-            return
-        yield batch
-
-
-_END = object()
+    with explained_loss_of_worker(loading):  # what is raised where the batches go does not come by here
+        yield from loading
 
 
 @contextmanager

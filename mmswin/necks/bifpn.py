@@ -5,6 +5,7 @@ plain 3x3 convolutions and group norm.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +17,6 @@ from torch import Tensor, nn
 from mmswin.checkpoints.formats import REPPOINTS_V2_NECK
 from mmswin.checkpoints.naming import rename_below
 from mmswin.registry import MODELS
-
-_GROUP_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 
 
 class WeightedFusion(nn.Module):
@@ -52,17 +51,12 @@ class BiFPNLayer(BaseModule):
     def __init__(self, num_levels: int, channels: int, norm_cfg: dict[str, Any]) -> None:
         super().__init__()
         steps = num_levels - 1
-
-        def convolutions() -> nn.ModuleList:
-            return nn.ModuleList(
-                ConvModule(channels, channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=None) for _ in range(steps)
-            )
-
+        conv = partial(ConvModule, channels, channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=None)
         # Entry i of those downwards makes level i, of those upwards level i + 1.
         self.down_fusions = nn.ModuleList(WeightedFusion(2) for _ in range(steps))
-        self.down_convs = convolutions()
+        self.down_convs = nn.ModuleList(conv() for _ in range(steps))
         self.up_fusions = nn.ModuleList(WeightedFusion(2 if level == steps - 1 else 3) for level in range(steps))
-        self.up_convs = convolutions()
+        self.up_convs = nn.ModuleList(conv() for _ in range(steps))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps of B x C x H x W from fine to coarse, each half as large as the one before, to as many."""
@@ -104,7 +98,7 @@ class BiFPN(BaseModule):
         out_channels: int = 256,
         num_outs: int = 5,
         num_layers: int = 2,
-        norm_cfg: dict[str, Any] = _GROUP_NORM,
+        norm_cfg: dict[str, Any] = dict(type='GN', num_groups=32, requires_grad=True),  # noqa: B006
         init_cfg: dict[str, Any] | None = dict(type='Xavier', layer='Conv2d', distribution='uniform'),  # noqa: B006
     ) -> None:
         super().__init__(init_cfg)

@@ -14,8 +14,6 @@ from mmswin.backbones import arguments
 from mmswin.backbones.vit_pyramid import Block
 from mmswin.registry import MODELS
 
-_NORMAL = dict(type='TruncNormal', layer='Linear', std=0.02)
-
 
 @MODELS.register_module()
 class GlobalBlock(BaseModule):
@@ -45,7 +43,7 @@ class GlobalBlock(BaseModule):
         drop_path_rate: float = 0.0,
         norm_cfg: dict[str, Any] = dict(type='LN'),  # noqa: B006
         act_cfg: dict[str, Any] = dict(type='GELU'),  # noqa: B006
-        init_cfg: dict[str, Any] | None = _NORMAL,
+        init_cfg: dict[str, Any] | None = dict(type='TruncNormal', layer='Linear', std=0.02),  # noqa: B006
     ) -> None:
         super().__init__(init_cfg)
         if num_heads < 1 or channels % num_heads:

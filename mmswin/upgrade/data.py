@@ -154,11 +154,8 @@ class DataUpgrade:
             self.report.done('img_prefix -> data_prefix')
             return {**places, 'seg': maps} if maps else places
         self.report.done('img_dir, ann_dir -> data_prefix')
-        return {
-            'ann_file': old.take('split') or '',
-            'img_path': old.take('img_dir') or '',
-            'seg_map_path': old.take('ann_dir') or '',
-        }
+        renamed = {'ann_file': 'split', 'img_path': 'img_dir', 'seg_map_path': 'ann_dir'}
+        return {new: old.take(name) or '' for new, name in renamed.items()}
 
     def _options(self, old: Section, new: dict[str, Any], training: bool) -> None:
         old.rename_storage()

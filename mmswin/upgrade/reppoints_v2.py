@@ -54,11 +54,9 @@ def upgrade_reppoints_v2(model: dict[str, Any], report: Report) -> None:
         model['test_cfg'] = {**(model.get('test_cfg') or {}), 'mask_thr': 0.5}
     stages = old.section('train_cfg')
     _check_only(stages.section('heatmap').section('assigner')).drop('type')
-    point = ('PointAssigner', 'mmswin.CentroidPointAssigner')
-    near = ('mmswin.MultiLevelATSSAssigner', 'mmswin.CentroidATSSAssigner')
     model['train_cfg'] = {
-        'init': _stage(stages.section('init'), *point),
-        'refine': _stage(stages.section('refine'), *near),
+        'init': _stage(stages.section('init'), 'PointAssigner', 'mmswin.CentroidPointAssigner'),
+        'refine': _stage(stages.section('refine'), 'mmswin.MultiLevelATSSAssigner', 'mmswin.CentroidATSSAssigner'),
     }
     stages.close('no stage of this head; see RepPointsV2Head')
     report.done(
@@ -69,10 +67,9 @@ def upgrade_reppoints_v2(model: dict[str, Any], report: Report) -> None:
 def _check_only(old: Section) -> Section:
     """Name what asks for another way than the only one here."""
     for name, value in _ONLY.get(old.path.removeprefix('model.'), {}).items():
-        found = old.get(name, value)
+        found = old.take(name, value)
         if (list(found) if isinstance(found, tuple) else found) != value:
-            old.fail(name, f'here it is always {value!r}')
-        old.drop(name)
+            old.report.failed(old.key(name), found, f'here it is always {value!r}')
     return old
 
 

@@ -83,8 +83,7 @@ def _logging(old: Section) -> tuple[int, list[dict[str, Any]]]:
     interval = log.take('interval', 50)
     backends: list[dict[str, Any]] = [{'type': 'LocalVisBackend'}]
     for index, hook in enumerate(log.take('hooks') or []):
-        hook = dict(hook)
-        name = hook.pop('type')
+        name = hook['type']
         if name in _BACKENDS:
             options = {key: hook[key] for key in ('init_kwargs', 'log_dir', 'save_dir') if key in hook}
             if 'log_dir' in options:

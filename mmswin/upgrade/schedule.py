@@ -127,15 +127,13 @@ def upgrade_learning_rate(old: Section, unit: str, length: int) -> list[dict[str
 
 
 def _warm_up(rates: Section) -> list[dict[str, Any]]:
-    kind, length = rates.get('warmup'), rates.take('warmup_iters', 0)
+    kind, length = rates.take('warmup'), rates.take('warmup_iters', 0)
     ratio, by_epoch = rates.take('warmup_ratio', 0.1), rates.take('warmup_by_epoch', False)
     if kind is None or not length:
-        rates.drop('warmup')
         return []
     if kind not in _WARM_UPS:
         why = f'mmengine has no such warm-up, only {" and ".join(_WARM_UPS)}; this file warms up linearly'
-        rates.fail('warmup', why)
-    rates.drop('warmup')
+        rates.report.failed(rates.key('warmup'), kind, why)
     scheduler, factor = _WARM_UPS.get(kind, _WARM_UPS['linear'])
     new = {'type': scheduler, factor: ratio, 'by_epoch': by_epoch, 'begin': 0, 'end': length}
     return [{**new, 'convert_to_iter_based': kind != 'constant'} if by_epoch else new]

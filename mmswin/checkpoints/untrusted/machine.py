@@ -120,10 +120,8 @@ class Machine(pickle._Unpickler):
         """The storage of a tensor."""
         proper = type(pid) is tuple and 5 <= len(pid) <= 6 and pid[0] == 'storage'
         # A short text: the key is looked up, and of nested tuples hash and str have no bound.
-        need(
-            proper and type(pid[2]) is str and len(pid[2]) <= 100,
-            'is damaged: a reference to what is no storage of a tensor',
-        )
+        short = proper and type(pid[2]) is str and len(pid[2]) <= 100
+        need(short, 'is damaged: a reference to what is no storage of a tensor')
         return self.storage_of(pid)
 
     # ------------------------------------------------------------------ instructions of ours

@@ -123,10 +123,9 @@ def _tensor(
 
 def _parameter(machine: Machine, data: Any, grad: Any = True, _: Any = None) -> Tensor:
     need(type(data) is Tensor, 'is damaged: a parameter that is no tensor')
-    machine.tensors.append(
-        nn.Parameter(data.detach(), grad is True and (data.is_floating_point() or data.is_complex()))
-    )
-    return machine.tensors[-1]
+    parameter = nn.Parameter(data.detach(), grad is True and (data.is_floating_point() or data.is_complex()))
+    machine.tensors.append(parameter)
+    return parameter
 
 
 # ------------------------------------------------------------------ containers and plain values

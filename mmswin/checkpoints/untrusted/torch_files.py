@@ -81,10 +81,8 @@ def _archive(source: Source) -> tuple[Any, list[Tensor]]:
     # torch.serialization.set_crc32_options(False) leaves zeros in place of the checksums.
     summed = any(record.crc for record in found.values())
     order = source.content(found['byteorder'], summed).strip() if 'byteorder' in found else b'little'
-    need(
-        order == sys.byteorder.encode(),
-        'holds numbers of a machine with another order of bytes: save it anew on this one',
-    )
+    alike = order == sys.byteorder.encode()
+    need(alike, 'holds numbers of a machine with another order of bytes: save it anew on this one')
     known: dict[str, Storage] = {}
     places: dict[str, Record] = {}
 

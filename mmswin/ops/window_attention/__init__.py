@@ -53,16 +53,12 @@ def _automatic(
     if qkv.device.type in auto.DEVICES and not _is_exporting():
         name = _choice(qkv.device, qkv.dtype, qkv.shape[3] // 3 // num_heads, plan.window)
         return BACKENDS[name](qkv, pad_value, bias, plan, num_heads, scale, dropout)
-    if qkv.device.type == 'cpu' and needs_float32(qkv):
+    if needs_float32(qkv):
         with autocast_to('cpu', None):
             return _automatic(qkv.float(), pad_value, bias, plan, num_heads, scale, dropout).to(qkv.dtype)
+    on_cpu = qkv.device.type == 'cpu'
     # The type of the scores is that of q and k there.
-    if (
-        qkv.device.type == 'cpu'
-        and is_plain(qkv)
-        and not dropout
-        and product_dtype(qkv) in (torch.float32, torch.float64)
-    ):
+    if on_cpu and is_plain(qkv) and not dropout and product_dtype(qkv) in (torch.float32, torch.float64):
         return cpu_attention.attend(qkv, pad_value, bias, plan, num_heads, scale)
     return reference.attend(qkv, pad_value, bias, plan, num_heads, scale, dropout)
 

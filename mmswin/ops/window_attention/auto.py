@@ -49,22 +49,9 @@ def choose(device: torch.device, dtype: torch.dtype, head_width: int, window: tu
         reasons[name] = _reason_against(name, attend, device, dtype, head_width, window)
         if reasons[name] is None:
             if not timed:
-                return _say(name, device, dtype, window, reasons, {})
+                break
             seconds[name] = _seconds(attend, device, dtype, head_width, window)
-    return _say(min(seconds, key=seconds.__getitem__), device, dtype, window, reasons, seconds)
-
-
-register_cache(choose.cache_clear)
-
-
-def _say(
-    name: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    window: tuple[int, int],
-    reasons: dict[str, str | None],
-    seconds: dict[str, float],
-) -> str:
+    name = min(seconds, key=seconds.__getitem__, default=name)  # untimed, the first that agrees
     times = ', '.join(f'{other} {1e3 * value:.2f} ms' for other, value in seconds.items())
     against = '; '.join(f'not {other}: {reason}' for other, reason in reasons.items() if reason is not None)
     parts = ' '.join(f'({part})' for part in (times, against) if part)
@@ -75,16 +62,16 @@ def _say(
     return name
 
 
+register_cache(choose.cache_clear)
+
+
 def _reason_against(
     name: str, attend: Attend, device: torch.device, dtype: torch.dtype, head_width: int, window: tuple[int, int]
 ) -> str | None:
     if name == 'reference':
         return None
-    if name == 'triton':
-        reason = triton_backend.unavailable() or triton_backend.unsupported(head_width, window)
-        if reason is not None:
-            return reason
-    return disagreement(attend, device, dtype, head_width, window)
+    lacking = name == 'triton' and (triton_backend.unavailable() or triton_backend.unsupported(head_width, window))
+    return lacking or disagreement(attend, device, dtype, head_width, window)
 
 
 def _inputs(
