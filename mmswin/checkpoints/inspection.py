@@ -5,7 +5,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +15,7 @@ from mmswin.checkpoints.convert import Translation
 from mmswin.checkpoints.export import kind_of
 from mmswin.checkpoints.formats import MLP, V1, V2
 from mmswin.checkpoints.report import name_of, not_finite, words_of
-from mmswin.checkpoints.untrusted import read_file
+from mmswin.checkpoints.untrusted import local_path, read_file
 from mmswin.errors import CheckpointError, printable
 
 Rows = list[tuple[str, str]]
@@ -166,7 +165,7 @@ def inspect_file(file: str | os.PathLike, variants: Variants) -> Rows:
         CheckpointError: The file cannot be read, or holds no Swin.
     """
     content, kind, notes = read_file(file)
-    path = Path(os.fspath(file)).expanduser()
+    path = local_path(os.fspath(file))
     size = f', {size_text(path.stat().st_size)}' if path.is_file() else ''
     row = f'{file}{size}, {kind}'
     try:

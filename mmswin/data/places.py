@@ -56,7 +56,8 @@ def check_places(part: CheckedDataset) -> bool:
         text = f'the directory {place!r} ({named}) does not exist. {remedy}{set_root} or {named}=DIRECTORY'
         note(levels[key], text)
     for key, level in levels.items():
-        if level == 'error' and key not in prefixes:
+        empty = key == 'seg' and key in prefixes and not part.built.data_prefix[key]  # mmdet takes it for none
+        if level == 'error' and (key not in prefixes or empty):
             what = 'label maps, which its pipeline loads (LoadAnnotations)' if 'seg' in key else 'images'
             part.error(
                 f'{where}.data_prefix has no {key!r}, the directory of the {what}: set data_prefix=dict({key}=...)'
@@ -78,7 +79,8 @@ def _source(part: CheckedDataset) -> str:
     ann_file, prefixes = dataset.get('ann_file') or '', dataset.get('data_prefix') or {}
     kind = short_name(dataset.get('type'))
     official = kind == 'ADE20KDataset' or os.path.basename(ann_file).startswith('instances_')
-    if official or not (dataset.get('metainfo') or {}).get('classes'):
+    own_classes = (dataset.get('metainfo') or {}).get('classes') or kind == 'CustomDataset'
+    if official or not own_classes:
         return _GET.get(kind, '') + note
     # The place of the data in the configurations for one's own.
     named = 'MMSWIN_DATA_DIR' in str(getattr(cfg, 'text', ''))

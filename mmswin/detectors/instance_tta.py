@@ -179,8 +179,8 @@ class InstanceTTAModel(BaseTTAModel):
         if len(boxes):
             scored, kept = batched_nms(boxes, scores, labels, dict(self.tta_cfg['nms']))
             boxes, scores, labels = scored[:, :4], scored[:, 4], labels[kept]
-        limit = self.tta_cfg['max_per_img']
-        return InstanceData(bboxes=boxes[:limit], scores=scores[:limit], labels=labels[:limit])
+        most = slice(self.tta_cfg['max_per_img'] if self.tta_cfg['max_per_img'] > 0 else None)  # -1: all
+        return InstanceData(bboxes=boxes[most], scores=scores[most], labels=labels[most])
 
     def _add_masks(self, views: Sequence[_View], results: list[InstanceData]) -> None:
         """Predict the masks of merged boxes in every view and put their mean into the results."""

@@ -160,7 +160,7 @@ def check_model(cfg: Config, model: nn.Module) -> None:
 def apply(cfg: Config) -> list[str]:
     """Put the strategy into the config, whose launcher is settled; returns lines for the banner."""
     strategy, optimizer = strategy_of(cfg), cfg.optim_wrapper.get('optimizer')
-    name = short_name(optimizer['type']) if optimizer else ''
+    name = short_name(optimizer.get('type')) if optimizer else ''  # none: of several, a part each
     if cfg.get('launcher', 'none') == 'none':
         if strategy.kind == 'ddp' and name != ZERO:
             return []

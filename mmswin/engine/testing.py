@@ -44,7 +44,7 @@ def show_into(cfg: Config, show_dir: str) -> None:
     Raises:
         RunError: The config has no visualization hook.
     """
-    hook = cfg.get('default_hooks', {}).get('visualization')
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
     if hook is None:
         raise RunError(
             '--show-dir needs default_hooks.visualization in the config (mmdet: '

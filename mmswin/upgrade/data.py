@@ -89,7 +89,10 @@ class DataUpgrade:
         if isinstance(old.get('dataset'), (dict, list, tuple)):
             return self._wrapper(old, training)
         if old.get('type') == 'ConcatDataset':
-            return self._concatenated(old.take('datasets'), path, training)
+            sets = old.take('datasets')
+            old.drop('type')
+            old.close('a ConcatDataset of mmengine has its data sets alone; set it in each of them')
+            return self._concatenated(sets, path, training)
         for name in ('ann_file', 'img_dir', 'split'):
             if isinstance(old.get(name), (list, tuple)):
                 return self._several(old, name, training)

@@ -115,10 +115,10 @@ class PipelineUpgrade:
             # Others are the same here, or named when the result is checked.
             new += self._translators.get(old.get('type'), lambda old: [dict(old)])(old)
         names = [step.get('type') for step in steps]
-        later = names[names.index('Normalize') + 1 :] if 'Normalize' in names else []
-        for name in [name for name in later if name in _ON_PIXELS]:
+        first = names.index('Normalize') + 1 if 'Normalize' in names else len(names)
+        for index in [index for index in range(first, len(names)) if names[index] in _ON_PIXELS]:
             why = 'it came after Normalize, and images are normalised later now: is it right for pixels from 0 to 255?'
-            self.report.failed(f'{path}.{names.index(name)}', steps[names.index(name)], why)
+            self.report.failed(f'{path}.{index}', steps[index], why)
         return new
 
     def _pack(self, old: Section) -> list[dict[str, Any]]:

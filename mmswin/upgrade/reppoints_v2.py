@@ -39,6 +39,8 @@ _ONLY: dict[str, dict[str, Any]] = {
     'train_cfg.heatmap.assigner': dict(type='PointHMAssigner', gaussian_bump=True, gaussian_iou=0.7),
 }
 
+_UNREAD = ('allowed_border', 'debug')
+
 
 def upgrade_reppoints_v2(model: dict[str, Any], report: Report) -> None:
     """Translate a model in place, the backbone and the test aside; what ours has by itself is left out."""
@@ -53,7 +55,10 @@ def upgrade_reppoints_v2(model: dict[str, Any], report: Report) -> None:
         model['mask_head'] = _mask_head(masks)
         model['test_cfg'] = {**(model.get('test_cfg') or {}), 'mask_thr': 0.5}
     stages = old.section('train_cfg')
-    _check_only(stages.section('heatmap').section('assigner')).drop('type')
+    heatmap = stages.section('heatmap')
+    _check_only(heatmap.section('assigner')).close('no option of the corners of this head; see RepPointsV2Head')
+    heatmap.drop(*_UNREAD, 'pos_weight')
+    heatmap.close('no option of the corners of this head; see RepPointsV2Head')
     model['train_cfg'] = {
         'init': _stage(stages.section('init'), 'PointAssigner', 'mmswin.CentroidPointAssigner'),
         'refine': _stage(stages.section('refine'), 'mmswin.MultiLevelATSSAssigner', 'mmswin.CentroidATSSAssigner'),
@@ -142,5 +147,5 @@ def _stage(old: Section, plain: str, by_centroids: str) -> dict[str, Any]:
     assigner = _check_only(old.section('assigner'))
     assigner.drop('type')
     kind = by_centroids if assigner.take('mask_center_sample', False) else plain
-    old.drop('allowed_border', 'debug')  # which nothing read
+    old.drop(*_UNREAD)
     return {'assigner': {'type': kind, **assigner}, **old}

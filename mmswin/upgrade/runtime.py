@@ -92,6 +92,10 @@ def _logging(old: Section) -> tuple[int, list[dict[str, Any]]]:
             old.report.done(f'{name} -> {_BACKENDS[name]}')
         elif name != 'TextLoggerHook':
             old.report.failed(f'log_config.hooks.{index}', name, 'no counterpart; add a backend to vis_backends')
+            continue
+        for key in hook.keys() - {'type', 'by_epoch', 'init_kwargs', 'log_dir', 'save_dir'}:
+            why = 'no option of the new logger; see LoggerHook and LogProcessor of mmengine'
+            old.report.failed(f'log_config.hooks.{index}.{key}', hook[key], why)
     log.close('no translation for it; see LoggerHook of mmengine')
     old.report.done('log_config -> default_hooks.logger, vis_backends')
     return interval, backends

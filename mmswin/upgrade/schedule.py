@@ -49,6 +49,8 @@ def _precision(old: Section, hook: Section) -> dict[str, Any]:
     """The type of ``optim_wrapper`` and its scaling of the loss. Apex by the authors' hook, or mmcv's own fp16."""
     fp16, apex = old.take('fp16'), hook.take('use_fp16', False)
     if str(hook.get('type')).endswith('Fp16OptimizerHook'):
+        if fp16:
+            old.report.failed('fp16', fp16, 'optimizer_config has the loss scale; set optim_wrapper.loss_scale')
         fp16 = {'loss_scale': hook.take('loss_scale', 512.0)}
     if apex:
         old.report.done('mixed precision by apex -> AmpOptimWrapper of torch')

@@ -34,25 +34,25 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_888  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
+PACKAGE_LINES = 24_699  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
     'analysis': 840,  # with classifiers
     'assigners': 103,
     'atomic': 125,
-    'backbones': 1_661,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
-    'checkpoints': 4_111,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
+    'backbones': 1_628,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
+    'checkpoints': 4_062,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
     'cli': 962,  # with errors of options in words
-    'data': 2_634,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
-    'dense_heads': 744,
-    'detectors': 267,
-    'engine': 3_952,  # with Muon, and samplers, intervals and averages that a run resumes with
+    'data': 2_605,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
+    'dense_heads': 726,
+    'detectors': 264,
+    'engine': 3_915,  # with Muon, and samplers, intervals and averages that a run resumes with
     'environment': 1_036,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_754,  # with classifiers, what exporters print, and shapes that differ
     'inference': 2_054,  # with classification, exported programs, pictures of SimMIM and names of any kind
-    'necks': 220,
-    'ops': 2_302,
-    'upgrade': 1_711,  # with RepPoints V2
+    'necks': 212,
+    'ops': 2_285,
+    'upgrade': 1_716,  # with RepPoints V2
 }
 # Modules of more lines have a unit test.
 UNTESTED_LINES = 60

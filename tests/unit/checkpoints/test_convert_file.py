@@ -148,3 +148,10 @@ def test_inspection_of_a_file(source):
     torch.save({'layer1.0.conv1.weight': torch.zeros(1)}, source)
     with pytest.raises(CheckpointError, match=r'source\.pth: the weights are a ResNet'):
         inspect_file(source, dict(SwinTransformer=VARIANTS))
+
+
+def test_inspection_of_a_file_by_another_name(source, monkeypatch):
+    monkeypatch.chdir(source.parent)
+    assert ' kB, ' in dict(inspect_file(source.as_uri(), dict(SwinTransformer=VARIANTS)))['file']
+    source.rename('~nobody.pth')  # no user's folder
+    assert ' kB, ' in dict(inspect_file('~nobody.pth', dict(SwinTransformer=VARIANTS)))['file']

@@ -49,8 +49,14 @@ def test_maps_that_nothing_reads_need_not_be_there(data, maps: Path) -> None:
     assert data.check() == []
 
 
-def test_a_pipeline_that_loads_maps_of_no_directory(data, maps: Path) -> None:
+@pytest.mark.parametrize('empty', [False, True])
+def test_a_pipeline_that_loads_maps_of_no_directory(data, maps: Path, empty: bool) -> None:
     del data.dataset['data_prefix']['seg']
+    if empty:  # and no data root in front of it
+        data.dataset['data_prefix']['seg'] = ''
+        data.dataset['data_prefix']['img'] = f'{data.root}/{data.dataset["data_prefix"]["img"]}'
+        data.dataset['ann_file'] = f'{data.root}/{data.dataset["ann_file"]}'
+        data.dataset['data_root'] = ''
     level, message = data.only()
     assert level == 'error' and "data_prefix has no 'seg'" in message
 

@@ -208,6 +208,14 @@ def test_at_most_so_many_instances(detector: torch.nn.Module) -> None:
     assert len(found) == len(found.masks) == 4
 
 
+def test_at_most_so_many_boxes(detector: torch.nn.Module) -> None:
+    boxes = torch.tensor([[0.0, 0, 9, 9], [20, 20, 29, 29], [40, 40, 49, 49]])
+    found = InstanceData(bboxes=boxes, scores=torch.tensor([0.9, 0.8, 0.7]), labels=torch.tensor([0, 1, 0]))
+    for most, left in ((2, 2), (-1, 3)):
+        merged = InstanceTTAModel({**RULE, 'max_per_img': most}, module=detector)._merge_boxes([found])
+        assert torch.equal(merged.bboxes, boxes[:left])
+
+
 def test_boxes_go_there_and_back() -> None:
     boxes = torch.tensor([[1.0, 2.0, 11.0, 9.0]])
     meta = {'img_shape': (60, 90), 'scale_factor': (1.5, 2.0), 'flip': True, 'flip_direction': 'horizontal'}

@@ -137,3 +137,8 @@ def test_without_a_strategy_nothing_changes(cfg):
         cfg.launcher = launcher
         assert strategies.apply(cfg) == []
     assert cfg.pretty_text == before
+
+
+def test_several_optimizers_pass(cfg):
+    cfg.optim_wrapper.optimizer = {'backbone': {'type': 'SGD', 'lr': 0.1}, 'head': {'type': 'AdamW', 'lr': 0.1}}
+    assert strategies.apply(cfg) == []

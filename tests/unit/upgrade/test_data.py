@@ -174,3 +174,10 @@ def test_no_workers() -> None:
         Section(None, 'evaluation', report), False
     )
     assert [new[f'{split}_dataloader']['persistent_workers'] for split in ('train', 'val', 'test')] == [False] * 3
+
+
+def test_what_a_concatenation_has_besides_is_named() -> None:
+    one = dict(type='CocoDataset', ann_file='a.json', img_prefix='a/', pipeline=PLAIN)
+    new, report = upgrade('mmdet', dict(type='ConcatDataset', datasets=[one, one], separate_eval=False))
+    assert len(new['train_dataloader']['dataset']['datasets']) == 2
+    assert [(entry.key, entry.value) for entry in report.untranslated] == [('data.train.separate_eval', False)]

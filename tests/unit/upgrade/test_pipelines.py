@@ -182,6 +182,12 @@ def test_a_transform_of_pixels_behind_normalize_is_named() -> None:
     pipelines.train([LOAD, NORMALIZE, dict(type='CutOut', n_holes=3), *PACK], 'data.train.pipeline')
     (entry,) = pipelines.report.untranslated
     assert entry.key == 'data.train.pipeline.2' and 'after Normalize' in entry.why
+    pipelines = PipelineUpgrade('mmdet', Report())
+    colours = dict(type='PhotoMetricDistortion')
+    pipelines.train([LOAD, colours, NORMALIZE, dict(colours, hue_delta=5), colours, *PACK], 'p')
+    assert [(entry.key, entry.value) for entry in pipelines.report.untranslated] == [
+        ('p.3', dict(colours, hue_delta=5)), ('p.4', colours)
+    ]  # fmt: skip
 
 
 def views(scope: str = 'mmdet', **options: Any) -> tuple[list[dict[str, Any]], PipelineUpgrade]:

@@ -9,7 +9,15 @@ BRANCH = dict(in_channels=64, channels=32, in_features=[0, 1], out_stride=[8, 16
 HEAD = dict(channels=4, num_layers=3, mask_out_stride=4, max_proposals=50, mask_loss_weight=[0.0, 0.5, 1.0])
 
 
-def translated(**head: object) -> tuple[dict, list[str]]:
+HEATMAP = dict(
+    assigner=dict(type='PointHMAssigner', gaussian_bump=True, gaussian_iou=0.7),
+    allowed_border=-1,
+    pos_weight=-1,
+    debug=False,
+)
+
+
+def translated(heatmap: dict = HEATMAP, **head: object) -> tuple[dict, list[str]]:
     model = dict(
         type='RepPointsV2MaskDetector',
         neck=dict(type='BiFPN', in_channels=[1, 2, 3]),
@@ -19,7 +27,9 @@ def translated(**head: object) -> tuple[dict, list[str]]:
             in_channels=64,
             mask_head=dict(type='CondConvMaskHead', branch_cfg=BRANCH, head_cfg={**HEAD, **head}),
         ),
-        train_cfg=dict(refine=dict(assigner=dict(type='ATSSAssigner', topk=9, mask_center_sample=True))),
+        train_cfg=dict(
+            heatmap=heatmap, refine=dict(assigner=dict(type='ATSSAssigner', topk=9, mask_center_sample=True))
+        ),
     )
     report = Report()
     upgrade_reppoints_v2(model, report)
@@ -48,3 +58,10 @@ def test_the_mask_head_leaves_the_box_head() -> None:
 def test_what_the_mask_head_cannot_do_is_named() -> None:
     _, failed = translated(mask_loss_weight=[0.2, 0.6, 1.0], disable_rel_coords=True, use_att_map=True)
     assert sorted(key.rpartition('.')[2] for key in failed) == ['disable_rel_coords', 'mask_loss_weight', 'use_att_map']
+
+
+@pytest.mark.usefixtures('mmdet_scope')
+def test_what_the_corners_do_not_read_is_named() -> None:
+    _, failed = translated(dict(HEATMAP, bar=2, assigner=dict(HEATMAP['assigner'], gaussian_iou=0.6, foo=1)))
+    heatmap = 'model.train_cfg.heatmap'
+    assert failed == [f'{heatmap}.assigner.gaussian_iou', f'{heatmap}.assigner.foo', f'{heatmap}.bar']

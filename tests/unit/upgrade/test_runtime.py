@@ -18,15 +18,17 @@ def upgraded(
 
 def test_logging() -> None:
     hooks = [
-        dict(type='TextLoggerHook'),
-        dict(type='TensorboardLoggerHook', log_dir='curves'),
+        dict(type='TextLoggerHook', by_epoch=False, ignore_last=False),
+        dict(type='TensorboardLoggerHook', log_dir='curves', interval=4),
         dict(type='PaviLoggerHook'),
     ]
     new, report = upgraded('iters', log_config=dict(interval=10, hooks=hooks))
     assert new['default_hooks']['logger'] == dict(type='LoggerHook', interval=10, log_metric_by_epoch=False)
     assert new['vis_backends'] == [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend', save_dir='curves')]
     assert new['visualizer']['vis_backends'] == new['vis_backends'] and new['log_processor'] == dict(by_epoch=False)
-    assert [entry.key for entry in report.untranslated] == ['log_config.hooks.2']
+    assert [entry.key for entry in report.untranslated] == [
+        f'log_config.hooks.{place}' for place in ('0.ignore_last', '1.interval', '2')
+    ]
 
 
 def test_checkpoints() -> None:

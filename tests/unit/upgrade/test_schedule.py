@@ -163,3 +163,10 @@ def test_validation_interval() -> None:
         type='IterBasedTrainLoop', max_iters=16000, val_interval=4000, val_begin=8000
     )
     assert values.get('metric') == 'mIoU'
+
+
+def test_two_loss_scales_are_named() -> None:
+    hook = dict(type='Fp16OptimizerHook', loss_scale='dynamic')
+    values = section(optimizer=SGD, fp16=dict(loss_scale=512.0), optimizer_config=hook)
+    assert upgrade_optimizer(values)['type'] == 'AmpOptimWrapper'
+    assert [entry.key for entry in values.report.untranslated] == ['fp16']

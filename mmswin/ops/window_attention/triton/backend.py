@@ -13,7 +13,7 @@ What it does not compute goes another way, and says so once:
 **Unmeasured.** The kernels agree with ``reference`` in Triton's interpreter and compile for sm_80 and sm_90; they have
 not run on a GPU. Whoever has one, in this order:
 
-1. ``pytest tests/unit/ops/test_triton_backend.py`` (it takes the GPU where there is one); a map of more than 2^31 numbers.
+1. ``pytest tests/unit/ops/window_attention/triton`` (it takes the GPU where there is one); a map of more than 2^31 numbers.
 2. Time ``forward`` and ``backward`` at stage 1 against a plain copy of as many bytes and set the figures of
    ``LAUNCHES`` (:mod:`mmswin.ops.window_attention.triton.op`). A profiler tells whether the next window's loads are
    in flight during the products; the branch of the region mask may stop that, and two kernels would fix it.
