@@ -72,6 +72,8 @@ class Export(NamedTuple):
 def kind_of(translation: Translation) -> str:
     """What a file holds around its Swin: 'detector', 'segmenter', 'classifier' or 'backbone'."""
     parts = {name.split('.')[0] for name in translation.others}
+    if 'mask_token' in parts:
+        parts.discard('neck')  # SimMIM's decoder
     if 'decode_head' in parts:
         return 'segmenter'
     if parts & {'neck', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'panoptic_head', 'query_head'}:

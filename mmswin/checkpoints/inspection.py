@@ -80,7 +80,8 @@ def _classes(translation: Translation, meta: Mapping[str, Any]) -> str | None:
     notes = meta.get('dataset_meta') if isinstance(meta.get('dataset_meta'), Mapping) else meta
     named = notes.get('classes', notes.get('CLASSES'))
     if isinstance(named, (list, tuple)) and named:
-        shown = [printable(value, 40) for value in named[:4]] + ['...'] * (len(named) > 4)
+        few = 5 if len(named) == 5 else 4  # '...' stands for more than one
+        shown = [printable(value, 40) for value in named[:few]] + ['...'] * (len(named) > few)
         counts.append('named ' + ', '.join(shown))
     return ', '.join(counts) or None
 
@@ -103,14 +104,14 @@ def _backbone(translation: Translation, variants: Variants) -> Rows:
     weight = tensors['patch_embed.proj.weight']
     hidden = tensors.get('layers.0.blocks.0.mlp.fc1.weight')
     ratio = math.nan if hidden is None else hidden.shape[0] / variant.embed_dims
-    norms = [name[4:-7] for name in tensors if re.fullmatch(r'norm[0-9]+\.weight', name)]
+    norms = tuple(int(name[4:-7]) for name in tensors if re.fullmatch(r'norm[0-9]{1,2}\.weight', name))
     return [
         ('variant', f'{title} ({words_of(variant)})' if arch else title + words_of(variant)),
         ('window', _window_row(translation)),
         ('images', f'{weight.shape[1]} channels, patches of {resize.sides(tuple(weight.shape[2:]))}, made for '
                    f'{_image_size(translation) or "a size that the file does not tell"}'),
         ('else', f'mlp_ratio={ratio:g}, qkv_bias={any(name in tensors for name in bias)}, '
-                 f'use_abs_pos_embed={"absolute_pos_embed" in tensors}, output norms: {", ".join(norms) or "none"}'),
+                 f'use_abs_pos_embed={"absolute_pos_embed" in tensors}, out_indices with a norm: {norms or "none"}'),
     ]  # fmt: skip
 
 
@@ -136,12 +137,15 @@ def inspect(checkpoint: Mapping[str, Any], variants: Variants, notes: Mapping[st
     place += [f'below {translation.prefix!r}'] if translation.prefix else []
     parts = Counter(name.split('.')[0] for name in translation.others).most_common(6)
     beside = ', '.join(f'{printable(part, 40)} ({count})' for part, count in parts)
+    kind = f'a {kind_of(translation)}'
+    if kind == 'a backbone' and 'mask_token' in translation.others:
+        kind = 'an encoder pretrained by SimMIM'
     told = {**meta, **(notes or {})}
     origin = [f'{key} {printable(told[key], 40)}' for key in _PROVENANCE
               if isinstance(told.get(key), (int, str)) and told[key] != '']  # fmt: skip
     rows = [
         ('format', ', '.join([translation.format.title, *place])),
-        ('holds', f'a {kind_of(translation)}' + (f': {beside}' if beside else '')),
+        ('holds', kind + (f': {beside}' if beside else '')),
         *_backbone(translation, variants),
         ('classes', _classes(translation, meta) or ('not told by these heads' if translation.others else 'none')),
         ('training', _training(checkpoint, meta)),

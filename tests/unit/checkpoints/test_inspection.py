@@ -35,7 +35,19 @@ def test_a_detector():
     assert rows['classes'] == '80 classes of boxes, 80 classes of masks, named person, dog'
     assert rows['training'] == 'epoch 12; iter 7330; optimizer, message_hub'
     assert rows['from'] == 'mmengine_version 0.10.7, seed 0'
-    assert rows['else'].endswith('output norms: 0, 1, 2, 3')
+    assert rows['else'].endswith('out_indices with a norm: (0, 1, 2, 3)')
+
+
+def test_an_encoder_of_simmim_and_names_of_classes():
+    encoder = SwinTransformer(**TINY, out_indices=(3,)).state_dict()
+    weights = {'backbone.' + name: value for name, value in encoder.items()}
+    weights |= {'backbone.mask_token': torch.zeros(1, 1, 12), 'neck.decoder.0.weight': torch.zeros(12, 96, 1, 1)}
+    rows = _rows({'state_dict': weights, 'meta': {'dataset_meta': {'classes': tuple('abcde')}}})
+    assert 'SimMIM' in rows['holds'] and 'detector' not in rows['holds']
+    assert rows['else'].endswith('out_indices with a norm: (3,)')
+    assert rows['classes'].endswith('a, b, c, d, e')
+    rows = _rows({'state_dict': weights, 'meta': {'dataset_meta': {'classes': tuple('abcdef')}}})
+    assert rows['classes'].endswith('a, b, c, d, ...')
 
 
 def test_heads_without_a_background_and_heads_that_are_not_known():
