@@ -16,7 +16,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         'upernet_swin_t_ade20k upernet.pth street.jpg --out explained --classes car road',
     )
     add_predictor_options(parser)
-    parser.add_argument('image', help='a picture')
+    parser.add_argument('image', nargs='?', help='a picture')
     add_output_options(parser, 'where the pictures go, one for each prediction')
     parser.add_argument('--number', type=whole(), default=3, help='of objects or classes (default 3)')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='explain these classes alone')
@@ -26,7 +26,14 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument('--stages', nargs='+', type=whole(), metavar='N', help='of the backbone, from 1 (default: all)')
     parser.add_argument('--method', choices=['grad-cam', 'hires-cam', 'layer-cam'], default='grad-cam')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    from mmswin.inference.exported_backend import is_program  # behind --help, which needs Python alone
+
+    if is_program(args.config):
+        parser.error(f'{args.config}: exported programs have no gradients; explain the checkpoint that it is from')
+    elif args.image is None:
+        parser.error('the following arguments are required: image')
+    return args
 
 
 def run(args: argparse.Namespace) -> None:

@@ -40,8 +40,8 @@ ROOM_LINES = {
     'assigners': 103,
     'atomic': 125,
     'backbones': 1_628,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
-    'checkpoints': 4_068,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
-    'cli': 962,  # with errors of options in words
+    'checkpoints': 4_070,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
+    'cli': 969,  # with errors of options in words
     'data': 2_605,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 726,
     'detectors': 264,

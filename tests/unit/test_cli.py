@@ -11,7 +11,7 @@ import pytest
 
 import mmswin
 from mmswin import cli, shipped
-from mmswin.cli import parsing, predict, upgrade
+from mmswin.cli import explain, parsing, predict, upgrade
 
 MODULES = {path.stem for path in Path(cli.__file__).parent.glob('*.py')} - {'__init__', 'parsing'}
 
@@ -105,6 +105,15 @@ def test_words_may_stand_behind_options():
     assert (args.config, args.checkpoint, args.source) == ('config.py', 'weights.pth', ['a.jpg', 'b.jpg'])
     assert (args.out, args.batch, args.score) == ('found', 2, 0.3)
     assert upgrade.parse_args(['old.py', '--strict', 'new.py']).new == 'new.py'
+
+
+def test_explain_takes_a_picture_and_no_exported_program(capsys):
+    args = explain.parse_args(['config.py', 'weights.pth', '--out', 'why', 'a.jpg'])
+    assert (args.checkpoint, args.image) == ('weights.pth', 'a.jpg')
+    for words, said in ((['m.onnx', 'a.jpg'], 'm.onnx: exported program'), (['config.py', 'weights.pth'], 'image')):
+        with pytest.raises(SystemExit):
+            explain.parse_args([*words, '--out', 'why'])
+        assert said in capsys.readouterr().err
 
 
 def test_words_too_many_are_named(capsys):

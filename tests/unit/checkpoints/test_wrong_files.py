@@ -84,6 +84,13 @@ def test_files_without_weights(content, part, tmp_path):
     assert str(tmp_path / 'file.pth') in str(error.value)
 
 
+@pytest.mark.parametrize('name', ['m.onnx', 'm.XML', 'm.pt2'])
+def test_exported_programs(name, tmp_path):
+    (tmp_path / name).write_bytes(b'<?xml version="1.0"?>')
+    with pytest.raises(CheckpointError, match=rf'{name}.* exported program'):
+        load_file(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ('files', 'part'),
     [
