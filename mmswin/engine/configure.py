@@ -74,6 +74,8 @@ def check_sections(cfg: Config, purpose: str) -> None:
         if lacking and (split == purpose or len(lacking) < len(names)):
             others = f'but {", ".join(name for name in names if name not in lacking)}: set all, or all to None'
             needed = f'which mmswin {purpose} needs: is it a part that other configs inherit from?'
+            if 'test_dataloader' in lacking and cfg.get('model') and cfg.get('train_dataloader'):
+                needed = 'so there is nothing to test; mmswin browse --checkpoint FILE shows what SimMIM has learned'
             raise RunError(
                 f'config {cfg.filename} has no {", ".join(lacking)}, {needed if split == purpose else others}'
             )

@@ -61,6 +61,10 @@ class TorchBackend:
     def load(cls, config, checkpoint, device, cfg_options, trust_checkpoint) -> 'TorchBackend':
         """See :func:`mmswin.inference.load`."""
         cfg = configure.load_config(str(config), cfg_options, None)
+        if cfg.get('train_dataloader') and not pipeline_at_test(cfg) and not model_num_classes(cfg.get('model') or {}):
+            raise RunError(
+                f'{config} pretrains and predicts nothing: mmswin browse --checkpoint FILE shows what it learned'
+            )
         if trust_checkpoint:
             mmengine_loader.trust(checkpoint)
         loaded = load_from_mmswin(checkpoint)

@@ -45,11 +45,11 @@ ROOM_LINES = {
     'data': 2_605,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 726,
     'detectors': 264,
-    'engine': 3_915,  # with Muon, and samplers, intervals and averages that a run resumes with
+    'engine': 3_917,  # with Muon, and samplers, intervals and averages that a run resumes with
     'environment': 1_036,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_754,  # with classifiers, what exporters print, and shapes that differ
-    'inference': 2_054,  # with classification, exported programs, pictures of SimMIM and names of any kind
+    'inference': 2_058,  # with classification, exported programs, pictures of SimMIM and names of any kind
     'necks': 212,
     'ops': 2_285,
     'upgrade': 1_716,  # with RepPoints V2

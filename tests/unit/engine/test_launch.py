@@ -99,6 +99,12 @@ def test_a_part_of_a_config_is_none(config: Path, name: str) -> None:
         launch.test(str(config), 'x.pth')
 
 
+def test_a_config_that_pretrains_has_no_test(config: Path) -> None:
+    config.write_text("model = dict(type='SimMIM')\ntrain_dataloader = dict(batch_size=1)")
+    with pytest.raises(RunError, match='test_dataloader.* mmswin browse'):
+        launch.test(str(config), 'x.pth')
+
+
 def test_half_a_validation_is_refused(config: Path) -> None:
     config.write_text(f'{config.read_text()}\nval_dataloader = dict()\nval_cfg = dict()\n')
     with pytest.raises(RunError, match='has no val_evaluator, but val_dataloader, val_cfg: '):

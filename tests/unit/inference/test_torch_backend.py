@@ -55,6 +55,12 @@ def test_label_maps_are_mmsegs(tmp_path, image, file):
     np.testing.assert_array_equal(result.label_map, inferred.pred_sem_seg.data[0].numpy())
 
 
+def test_a_network_that_is_pretrained_predicts_nothing(tmp_path):
+    (tmp_path / 'config.py').write_text("model = dict(type='SimMIM')\ntrain_dataloader = dict(dataset={})")
+    with pytest.raises(RunError, match=r'config\.py pretrains .*mmswin browse'):
+        mmswin.load(str(tmp_path / 'config.py'), 'weights.pth')
+
+
 @pytest.mark.parametrize('out_channels', [3, 1])
 def test_tiles_are_mmsegs_sliding_windows(tmp_path, image, out_channels):
     config = segmentation(test_cfg=dict(mode='slide', crop_size=(40, 40), stride=(20, 35)))
