@@ -130,13 +130,15 @@ def _classifier(cfg: Config) -> nn.Module | None:
 
 def measure_model(model: nn.Module, shape: tuple[int, int]) -> Complexity:
     """Count a model that is on the meta device and in evaluation mode; see :func:`measure`."""
+    kinds = {base.__name__ for base in type(model).__mro__}
+    if 'BaseSelfSupervisor' in kinds:  # SimMIM's and MAE's
+        raise RunError(f'a {type(model).__name__} pretrains: count the classifier or detector that its backbone is for')
     first = next((layer for layer in model.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
     image = torch.empty(1, 3 if first is None else first.in_channels, *shape, device=META)
     costs: dict[str, MultiplyAdds | None] = {}
     features, costs['backbone'] = count(model.backbone, image)
     if getattr(model, 'neck', None) is not None:
         features, costs['neck'] = count(model.neck, features)
-    kinds = {base.__name__ for base in type(model).__mro__}
     if 'EncoderDecoder' in kinds and not isinstance(model.decode_head, nn.ModuleList):
         costs['decode_head'] = count(model.decode_head, features)[1]
         if getattr(model, 'auxiliary_head', None) is not None:

@@ -36,7 +36,7 @@ AGAINST_THE_ORDER = {
 MODULE_LINES = 400
 PACKAGE_LINES = 24_699  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
-    'analysis': 840,  # with classifiers
+    'analysis': 842,  # with classifiers
     'assigners': 103,
     'atomic': 125,
     'backbones': 1_628,  # with Swin V2, Swin-MLP, the hybrid and masked Swins

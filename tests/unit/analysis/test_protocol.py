@@ -154,6 +154,14 @@ def test_other_kinds_are_refused(config, said):
         measure(get_config(config), (256, 320))
 
 
+def test_what_pretrains_is_not_counted():
+    class SimMIM(type('BaseSelfSupervisor', (torch.nn.Module,), {})):
+        pass
+
+    with pytest.raises(RunError, match='SimMIM pretrains: count'):
+        measure_model(SimMIM(), (64, 64))
+
+
 def test_an_image_without_room_for_the_maps_is_refused():
     with pytest.raises(RunError, match='31 x 640 pixels: expected at least 32'):
         measure(parsed('upernet_swin_t_ade20k'), (31, 640))
