@@ -60,30 +60,40 @@ def paper_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
 
 def complexity_text(found: Complexity) -> str:
     """The parts of a model, a line each, and what the columns mean."""
-    lines = [('part', 'params M', 'trainable', 'layers G', 'products', 'padding', 'elementwise', 'total G')]
+    unit, size = _unit(found.cost.published)
+    lines = [('part', 'params M', 'trainable', f'layers {unit}', 'products', 'padding', 'elementwise', f'total {unit}')]
     for part in found.parts:
-        costs = _gigas(part.cost) if part.cost else ('-',) * 5
+        costs = _costs(part.cost, size) if part.cost else ('-',) * 5
         lines.append((part.name, f'{part.params / 1e6:.3f}', f'{part.trainable / 1e6:.3f}', *costs))
-    lines.append(('all', f'{found.params / 1e6:.3f}', f'{found.trainable / 1e6:.3f}', *_gigas(found.cost)))
+    lines.append(('all', f'{found.params / 1e6:.3f}', f'{found.trainable / 1e6:.3f}', *_costs(found.cost, size)))
     height, width = found.shape
     return '\n'.join(
         [
-            f'one image of {height} x {width} pixels; G: 10^9 multiply-adds',
+            f'one image of {height} x {width} pixels; M, G: 10^6, 10^9 multiply-adds',
             columns(lines),
             'layers: convolutions and linear layers. products: of two activations (attention, dynamic convolutions).',
             'padding: projections of tokens that pad a map to whole windows, which reference implementations compute and',
             "mmswin does not. elementwise: biases, norms, rectifiers, poolings, as the authors' counter has them.",
             *['-: runs in training alone, or is not in published figures (masks of CondInst).']
             * any(part.cost is None for part in found.parts),
-            f"By the authors' way of counting {found.cost.published / 1e9:.1f} G; "
-            f'in matrix products as computed here {found.cost.computed / 1e9:.1f} G.',
+            f"By the authors' way of counting {_short(found.cost.published)}; "
+            f'in matrix products as computed here {_short(found.cost.computed)}.',
         ]
     )
 
 
-def _gigas(cost: MultiplyAdds) -> tuple[str, ...]:
+def _costs(cost: MultiplyAdds, size: float) -> tuple[str, ...]:
     values = (cost.layers, cost.products, cost.padding, cost.elementwise, cost.published)
-    return tuple(f'{value / 1e9:.2f}' for value in values)
+    return tuple(f'{value / size:.2f}' for value in values)
+
+
+def _unit(value: float) -> tuple[str, float]:
+    return ('G', 1e9) if value >= 1e9 else ('M', 1e6)
+
+
+def _short(value: float) -> str:
+    unit, size = _unit(value)
+    return f'{value / size:.1f} {unit}'
 
 
 def sweep_text(found: Sweep, shape: tuple[int, int]) -> str:
@@ -98,7 +108,7 @@ def sweep_text(found: Sweep, shape: tuple[int, int]) -> str:
         lines.append((str(tokens * found.patch[0] * found.patch[1]), *values))
     lines.append(('grow as pixels^', *(f'{found.exponent(column):.2f}' for column, _ in columns_of)))
     height, width = (-(-side // patch) for side, patch in zip(shape, found.patch))
-    costs = ', '.join(f'{name} {found.formula(kind, height * width) / 1e9:.1f} G' for kind, name in kinds.items())
+    costs = ', '.join(f'{name} {_short(found.formula(kind, height * width))}' for kind, name in kinds.items())
     return (
         f'{columns(lines, left=0)}\n(M, G: 10^6, 10^9 multiply-adds; exponents fitted to the larger half of the sizes)\n'
         f'at {shape[0]} x {shape[1]} pixels, by equations 2 and 1: {costs}'

@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from mmswin.cli.parsing import add_config, command_parser, whole
-from mmswin.errors import say
+from mmswin.errors import RunError, say
 
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
@@ -19,9 +21,9 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         '--shape',
         nargs=2,
         type=whole(0),
-        default=(800, 1280),
         metavar=('HEIGHT', 'WIDTH'),
-        help='of the image in pixels (default 800 1280; the paper has 512 2048 for ADE20K)',
+        help='of the image in pixels (default: of classifiers what the test pipeline makes of every picture, else 800 1280; '
+        'the paper has 512 2048 for ADE20K)',
     )
     parser.add_argument(
         '--sweep',
@@ -35,11 +37,23 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def usual_shape(cfg: Any) -> tuple[int, int]:
+    """Height and width that a classifier's test pipeline gives to every picture; else the paper's of COCO."""
+    from mmswin.export.preprocessing import read_config
+
+    size = None
+    with suppress(RunError):  # steps that are not for export
+        given = read_config(cfg, inside=False) if cfg.get('default_scope') == 'mmpretrain' else None
+        size = given and (given.crop or (None if given.keep_ratio else given.scale))
+    return size[::-1] if size else (800, 1280)
+
+
 def run(args: argparse.Namespace) -> None:
     from mmswin.analysis import protocol, reports, scaling
     from mmswin.engine.configure import load_config
 
-    cfg, shape = load_config(args.config, args.cfg_options, None), tuple(args.shape)
+    cfg = load_config(args.config, args.cfg_options, None)
+    shape = tuple(args.shape or usual_shape(cfg))
     first = scaling.first_attention(cfg) if args.sweep else None
     say(reports.complexity_text(protocol.measure(cfg, shape)))
     if first is not None:

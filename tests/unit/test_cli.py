@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 import mmswin
 from mmswin import cli, shipped
-from mmswin.cli import explain, parsing, predict, upgrade
+from mmswin.cli import complexity, explain, parsing, predict, upgrade
 
 MODULES = {path.stem for path in Path(cli.__file__).parent.glob('*.py')} - {'__init__', 'parsing'}
 
@@ -114,6 +115,19 @@ def test_explain_takes_a_picture_and_no_exported_program(capsys):
         with pytest.raises(SystemExit):
             explain.parse_args([*words, '--out', 'why'])
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape'),
+    [
+        ('swin_flowers', (64, 64)),
+        ('swin_cifar100', (32, 32)),
+        ('swin_b_in22k', (800, 1280)),
+        ('mask_rcnn_swin_t_coco', (800, 1280)),
+    ],
+)
+def test_complexity_counts_at_the_size_that_a_classifier_is_tested_at(name, shape):
+    assert complexity.usual_shape(Config.fromfile(shipped.directory() / f'{name}.py')) == shape
 
 
 def test_words_too_many_are_named(capsys):

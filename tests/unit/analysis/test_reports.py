@@ -58,3 +58,6 @@ def test_parts_and_their_sum():
     assert ['backbone', '2.000', '1.000', '3.00', '1.00', '0.50', '0.00', '4.50'] in rows
     assert ['auxiliary_head', '0.500', '0.500', '-', '-', '-', '-', '-'] in rows
     assert ['all', '2.500', '1.500', '3.00', '1.00', '0.50', '0.00', '4.50'] in rows
+    small = Complexity((64, 64), [Part('backbone', 2_000_000, 0, MultiplyAdds(160_120_000, 960))])
+    text = reports.complexity_text(small)
+    assert '160.12' in text and 'total M' in text and '160.1 M' in text
