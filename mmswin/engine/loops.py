@@ -118,11 +118,16 @@ class _Resumable:
         self._seed(ITERATION, self._iter)
         super().run_iter(*args)
 
+    @property
+    def _progress(self) -> tuple[int, int]:
+        """How many epochs (iterations) are done, and how many it takes."""
+        by_epoch = hasattr(self, 'run_epoch')
+        return (self._epoch, self._max_epochs) if by_epoch else (self._iter, self._max_iters)
+
     def _is_time_to_validate(self) -> bool:
         if self.runner.val_loop is None:
             return False
-        by_epoch = hasattr(self, 'run_epoch')
-        done, end = (self._epoch, self._max_epochs) if by_epoch else (self._iter, self._max_iters)
+        done, end = self._progress
         return done >= self.val_begin and (done % self.val_interval == 0 or done == end)
 
     def _validate(self) -> None:
@@ -135,6 +140,9 @@ class _Resumable:
     def _make_up_validation(self) -> None:
         """Validate what was saved by a run that was stopped before or in the validation which then was due."""
         self._decide_current_val_interval()
+        done, end = self._progress
+        if self._iter and done >= end:
+            print_log(f'This run is complete ({self._iter} iterations): nothing is left to train.', logger='current')
         if self._iter == 0 or not self._is_time_to_validate():
             return
         note = Path(self.runner.work_dir, _VALIDATED)

@@ -70,6 +70,19 @@ def test_resumed_run_goes_on_where_it_stopped(toy_runner, tmp_path, stop, train_
         assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
+@pytest.mark.parametrize('train_cfg', [EPOCHS, ITERATIONS])
+def test_a_complete_run_that_is_resumed_says_so(toy_runner, tmp_path, monkeypatch, train_cfg):
+    said = []
+    monkeypatch.setattr('mmswin.engine.loops.print_log', lambda text, **_: said.append(text))
+    whole = toy_runner(tmp_path, train_cfg)
+    whole.train()
+    assert not said
+    save_state(whole, tmp_path / 'end.pth', whole.epoch, whole.iter)
+    again = toy_runner(tmp_path, train_cfg, resume=True, load_from=str(tmp_path / 'end.pth'))
+    again.train()
+    assert not again.model.seen and len(said) == 1 and 'complete (15 ' in said[0]
+
+
 def test_skipped_samples_are_not_read(toy_runner, tmp_path):
     _, resumed = interrupted(toy_runner, tmp_path, 3, ITERATIONS, 'InfiniteSampler')
     assert resumed.train_dataloader.dataset.read == 2 * (15 - 3)
