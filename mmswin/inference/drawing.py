@@ -132,13 +132,13 @@ def draw_classes(
 
     Args:
         picture: By :func:`canvas`; changed.
-        best: Names and probabilities, best first.
+        best: Names and probabilities, best first; infinity is not written, for the truth has none.
         classes: All names.
         palette: Their colours.
     """
     top, size = 0, text_size(picture)
     for name, score in best:
-        label = tag(f'{name} {100 * score:.0f}', size, tuple(palette[list(classes).index(name)]))
+        label = tag(f'{name} {100 * score:.0f}'.removesuffix(' inf'), size, tuple(palette[list(classes).index(name)]))
         _place(picture, label, [(top, 0)], [])
         top += label.shape[0]
     return picture

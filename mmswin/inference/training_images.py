@@ -109,7 +109,7 @@ def _result(inputs: Any, sample: Any, index: int, classes: Sequence[str], colour
     if 'gt_instances' not in sample or 'bboxes' not in sample.gt_instances:
         result.scores = np.zeros(len(classes), np.float32)
         if 'gt_label' in sample:  # else pictures alone, as SimMIM has them
-            result.scores[sample.gt_label.numpy()] = 1
+            result.scores[sample.gt_label.numpy()] = np.inf  # drawn without a number
         return result
     truth = sample.gt_instances
     boxes = getattr(truth.bboxes, 'tensor', truth.bboxes).numpy().astype(np.float32).reshape(-1, 4)

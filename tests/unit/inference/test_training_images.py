@@ -9,9 +9,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from mmengine.structures import BaseDataElement
 
 from mmswin.errors import RunError
-from mmswin.inference.training_images import _side_by_side, training_images
+from mmswin.inference import drawing
+from mmswin.inference.training_images import _result, _side_by_side, training_images
 
 
 @pytest.fixture
@@ -150,3 +152,15 @@ def test_masked_patches_are_grey_then_the_networks_then_the_pictures(with_networ
         assert torch.equal(seen[0], mask[None])
         added = torch.tensor([6, 4, 2], dtype=torch.uint8)[:, None, None]  # times 2; red is the last
         assert torch.equal(parts[1], torch.where(hidden, inputs + added, inputs))
+
+
+def test_the_true_class_of_a_picture_is_named_without_a_probability():
+    colours = [(9, 9, 9), (200, 0, 0)]
+    truth = BaseDataElement(gt_label=torch.tensor([1]))
+    result = _result(torch.zeros(3, 8, 8), truth, 0, ('rose', 'daisy'), colours)
+    assert result.counts() == {'daisy': 1}
+    drawn = result.draw()
+    label = drawing.tag('daisy', drawing.text_size(drawn), colours[1])
+    height, width = label.shape[:2]
+    np.testing.assert_array_equal(drawn[:height, :width], label)
+    assert not drawn[:height, width:].any()
