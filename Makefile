@@ -23,7 +23,7 @@ LINT = .venv-lint/bin
 
 help:
 	@echo 'make setup      an environment with torch, mmcv, mmdet, mmseg and mmswin in $(VENV)'
-	@echo 'make peers      libraries that tests need besides: timm and its like in $(VENV)/peers, onnx in $(VENV)/export, SAHI in $(VENV)/inference'
+	@echo 'make peers      exporters in $(VENV)/export, and what tests compare with: timm and its like in $(VENV)/peers, SAHI in $(VENV)/inference'
 	@echo 'make pretrain   mmpretrain for classification and pretraining, in $(VENV)/pretrain'
 	@echo 'make demo       set up, then train and test a small detector and a segmentation model on synthetic data'
 	@echo 'make test       set up, then run all tests'
@@ -39,7 +39,7 @@ help:
 setup:
 	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD)
 
-# What the tests compare with besides: a quarter of a minute once.
+# Exporters, and what the tests compare with besides: a quarter of a minute once.
 peers: setup
 	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) --torch $(TORCH) --build $(TORCH_BUILD) --peers
 
