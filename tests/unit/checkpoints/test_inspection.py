@@ -44,6 +44,7 @@ def test_an_encoder_of_simmim_and_names_of_classes():
     weights |= {'backbone.mask_token': torch.zeros(1, 1, 12), 'neck.decoder.0.weight': torch.zeros(12, 96, 1, 1)}
     rows = _rows({'state_dict': weights, 'meta': {'dataset_meta': {'classes': tuple('abcde')}}})
     assert 'SimMIM' in rows['holds'] and 'detector' not in rows['holds']
+    assert export(weights, 'mmdet').dropped == ['neck.decoder.0.weight']
     assert rows['else'].endswith('out_indices with a norm: (3,)')
     assert rows['classes'].endswith('a, b, c, d, e')
     rows = _rows({'state_dict': weights, 'meta': {'dataset_meta': {'classes': tuple('abcdef')}}})
