@@ -75,7 +75,9 @@ def check_sections(cfg: Config, purpose: str) -> None:
             others = f'but {", ".join(name for name in names if name not in lacking)}: set all, or all to None'
             needed = f'which mmswin {purpose} needs: is it a part that other configs inherit from?'
             if 'test_dataloader' in lacking and cfg.get('model') and cfg.get('train_dataloader'):
-                needed = 'so there is nothing to test; mmswin browse --checkpoint FILE shows what SimMIM has learned'
+                needed = (
+                    'so there is nothing to test; what SimMIM has learned is shown by mmswin browse --checkpoint FILE'
+                )
             raise RunError(
                 f'config {cfg.filename} has no {", ".join(lacking)}, {needed if split == purpose else others}'
             )

@@ -70,6 +70,7 @@ def test_it_predicts_and_explains(answers: dict[str, Any], directory: Path) -> N
     (path,) = (directory / 'why').iterdir()
     assert Image.open(path).width > 2 * 480
     assert '2 images' in succeeded(answers['browse'])
+    assert len(list((directory / 'shown').glob('*/*.png'))) == 6
     assert len(list((directory / 'seen').iterdir())) == 2
 
 

@@ -15,7 +15,7 @@ import torch
 
 from mmswin.checkpoints import downloads
 from mmswin.checkpoints.untrusted import safetensors_file, torch_files
-from mmswin.checkpoints.untrusted.other_files import FileRefused, FileUnsafe, need, open_regular
+from mmswin.checkpoints.untrusted.other_files import FileRefused, FileUnsafe, open_regular
 from mmswin.errors import CheckpointError, UnsafeCheckpointError, printable
 
 __all__ = ['load_file', 'local_path', 'read_file']
@@ -66,8 +66,6 @@ def read_file(source: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoin
     try:
         path = local_path(os.fspath(source))
         with open_regular(path) as file:
-            is_program = path.suffix.lower() in ('.onnx', '.xml', '.pt2')
-            need(not is_program, 'is an exported program: give the checkpoint that it was exported from')
             head = file.read(16)
             file.seek(0)
             if safetensors_file.recognised(head):
@@ -80,7 +78,9 @@ def read_file(source: str | os.PathLike, map_location: Any = 'cpu') -> Checkpoin
     except FileUnsafe as error:
         raise UnsafeCheckpointError(f'{name} {printable(error)}') from error
     except (FileRefused, OSError, ValueError) as error:
-        raise CheckpointError(f'{name} {printable(error)}') from error
+        program = isinstance(error, FileRefused) and os.fspath(source).lower().endswith(('.onnx', '.xml', '.pt2'))
+        why = 'is an exported program: give the checkpoint that it was exported from' if program else printable(error)
+        raise CheckpointError(f'{name} {why}') from error
     except MemoryError as error:
         raise CheckpointError(f'{name} does not fit into the memory that is free') from error
     try:

@@ -89,6 +89,8 @@ def test_exported_programs(name, tmp_path):
     (tmp_path / name).write_bytes(b'<?xml version="1.0"?>')
     with pytest.raises(CheckpointError, match=rf'{name}.* exported program'):
         load_file(tmp_path / name)
+    torch.save({'a': torch.ones(1)}, tmp_path / name)  # a checkpoint by such a name
+    assert load_file(tmp_path / name)['a'] == 1
 
 
 @pytest.mark.parametrize(
