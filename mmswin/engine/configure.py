@@ -210,10 +210,9 @@ def quiet() -> Iterator[None]:
 
 def _disable(level: int) -> None:
     logging.disable(level)
+    # mmengine's loggers keep what they may pass, and the line above does not reach them.
     current = MMLogger.get_current_instance()
-    current.setLevel(
-        current.level
-    )  # mmengine's loggers keep what they may pass, and the first line does not reach them
+    current.setLevel(current.level)
 
 
 def add_hooks(cfg: Config, *hook_types: str) -> None:

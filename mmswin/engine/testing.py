@@ -53,8 +53,10 @@ def show_into(cfg: Config, show_dir: str) -> None:
         )
     target = str(Path(show_dir).absolute())
     if cfg.get('default_scope') == 'mmpretrain':
-        own = {name: value for name, value in hook.items() if name not in ('type', 'enable', 'interval', 'out_dir')}
-        cfg.default_hooks.visualization = dict(type='mmswin.ClassPicturesHook', **{**own, 'out_dir': target})
+        hook.update(enable=True, interval=1, out_dir=target)
+        if short_name(hook.get('type')) == 'VisualizationHook':
+            own = {name: value for name, value in hook.items() if name not in ('type', 'enable', 'interval')}
+            cfg.default_hooks.visualization = dict(type='mmswin.ClassPicturesHook', **own)
         return
     hook.draw = True
     if cfg.get('default_scope') == 'mmseg':

@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_756  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
+PACKAGE_LINES = 24_757  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
     'analysis': 852,  # with classifiers
     'assigners': 103,
@@ -45,7 +45,7 @@ ROOM_LINES = {
     'data': 2_605,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 726,
     'detectors': 264,
-    'engine': 3_927,  # with Muon, and samplers, intervals and averages that a run resumes with
+    'engine': 3_928,  # with Muon, and samplers, intervals and averages that a run resumes with
     'environment': 1_036,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_754,  # with classifiers, what exporters print, and shapes that differ

@@ -172,6 +172,9 @@ def test_pictures_go_where_they_were_asked_for(monkeypatch, tmp_path):
     show_into(cfg, 'shown')
     expected = {'type': 'mmswin.ClassPicturesHook', 'draw_gt': False, 'out_dir': str(tmp_path / 'shown')}
     assert cfg.default_hooks.visualization == expected
+    cfg.default_hooks.visualization = {'type': 'MyHook'}
+    show_into(cfg, 'shown')
+    assert (cfg.default_hooks.visualization.type, cfg.default_hooks.visualization.enable) == ('MyHook', True)
     with pytest.raises(RunError, match='default_hooks.visualization'):
         show_into(Config({'default_scope': 'mmdet'}), 'shown')
 
