@@ -1,4 +1,4 @@
-# CIFAR-100 on one regular and one shifted block, as near as it can be to Keras' example of Swin; 150 epochs. Not run yet.
+# CIFAR-100 on one regular and one shifted block, as near as it can be to Keras' example of Swin; 150 epochs.
 _base_ = [
     '_base_/models/swin_classifier_32px.py',
     '_base_/datasets/cifar100.py',
