@@ -4,12 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 from mmswin.data.checked_dataset import CheckedDataset
 from mmswin.data.config_facts import build_dataset, leaf_datasets
-from mmswin.data.pictures import PICTURES, files_below, folder_entries, listing, missing_files
+from mmswin.data.pictures import PICTURES, folder_entries, listing, missing_files
 
 
 def check(part: CheckedDataset) -> list[str]:
@@ -40,8 +40,9 @@ def check(part: CheckedDataset) -> list[str]:
     # A list alone does not tell the names.
     classes = list(names or map(str, range(max(labels, default=-1) + 1))) if built.with_label else []
     if built.with_label and not built.ann_file:
-        _check_empty(part, labels)
-        _check_order(part, classes)
+        folders = _folders(built.img_prefix)
+        _check_empty(part, folders, labels)
+        _check_order(part, folders, classes)
     if not built.ann_file:
         _check_endings(part)
     _check_indices(part, labels)
@@ -116,9 +117,9 @@ def _check_folders(part: CheckedDataset) -> bool:
     return part.report.num_errors == before
 
 
-def _check_empty(part: CheckedDataset, labels: Sequence[int]) -> None:
+def _check_empty(part: CheckedDataset, folders: Sequence[str], labels: Sequence[int]) -> None:
     """Classes whose folder holds no picture."""
-    folders, built, known = _folders(part.built.img_prefix), part.built, {*labels}
+    built, known = part.built, {*labels}
     empty = [name for number, name in enumerate(folders) if number not in known]
     if empty:
         hidden = ' (a hidden folder counts as a class, too)' if any(name.startswith('.') for name in empty) else ''
@@ -128,9 +129,8 @@ def _check_empty(part: CheckedDataset, labels: Sequence[int]) -> None:
         )
 
 
-def _check_order(part: CheckedDataset, classes: Sequence[str]) -> None:
+def _check_order(part: CheckedDataset, folders: Sequence[str], classes: Sequence[str]) -> None:
     """Names that are those of the folders in another order, and would be laid over the wrong ones."""
-    folders = _folders(part.built.img_prefix)
     if list(classes) != folders and sorted(classes) == folders:
         part.error(
             f'{part.where}.metainfo.classes has the names of the folders in {part.built.img_prefix!r} in another order '
@@ -142,8 +142,11 @@ def _check_order(part: CheckedDataset, classes: Sequence[str]) -> None:
 def _check_endings(part: CheckedDataset) -> None:
     """Pictures that the data set passes over for how their names end."""
     root, built = part.built.img_prefix, part.built
-    endings = [Path(name).suffix.lower() for name in files_below(root) if not built.is_valid_file(name)]
-    passed = Counter(ending for ending in endings if ending in PICTURES)
+    names = chain.from_iterable(
+        names for _, _, names in os.walk(root, followlinks=True)
+    )  # of millions of files, perhaps
+    others = (name for name in names if not name.startswith('.') and not built.is_valid_file(name))
+    passed = Counter(ending for name in others if (ending := os.path.splitext(name)[1].lower()) in PICTURES)
     if passed:
         told = listing(f'{number} of {ending}' for ending, number in sorted(passed.items()))
         more = part.option('extensions', f'"{(*sorted(built.extensions), *sorted(passed))}"'.replace("'", ''))

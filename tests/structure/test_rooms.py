@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_757  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
+PACKAGE_LINES = 24_760  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
     'analysis': 852,  # with classifiers
     'assigners': 103,
@@ -42,7 +42,7 @@ ROOM_LINES = {
     'backbones': 1_628,  # with Swin V2, Swin-MLP, the hybrid and masked Swins
     'checkpoints': 4_070,  # with files of Swin V2, MAE and mmpretrain's ViT; mmengine is imported for log buffers alone
     'cli': 983,  # with errors of options in words
-    'data': 2_605,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
+    'data': 2_608,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 726,
     'detectors': 264,
     'engine': 3_928,  # with Muon, and samplers, intervals and averages that a run resumes with
