@@ -5,6 +5,7 @@ Everything here reads only. A finding that makes the run wrong is a :class:`RunE
 
 import copy
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from mmswin.checkpoints import CheckpointError, load_file
 from mmswin.checkpoints.loading import is_pretrained
 from mmswin.data.config_facts import dicts_in
 from mmswin.engine.configure import quiet
-from mmswin.errors import RunError, plain_message, printable
+from mmswin.errors import RunError, plain_message, printable, say
 
 # A test with less would report the AP of a partly random network; resuming needs every tensor.
 MIN_MATCH_TEST = 0.9
@@ -195,6 +196,19 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str, 
     if match.fraction >= enough and not (purpose == 'test' and match.mismatched):
         return match
     raise CheckpointError(f'checkpoint {source} is not for this model: {match.summary()}; {_cause(match, purpose)}')
+
+
+def model_with_weights(cfg: Config, checkpoint: Mapping[str, Any], source: str) -> nn.Module:
+    """The model of a config with a checkpoint's weights, to predict with; standard error says what stays random.
+
+    Raises:
+        RunError, CheckpointError: As by :func:`build_model` and :func:`check_weights`.
+    """
+    model = build_model(cfg)
+    match = check_weights(model, checkpoint, source, 'test')
+    if match.missing:
+        say(f'{source}: {match.outcome()}', sys.stderr)
+    return model
 
 
 def _cause(match: Match, purpose: str) -> str:

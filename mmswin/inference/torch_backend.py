@@ -1,6 +1,5 @@
 """A model of mmdet, mmseg or mmpretrain as it was trained, with the test pipeline of its configuration."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby
@@ -20,7 +19,7 @@ from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.data.config_facts import build_dataset, dicts_in, leaf_datasets, model_num_classes, short_name
 from mmswin.engine import configure, preflight
 from mmswin.engine.precision import autocast_type, mixed_precision
-from mmswin.errors import RunError, plain_message, say
+from mmswin.errors import RunError, plain_message
 from mmswin.inference.results import Instances, Mask, Scores
 
 
@@ -68,10 +67,7 @@ class TorchBackend:
         if trust_checkpoint:
             mmengine_loader.trust(checkpoint)
         loaded = load_from_mmswin(checkpoint)
-        model = preflight.build_model(cfg)
-        match = preflight.check_weights(model, loaded, str(checkpoint), 'test')
-        if match.missing:
-            say(f'{checkpoint}: {match.outcome()}', sys.stderr)
+        model = preflight.model_with_weights(cfg, loaded, str(checkpoint))
         device = device or get_device()
         try:
             model = revert_sync_batchnorm(model).to(device).eval()

@@ -1,7 +1,6 @@
 """Pictures of a data set as training gets them, with their truth, so that wrong labels are seen before a run."""
 
 import random
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from mmswin.checkpoints.mmengine_loader import load_from_mmswin
 from mmswin.data.config_facts import model_num_classes
 from mmswin.engine import preflight
-from mmswin.errors import RunError, plain_message, say
+from mmswin.errors import RunError, plain_message
 from mmswin.inference import drawing
 from mmswin.inference.results import Instances, Mask, Result
 
@@ -41,7 +40,9 @@ def training_images(
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
         raise RunError(f'the config has no {split}_dataloader')
-    model = None if checkpoint is None else _pretrained(cfg, checkpoint)
+    model = None
+    if checkpoint is not None:
+        model = preflight.model_with_weights(cfg, load_from_mmswin(checkpoint), checkpoint).eval()
     random.seed(seed)
     np.random.seed(seed)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
@@ -71,14 +72,6 @@ def training_images(
                     f'--checkpoint {checkpoint}: no patches are masked here, so there is nothing to reconstruct'
                 )
             yield _result(inputs, item['data_samples'], int(index), classes, colours)
-
-
-def _pretrained(cfg: Config, checkpoint: str) -> nn.Module:
-    model = preflight.build_model(cfg)
-    match = preflight.check_weights(model, load_from_mmswin(checkpoint), checkpoint, 'test')
-    if match.missing:
-        say(f'{checkpoint}: {match.outcome()}', sys.stderr)
-    return model.eval()
 
 
 @torch.no_grad()

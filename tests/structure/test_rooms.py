@@ -34,7 +34,7 @@ AGAINST_THE_ORDER = {
 }
 # Lines of Python; raise one in the commit that needs it, with the reason.
 MODULE_LINES = 400
-PACKAGE_LINES = 24_760  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
+PACKAGE_LINES = 24_763  # with prediction, export, classification, Swin V2, HTC++ and Muon; the goal was 19,000
 ROOM_LINES = {
     'analysis': 852,  # with classifiers
     'assigners': 103,
@@ -45,11 +45,11 @@ ROOM_LINES = {
     'data': 2_608,  # with InstaBoost, label maps beside COCO, class folders and what metrics count
     'dense_heads': 726,
     'detectors': 264,
-    'engine': 3_928,  # with Muon, and samplers, intervals and averages that a run resumes with
+    'engine': 3_942,  # with Muon, and samplers, intervals and averages that a run resumes with
     'environment': 1_036,  # with mmpretrain and exporters, which lie apart
     'errors': 150,
     'export': 1_754,  # with classifiers, what exporters print, and shapes that differ
-    'inference': 2_058,  # with classification, exported programs, pictures of SimMIM and names of any kind
+    'inference': 2_047,  # with classification, exported programs, pictures of SimMIM and names of any kind
     'necks': 212,
     'ops': 2_285,
     'upgrade': 1_716,  # with RepPoints V2
